@@ -1,0 +1,57 @@
+# shellcheck shell=bash
+# What the scripts of ci/ share: how they fail, and the checks for the tools that they need.
+# Sourced by ci/libtorch, ci/selffer and ci/test; not to be run.
+
+# The repository.
+root=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
+
+# Says what is wrong and how to mend it, and ends the script: it could not run.
+die() {
+    printf '%s: %s\n' "ci/${0##*/}" "$1" >&2
+    exit 2
+}
+
+# need TOOL HOW-TO-GET-IT
+need() {
+    command -v "$1" >/dev/null || die "\`$1\` is missing. Install it with: $2"
+}
+
+need_python() {
+    need python3 "apt-get install python3"
+    python3 -c 'import sys; sys.exit(sys.version_info < (3, 8))' ||
+        die "python3 is older than 3.8. Put a newer one first in PATH, for example from: apt-get install python3"
+}
+
+# What compiles torch-sys and links the program.
+need_compilers() {
+    local rust="rustup, from https://rustup.rs, then: rustup default stable"
+    need cargo "$rust"
+    need rustc "$rust"
+    local version minor
+    version=$(cd "$root" && rustc --version) || die "rustc does not run. Choose a toolchain with: rustup default stable"
+    minor=$(sed -n 's/^rustc 1\.\([0-9]*\)\..*/\1/p' <<<"$version")
+    [[ -n $minor && $minor -ge 89 ]] || die "$version is older than 1.89. Update it with: rustup update stable"
+    need "${CXX:-c++}" "apt-get install g++"
+    need cc "apt-get install gcc libc6-dev"
+}
+
+# Lets cargo build against the libtorch that ci/libtorch finds or prepares, and no other.
+use_libtorch() {
+    LIBTORCH=$("$root/ci/libtorch")
+    export LIBTORCH
+    unset LIBTORCH_INCLUDE LIBTORCH_LIB LIBTORCH_STATIC LIBTORCH_CXX11_ABI LIBTORCH_USE_PYTORCH
+}
+
+# Builds the release binary if it is not up to date, and prints its path, wherever cargo is set up to put it.
+# What cargo says goes to stderr, less its closing line, so that nothing is said where nothing is done.
+build_selffer() {
+    {
+        (cd "$root" && cargo build --release --locked --bin selffer --message-format=json-render-diagnostics) 2>&1 1>&3 |
+            sed --unbuffered '/^ *Finished /d' >&2
+    } 3>&1 | python3 -c '
+import json, sys
+for message in map(json.loads, sys.stdin):
+    if message["reason"] == "compiler-artifact" and message["executable"]:
+        print(message["executable"])
+'
+}

@@ -1,0 +1,200 @@
+//! The IDX format of the MNIST family, plain or gzip, and directories of it.
+//!
+//! Used by `data` alone. A directory holds four files whose names end as MNIST's do, with `.` or `-`
+//! before `idx` and with or without `.gz`; EMNIST's prefixes are fine. `classes.txt`, where there is
+//! one, names the classes, one a line, in the order of the labels from 0.
+
+use super::{Dataset, Images};
+use crate::error::{Error, Result};
+use flate2::read::GzDecoder;
+use std::collections::BTreeSet;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+/// What one IDX file may hold once unpacked; a gzip file that grows beyond it is refused. All of
+/// EMNIST is half as large.
+const BYTES_MAX: u64 = 2 << 30;
+
+/// Sides of an image, in pixels. Three poolings by two leave nothing of an image below 8.
+const SIDE: std::ops::RangeInclusive<usize> = 8..=4096;
+
+/// Images as IDX has them: rows, columns, pixels.
+pub(super) struct RawImages {
+    rows: usize,
+    cols: usize,
+    pixels: Vec<u8>,
+}
+
+/// Reads a directory of IDX files.
+pub(super) fn read_dir(dir: &Path) -> Result<Dataset> {
+    let entries = std::fs::read_dir(dir).map_err(Error::io("read the directory", dir))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        files.push(entry.map_err(Error::io("read the directory", dir))?.path());
+    }
+    files.sort();
+    let part = |prefixes: &[&str]| -> Result<_> {
+        let (path, bytes) = find(dir, &files, prefixes, "images", 3)?;
+        let images = images(&bytes, &path)?;
+        let (path, bytes) = find(dir, &files, prefixes, "labels", 1)?;
+        Ok((images, labels(&bytes, &path)?))
+    };
+    let (train, valid) = (part(&["train"])?, part(&["t10k", "test"])?);
+    let path = dir.join("classes.txt");
+    let names = match std::fs::read_to_string(&path) {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(Error::io("read", &path)(error)),
+    };
+    assemble(&dir.display().to_string(), train, valid, names.as_deref())
+}
+
+/// The one file of `files` that holds `what` for one of the `prefixes`.
+fn find(
+    dir: &Path,
+    files: &[PathBuf],
+    prefixes: &[&str],
+    what: &str,
+    rank: u8,
+) -> Result<(String, Vec<u8>)> {
+    let fits = |path: &&PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let name = name.strip_suffix(".gz").unwrap_or(&name);
+        prefixes.iter().any(|prefix| {
+            ["-", "."].iter().any(|dot| name.ends_with(&format!("{prefix}-{what}{dot}idx{rank}-ubyte")))
+        })
+    };
+    let found: Vec<_> = files.iter().filter(fits).collect();
+    let expected = format!("{}-{what}-idx{rank}-ubyte", prefixes[0]);
+    match found.as_slice() {
+        [path] => {
+            let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+            Ok((path.display().to_string(), bytes))
+        }
+        [] => Err(Error::invalid(
+            dir.display().to_string(),
+            format!("has no file whose name ends in {expected} or {expected}.gz"),
+            "name a directory of MNIST-family IDX files",
+        )),
+        several => Err(Error::invalid(
+            dir.display().to_string(),
+            format!("has {} files whose names end in {expected}[.gz]", several.len()),
+            "leave one in it",
+        )),
+    }
+}
+
+/// The images of an IDX file of rank 3.
+pub(super) fn images(file: &[u8], origin: &str) -> Result<RawImages> {
+    let ([count, rows, cols], pixels) = parse::<3>(file, origin, "images")?;
+    for (side, name) in [(rows, "rows"), (cols, "columns")] {
+        if !SIDE.contains(&side) {
+            let problem = format!("has images of {side} {name}");
+            let mend = format!("{} to {} can be trained on", SIDE.start(), SIDE.end());
+            return Err(Error::invalid(origin, problem, mend));
+        }
+    }
+    if count == 0 {
+        return Err(Error::invalid(origin, "holds no image", "name data with images"));
+    }
+    Ok(RawImages { rows, cols, pixels })
+}
+
+/// The labels of an IDX file of rank 1.
+pub(super) fn labels(file: &[u8], origin: &str) -> Result<Vec<u8>> {
+    parse::<1>(file, origin, "labels").map(|(_, labels)| labels)
+}
+
+/// Takes an IDX file of unsigned bytes apart: its `RANK` dimensions and its bytes.
+fn parse<const RANK: usize>(
+    file: &[u8],
+    origin: &str,
+    what: &str,
+) -> Result<([usize; RANK], Vec<u8>)> {
+    let bad = |problem: String, mend: &str| Err(Error::invalid(origin, problem, mend));
+    let again = "fetch or unpack the file again";
+    let mut bytes = Vec::new();
+    let read = if file.starts_with(&[0x1f, 0x8b]) {
+        GzDecoder::new(file).take(BYTES_MAX + 1).read_to_end(&mut bytes)
+    } else {
+        file.take(BYTES_MAX + 1).read_to_end(&mut bytes)
+    };
+    if let Err(error) = read {
+        return bad(format!("its gzip data is damaged or cut off ({error})"), again);
+    }
+    if bytes.len() as u64 > BYTES_MAX {
+        return bad(format!("holds more than {BYTES_MAX} bytes"), "name a smaller file");
+    }
+    let header = 4 + 4 * RANK;
+    let magic = [0, 0, 0x08, RANK as u8];
+    if !bytes.starts_with(&magic) || bytes.len() < header {
+        let begins = hex::encode(&bytes[..bytes.len().min(4)]);
+        let problem = format!("is no IDX file of {what}: it begins with {begins}, not {}", hex::encode(magic));
+        return bad(problem, "check that the file is what its name says");
+    }
+    let dims: [usize; RANK] = std::array::from_fn(|i| {
+        let at = 4 + 4 * i;
+        u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes")) as usize
+    });
+    let size = dims.iter().try_fold(1usize, |size, dim| size.checked_mul(*dim));
+    let held = bytes.len() - header;
+    if size != Some(held) {
+        let said = dims.map(|dim| dim.to_string()).join(" × ");
+        return bad(format!("says that it holds {said} bytes of {what}, but holds {held}"), again);
+    }
+    bytes.drain(..header);
+    Ok((dims, bytes))
+}
+
+/// Puts the parts together. Labels that no training image has are not classes (EMNIST's letters
+/// begin at 1), so class indices are without gaps.
+pub(super) fn assemble(
+    origin: &str,
+    train: (RawImages, Vec<u8>),
+    valid: (RawImages, Vec<u8>),
+    names: Option<&str>,
+) -> Result<Dataset> {
+    let sizes = [&train.0, &valid.0].map(|images| (images.rows, images.cols));
+    if sizes[0] != sizes[1] {
+        let problem = format!("has training images of {:?} pixels and validation images of {:?}", sizes[0], sizes[1]);
+        return Err(Error::invalid(origin, problem, "make them one size"));
+    }
+    let labels: Vec<u8> = train.1.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+    let classes = class_names(origin, &labels, names)?;
+    let part = |(images, raw_labels): (RawImages, Vec<u8>), which: &str| -> Result<Images> {
+        let RawImages { rows, cols, pixels } = images;
+        let count = pixels.len() / (rows * cols);
+        if count != raw_labels.len() {
+            let problem = format!("has {count} {which} images but {} labels", raw_labels.len());
+            return Err(Error::invalid(origin, problem, "pair each image file with its label file"));
+        }
+        let index = |label: &u8| {
+            labels.binary_search(label).map(|index| index as u16).map_err(|_| {
+                let problem = format!("has {which} images of label {label}, of which there is no training image");
+                Error::invalid(origin, problem, "leave that label out, or add training images")
+            })
+        };
+        let labels = raw_labels.iter().map(index).collect::<Result<_>>()?;
+        Ok(Images { rows, cols, pixels, labels })
+    };
+    Ok(Dataset { classes, train: part(train, "training")?, valid: part(valid, "validation")? })
+}
+
+fn class_names(origin: &str, labels: &[u8], names: Option<&str>) -> Result<Vec<String>> {
+    let Some(text) = names else {
+        return Ok(labels.iter().map(ToString::to_string).collect());
+    };
+    let names: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let subject = format!("classes.txt of {origin}");
+    let distinct: BTreeSet<_> = names.iter().collect();
+    if distinct.len() != names.len() {
+        return Err(Error::invalid(subject, "names a class twice", "give each label its own name"));
+    }
+    let name = |label: &u8| {
+        names.get(usize::from(*label)).map(ToString::to_string).ok_or_else(|| {
+            let problem = format!("has {} names, none for label {label}", names.len());
+            Error::invalid(&subject, problem, "write a name a line, in the order of the labels from 0")
+        })
+    };
+    labels.iter().map(name).collect()
+}

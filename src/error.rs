@@ -1,0 +1,83 @@
+//! Why something could not be done, in one sentence that names the file and the mend.
+//!
+//! Used by every module that reads or writes. What is *wrong* with a result is not an error but a
+//! [`Finding`](crate::verify::Finding); an error means that the program was unable to go on.
+
+use std::io;
+use std::path::Path;
+
+/// What stopped the program.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The system refused a file operation.
+    #[error("cannot {doing} {path}: {source}{mend}", mend = mend(source))]
+    Io {
+        /// What was tried, as a verb: `read`, `write`, `lock`.
+        doing: &'static str,
+        /// The file or directory.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file, or a value that a user gave, is not what it has to be.
+    #[error("{subject}: {problem}; {mend}")]
+    Invalid {
+        /// The file, option or value.
+        subject: String,
+        /// What is wrong with it.
+        problem: String,
+        /// What to do about it.
+        mend: String,
+    },
+    /// The numerics policy cannot be honoured on this machine or in this process.
+    #[error("cannot compute with `{policy}` numerics: {problem}")]
+    Numerics {
+        /// The policy's name.
+        policy: &'static str,
+        /// Why not, and the mend.
+        problem: String,
+    },
+    /// libtorch failed.
+    #[error("libtorch failed while training {run}: {message}")]
+    Torch {
+        /// The run that was being trained.
+        run: String,
+        /// What libtorch said.
+        message: String,
+    },
+    /// The user asked to stop (Ctrl-C, SIGTERM).
+    #[error("stopped as asked; what was finished is kept, and the same command goes on from there")]
+    Interrupted,
+}
+
+fn mend(source: &io::Error) -> &'static str {
+    use io::ErrorKind::*;
+    match source.kind() {
+        StorageFull | QuotaExceeded => "; free some space, then run the same command again",
+        FileTooLarge => "; raise the limit on file sizes (ulimit -f), then run the same command again",
+        PermissionDenied | ReadOnlyFilesystem => "; allow it, or name another place",
+        NotFound => "; check the name",
+        NotADirectory => "; name a directory",
+        _ => "",
+    }
+}
+
+impl Error {
+    /// Wraps what the system said of one operation on `path`; for `map_err`.
+    pub fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.display().to_string();
+        move |source| Self::Io { doing, path, source }
+    }
+
+    /// Something a user gave is not what it has to be.
+    pub fn invalid(
+        subject: impl Into<String>,
+        problem: impl Into<String>,
+        mend: impl Into<String>,
+    ) -> Self {
+        Self::Invalid { subject: subject.into(), problem: problem.into(), mend: mend.into() }
+    }
+}
+
+/// A result whose error is [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;

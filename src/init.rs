@@ -1,0 +1,53 @@
+//! The weights that a network starts from.
+//!
+//! Uses `architecture`, `recipe`, `seed` and `weights`; used by `run` (to train) and by `verify` (to
+//! compute them again). Three roles have streams of their own: `base` (a base network's layers),
+//! `top` (the layers above a treatment's first n: shared by all treatments of a target, and
+//! independent of its base network) and `random` (the random-weight control's frozen layers).
+
+use crate::architecture::{self, LAYERS};
+use crate::protocol::Filler;
+use crate::recipe::Recipe;
+use crate::seed::Stream;
+use crate::treatment::{Source, Treatment};
+use crate::weights::{Layer, Tensor, Weights};
+
+/// The weights that training starts from. `parent` is the base network that `recipe` copies from,
+/// and not looked at where the treatment copies nothing.
+///
+/// # Panics
+/// Where a parent is needed and not given: a mistake of the caller.
+pub fn initial(
+    recipe: &Recipe,
+    shapes: &[architecture::Layer; LAYERS],
+    parent: Option<&Weights>,
+) -> Weights {
+    let layers = std::array::from_fn(|index| {
+        let shape = &shapes[index];
+        match recipe.treatment {
+            Treatment::Base(_) => fresh(recipe, "base", shape),
+            Treatment::Grafted { n, .. } if index >= usize::from(n) => fresh(recipe, "top", shape),
+            Treatment::Grafted { source: Source::Random, .. } => fresh(recipe, "random", shape),
+            Treatment::Grafted { source: Source::Base { .. }, .. } => {
+                parent.expect("a treatment that copies has a parent").layers[index].clone()
+            }
+        }
+    });
+    Weights { layers }
+}
+
+/// A layer drawn from the stream of its role and name.
+fn fresh(recipe: &Recipe, role: &str, shape: &architecture::Layer) -> Layer {
+    let deviation = match recipe.network.filler {
+        Filler::He => (2.0 / shape.fan_in() as f64).sqrt(),
+        Filler::Gaussian(deviation) => deviation,
+    };
+    let mut stream = Stream::open(&recipe.stream("init").and("role", role).and("layer", shape.name));
+    let count = shape.weight.iter().product();
+    let values = (0..count).map(|_| (deviation * stream.gaussian()) as f32).collect();
+    let out = shape.weight[0];
+    Layer {
+        weight: Tensor { shape: shape.weight.clone(), values },
+        bias: Tensor { shape: vec![out], values: vec![0.0; out] },
+    }
+}

@@ -1,0 +1,36 @@
+//! Reruns, checks and audits layer-transfer experiments: Yosinski, Clune, Bengio and Lipson, "How
+//! transferable are features in deep neural networks?" (NIPS 2014).
+//!
+//! One direction of data, and a module or two for each step:
+//!
+//! ```text
+//! protocol ─► data ─► split ─► plan ─► run ─► store ─► table ─► verify
+//!  (TOML)   (images) (A | B)  (runs) (train) (hashed)         (findings)
+//! ```
+//!
+//! Each step reads what the step before wrote and never looks back. Only [`numerics`], [`train`] and
+//! the private `net` know libtorch. ARCHITECTURE.md has the map.
+
+pub mod architecture;
+pub mod canonical;
+pub mod data;
+pub mod digest;
+pub mod error;
+pub mod init;
+pub mod manifest;
+mod net;
+pub mod numerics;
+pub mod plan;
+pub mod protocol;
+pub mod recipe;
+pub mod run;
+pub mod seed;
+pub mod split;
+pub mod store;
+pub mod table;
+pub mod train;
+pub mod treatment;
+pub mod verify;
+pub mod weights;
+
+pub use error::{Error, Result};

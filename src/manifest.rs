@@ -1,0 +1,166 @@
+//! A manifest: the record of one trained network.
+//!
+//! Uses `recipe`, `weights`, `digest`; written by `run`, read by every later stage. Its file is
+//! canonical JSON, with a digest over the rest of the file at its end, so that any changed byte shows.
+
+use crate::canonical;
+use crate::digest::{Digest, OrderDigest, RecipeDigest};
+use crate::recipe::Recipe;
+use crate::weights::LayerDigests;
+use serde::{Deserialize, Serialize};
+
+/// How many of how many images were classified rightly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Count {
+    /// Images whose most likely class was theirs.
+    pub correct: u32,
+    /// All images.
+    pub total: u32,
+}
+
+impl Count {
+    /// The share that is correct, 0 to 1.
+    pub fn share(self) -> f64 {
+        f64::from(self.correct) / f64::from(self.total)
+    }
+}
+
+/// One epoch of training.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Epoch {
+    /// The learning rate.
+    pub rate: f64,
+    /// The digest of the order in which the training images were visited.
+    pub order: OrderDigest,
+    /// Mean cross-entropy of the training images in nats, each before the step that it took part in.
+    pub train_loss: f64,
+    /// Training images classified rightly, each before the step that it took part in.
+    pub train: Count,
+    /// Mean cross-entropy of the validation images in nats, after the epoch.
+    pub valid_loss: f64,
+    /// Validation images classified rightly after the epoch.
+    pub valid: Count,
+}
+
+/// How training ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Outcome {
+    /// All epochs were run.
+    Trained {
+        /// The digests of the layers that training ended with.
+        layers: LayerDigests,
+    },
+    /// The loss was not finite, and training stopped there: there is no checkpoint.
+    Diverged {
+        /// The epoch, from 0.
+        epoch: u32,
+        /// The step within it, from 0.
+        step: u32,
+    },
+}
+
+/// Where and with what a network was trained. For people: nothing is decided by it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Environment {
+    /// This crate's version.
+    pub selffer: String,
+    /// libtorch's version.
+    pub libtorch: String,
+    /// The processor's name.
+    pub cpu: String,
+    /// What the numerics policy set, read back: variable or setting, and value.
+    pub settings: Vec<(String, String)>,
+}
+
+/// The record of one trained network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The format's name and version.
+    pub format: Format,
+    /// The run's name: split, seed and treatment. For people; the recipe decides.
+    pub run: String,
+    /// All that determined its bits.
+    pub recipe: Recipe,
+    /// The digests of the layers that training began with.
+    pub initial: LayerDigests,
+    /// The epochs, in order; where it diverged, those that were finished.
+    pub epochs: Vec<Epoch>,
+    /// How training ended.
+    pub outcome: Outcome,
+    /// How long it took, in milliseconds.
+    pub wall_ms: u64,
+    /// Where it was trained.
+    pub environment: Environment,
+}
+
+/// The only format of manifests there is so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Format {
+    /// Version 1.
+    #[serde(rename = "selffer manifest 1")]
+    V1,
+}
+
+/// A manifest's file: the manifest and the SHA-256 of its canonical JSON.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sealed {
+    digest: Digest,
+    manifest: Manifest,
+}
+
+/// Why bytes are not a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotAManifest {
+    /// Not JSON, or not of the format.
+    #[error("it is no manifest ({0})")]
+    Format(String),
+    /// The digest inside is not that of the manifest, or the file is not canonical.
+    #[error("its bytes are not those that its digest was taken of")]
+    Seal,
+}
+
+impl Manifest {
+    /// The name of its file in the store.
+    pub fn recipe_digest(&self) -> RecipeDigest {
+        self.recipe.digest()
+    }
+
+    /// The digests of the layers that training ended with, if it did not diverge.
+    pub fn trained(&self) -> Option<&LayerDigests> {
+        match &self.outcome {
+            Outcome::Trained { layers } => Some(layers),
+            Outcome::Diverged { .. } => None,
+        }
+    }
+
+    /// Validation images classified rightly at the end, if training did not diverge.
+    pub fn accuracy(&self) -> Option<Count> {
+        self.trained().and(self.epochs.last()).map(|epoch| epoch.valid)
+    }
+
+    /// The manifest's file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let digest = Digest::of(canonical::json(self).as_bytes());
+        canonical::json(&Sealed { digest, manifest: self.clone() }).into_bytes()
+    }
+
+    /// Reads a manifest's file.
+    ///
+    /// # Errors
+    /// Where the bytes are not exactly what [`Manifest::to_bytes`] gives for some manifest.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, NotAManifest> {
+        let sealed: Sealed = serde_json::from_slice(bytes)
+            .map_err(|error| NotAManifest::Format(error.to_string()))?;
+        // Writing it again computes the digest anew: one comparison checks the digest and the form.
+        if sealed.manifest.to_bytes() != bytes {
+            return Err(NotAManifest::Seal);
+        }
+        Ok(sealed.manifest)
+    }
+}

@@ -1,0 +1,134 @@
+//! The plan: every network of a protocol, each after the network it copies from.
+//!
+//! Uses `protocol`, `split`, `treatment`, `recipe`, `architecture`; used by `run`, `table` and
+//! `verify`. A plan is complete: a treatment's base network is in it even where the protocol does not
+//! list it.
+
+use crate::architecture::{self, LAYERS};
+use crate::data::{Dataset, Part};
+use crate::digest::{SplitDigest, WeightsDigest};
+use crate::error::Result;
+use crate::protocol::Protocol;
+use crate::recipe::{CORE, Policy, Recipe};
+use crate::split::{Catalog, Split};
+use crate::treatment::Treatment;
+use std::collections::HashMap;
+
+/// One network to be trained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedRun {
+    /// Index into [`Plan::splits`].
+    pub split: usize,
+    /// The root seed.
+    pub seed: u64,
+    /// The treatment.
+    pub treatment: Treatment,
+    /// Index into [`Plan::runs`] of the base network it copies from; smaller than its own.
+    pub parent: Option<usize>,
+}
+
+/// All networks of a protocol on its data.
+pub struct Plan<'a> {
+    /// The protocol.
+    pub protocol: &'a Protocol,
+    /// The data, indexed.
+    pub catalog: &'a Catalog<'a>,
+    /// The splits, in the protocol's order, each with its digest.
+    pub splits: Vec<(Split, SplitDigest)>,
+    /// The networks: bases first, then in the protocol's order.
+    pub runs: Vec<PlannedRun>,
+}
+
+/// What a run costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost {
+    /// Images that pass through the network forward and backward, over all epochs.
+    pub images: u64,
+    /// Floating-point operations: two for each product; a backward pass is twice a forward pass.
+    pub operations: u64,
+}
+
+impl<'a> Plan<'a> {
+    /// The plan of `protocol` on the data of `catalog`.
+    ///
+    /// # Errors
+    /// Where a split cannot be made from the data.
+    pub fn make(protocol: &'a Protocol, catalog: &'a Catalog<'a>) -> Result<Self> {
+        let mut splits = Vec::new();
+        for rule in &protocol.splits {
+            let split = Split::make(rule, protocol, catalog)?;
+            let digest = split.digest();
+            splits.push((split, digest));
+        }
+        Ok(Self { protocol, catalog, splits, runs: runs(protocol) })
+    }
+
+    /// A run's name: split, seed and treatment.
+    pub fn name(&self, run: &PlannedRun) -> String {
+        format!("{}/{}/{}", self.splits[run.split].0.name, run.seed, run.treatment)
+    }
+
+    /// The recipe of a run whose parent was trained to these weights.
+    pub fn recipe(&self, run: &PlannedRun, policy: Policy, parent: Option<WeightsDigest>) -> Recipe {
+        Recipe {
+            core: CORE,
+            numerics: policy,
+            data: self.catalog.digest,
+            split: self.splits[run.split].1,
+            seed: run.seed,
+            treatment: run.treatment,
+            parent,
+            network: self.protocol.network.clone(),
+            solver: self.protocol.solver.clone(),
+        }
+    }
+
+    /// The shapes of a run's layers.
+    pub fn shapes(&self, run: &PlannedRun) -> [architecture::Layer; LAYERS] {
+        let classes = self.splits[run.split].0.task(run.treatment.target()).len();
+        shapes(self.protocol, self.catalog.data, classes)
+    }
+
+    /// An estimate of what a run costs. Frozen layers are computed once.
+    pub fn cost(&self, run: &PlannedRun) -> Cost {
+        let split = &self.splits[run.split].0;
+        let target = run.treatment.target();
+        let [train, valid] = Part::BOTH.map(|part| split.count(target, part) as u64);
+        let shapes = self.shapes(run);
+        let (frozen, trained) = shapes.split_at(usize::from(run.treatment.frozen()));
+        let products = |layers: &[architecture::Layer]| layers.iter().map(|l| l.products).sum::<u64>();
+        let epochs = u64::from(self.protocol.solver.epochs);
+        let operations = 2 * products(frozen) * (train + valid)
+            + 2 * products(trained) * epochs * (3 * train + valid);
+        Cost { images: train * epochs, operations }
+    }
+}
+
+/// The layers of the protocol's network on these data for that many classes.
+pub fn shapes(protocol: &Protocol, data: &Dataset, classes: usize) -> [architecture::Layer; LAYERS] {
+    architecture::layers(&protocol.network, data.train.rows, data.train.cols, classes)
+}
+
+/// All runs of a protocol, parents first, without repeats.
+fn runs(protocol: &Protocol) -> Vec<PlannedRun> {
+    let mut runs = Vec::new();
+    let mut known = HashMap::new();
+    let each = || {
+        protocol.splits.iter().enumerate().flat_map(|(split, rule)| {
+            let seeds = protocol.seeds.iter();
+            seeds.flat_map(move |seed| rule.treatments.iter().map(move |t| (split, *seed, *t)))
+        })
+    };
+    let bases = each().filter_map(|(split, seed, treatment)| match treatment {
+        Treatment::Base(_) => Some((split, seed, treatment)),
+        Treatment::Grafted { .. } => treatment.parent().map(|parent| (split, seed, parent)),
+    });
+    for (split, seed, treatment) in bases.chain(each()) {
+        let parent = treatment.parent().map(|parent| known[&(split, seed, parent)]);
+        known.entry((split, seed, treatment)).or_insert_with(|| {
+            runs.push(PlannedRun { split, seed, treatment, parent });
+            runs.len() - 1
+        });
+    }
+    runs
+}

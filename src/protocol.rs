@@ -1,0 +1,338 @@
+//! A protocol: every number of an experiment, read from TOML.
+//!
+//! Uses `treatment` and `digest`; used by every later stage. What is read here is checked here: the
+//! rest of the program never sees a batch of zero or a momentum of two. Unknown keys are errors that
+//! name the nearest key. `src/protocols/` holds the embedded ones.
+
+use crate::canonical;
+use crate::digest::{Digest, ProtocolDigest};
+use crate::error::{Error, Result};
+use crate::treatment::{self, DEPTHS, Treatment};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// The embedded protocols: name and TOML text.
+pub const EMBEDDED: [(&str, &str); 2] =
+    [("smoke", include_str!("protocols/smoke.toml")), ("ci", include_str!("protocols/ci.toml"))];
+
+/// Where the images come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DataSource {
+    /// The 20 classes in the binary: ten digits, ten garments.
+    Embedded,
+    /// A directory of MNIST-family IDX files, plain or gzip. In a protocol file the path is relative
+    /// to that file. Where the images lie changes no bits, so the digest leaves the path out.
+    Idx(#[serde(skip_serializing)] PathBuf),
+}
+
+/// How the classes are divided between task A and task B.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Halves {
+    /// A random half of the classes each, by seed (an odd class goes to B): similar tasks.
+    Random(u64),
+    /// Two disjoint lists of class names: dissimilar tasks.
+    Named {
+        /// The classes of task A.
+        #[serde(rename = "A")]
+        a: Vec<String>,
+        /// The classes of task B.
+        #[serde(rename = "B")]
+        b: Vec<String>,
+    },
+    /// All classes in task A, none in task B: a base network on everything.
+    Whole,
+}
+
+/// How weights are drawn before training. Biases start at 0.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Filler {
+    /// Normal, of standard deviation √(2 / fan-in) (He et al. 2015).
+    He,
+    /// Normal, of this standard deviation in every layer (the paper's Caffe network has 0.01).
+    Gaussian(f64),
+}
+
+/// The eight layers' widths.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Network {
+    /// Channels of the five convolutional layers.
+    pub conv: [u32; 5],
+    /// Units of the first two fully connected layers; the third has a unit for each class.
+    pub hidden: [u32; 2],
+    /// How weights are drawn.
+    pub filler: Filler,
+}
+
+/// Stochastic gradient descent.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Solver {
+    /// Passes over the training images.
+    pub epochs: u32,
+    /// Images a step; the last step of an epoch takes what is left.
+    pub batch: u32,
+    /// Learning rate at the start.
+    pub rate: f64,
+    /// Epochs (counted from 0) at whose start the rate is multiplied by `rate_factor`.
+    pub rate_drops: Vec<u32>,
+    /// See `rate_drops`.
+    pub rate_factor: f64,
+    /// Share of the last change of a weight that goes into the next.
+    pub momentum: f64,
+    /// Weight decay (L2), on weights and biases.
+    pub decay: f64,
+}
+
+impl Solver {
+    /// The learning rate of an epoch.
+    pub fn rate_at(&self, epoch: u32) -> f64 {
+        let drops = self.rate_drops.iter().filter(|drop| **drop <= epoch).count();
+        self.rate * self.rate_factor.powi(drops as i32)
+    }
+}
+
+/// One split of the protocol and what is trained on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SplitRule {
+    /// The split's name in tables: letters, digits, `-` and `_`.
+    pub name: String,
+    /// How the classes are divided.
+    pub halves: Halves,
+    /// What is trained, in the protocol's order, without repeats.
+    pub treatments: Vec<Treatment>,
+}
+
+/// A protocol that was read and checked.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Protocol {
+    /// Its name in golden files and messages: letters, digits, `-` and `_`.
+    pub name: String,
+    /// Where the images come from.
+    pub data: DataSource,
+    /// Training images of each class, the first in file order; all where none is said.
+    pub train_per_class: Option<u32>,
+    /// Validation images of each class, the first in file order; all where none is said.
+    pub valid_per_class: Option<u32>,
+    /// Root seeds: everything is trained once for each.
+    pub seeds: Vec<u64>,
+    /// The network.
+    pub network: Network,
+    /// The solver.
+    pub solver: Solver,
+    /// The splits.
+    pub splits: Vec<SplitRule>,
+}
+
+/// A protocol as it stands in the file, before any check.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire {
+    name: String,
+    data: DataSource,
+    train_per_class: Option<u32>,
+    valid_per_class: Option<u32>,
+    seeds: Vec<u64>,
+    depths: Option<Vec<u8>>,
+    network: Network,
+    solver: Solver,
+    split: Vec<WireSplit>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WireSplit {
+    name: String,
+    halves: Halves,
+    treatments: Vec<String>,
+}
+
+impl Protocol {
+    /// The protocol that a user named: an embedded one, or a TOML file.
+    ///
+    /// # Errors
+    /// Where there is neither, or the file is not a protocol.
+    pub fn named(name: &str) -> Result<Self> {
+        if let Some((_, text)) = EMBEDDED.iter().find(|(embedded, _)| *embedded == name) {
+            return Self::parse(text, name);
+        }
+        let path = Path::new(name);
+        if !path.exists() {
+            let names = EMBEDDED.map(|(name, _)| name).join(" or ");
+            let problem = "is neither an embedded protocol nor a file";
+            return Err(Error::invalid(name, problem, format!("name {names}, or a TOML file")));
+        }
+        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| Error::invalid(name, "is not UTF-8 text", "name a TOML file"))?;
+        let mut protocol = Self::parse(&text, name)?;
+        if let (DataSource::Idx(dir), Some(base)) = (&mut protocol.data, path.parent()) {
+            *dir = base.join(&*dir);
+        }
+        Ok(protocol)
+    }
+
+    /// Reads and checks a protocol; `origin` is its name in messages.
+    ///
+    /// # Errors
+    /// Where the text is no TOML, has unknown or missing keys, or numbers out of range.
+    pub fn parse(text: &str, origin: &str) -> Result<Self> {
+        let wire: Wire = toml::from_str(text).map_err(|error| syntax(text, origin, &error))?;
+        let check = Check { origin };
+        check.name("name", &wire.name)?;
+        let depths = wire.depths.unwrap_or_else(|| DEPTHS.collect());
+        for depth in &depths {
+            check.that(DEPTHS.contains(depth), "depths", depth, "take depths from 1 to 7")?;
+        }
+        check.distinct("depths", &depths)?;
+        check.distinct("seeds", &wire.seeds)?;
+        for (key, count) in
+            [("train_per_class", wire.train_per_class), ("valid_per_class", wire.valid_per_class)]
+        {
+            check.that(count != Some(0), key, 0, "take at least 1, or leave it out for all")?;
+        }
+        check.network(&wire.network)?;
+        check.solver(&wire.solver)?;
+        check.that(!wire.split.is_empty(), "split", "none", "add a [[split]]")?;
+        let splits = wire
+            .split
+            .into_iter()
+            .map(|split| check.split(split, &depths))
+            .collect::<Result<Vec<_>>>()?;
+        let names: Vec<_> = splits.iter().map(|split| &split.name).collect();
+        check.distinct("split names", &names)?;
+        Ok(Self {
+            name: wire.name,
+            data: wire.data,
+            train_per_class: wire.train_per_class,
+            valid_per_class: wire.valid_per_class,
+            seeds: wire.seeds,
+            network: wire.network,
+            solver: wire.solver,
+            splits,
+        })
+    }
+
+    /// The digest of all its numbers: comments, spelling and the place of the data do not count.
+    pub fn digest(&self) -> ProtocolDigest {
+        ProtocolDigest(Digest::of(canonical::json(self).as_bytes()))
+    }
+}
+
+/// Checks values of the protocol named `origin`.
+struct Check<'a> {
+    origin: &'a str,
+}
+
+impl Check<'_> {
+    fn that(
+        &self,
+        good: bool,
+        key: &str,
+        value: impl std::fmt::Display,
+        mend: &str,
+    ) -> Result<()> {
+        if good {
+            return Ok(());
+        }
+        Err(Error::invalid(self.origin, format!("`{key}` cannot be {value}"), mend))
+    }
+
+    fn name(&self, key: &str, name: &str) -> Result<()> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        let good = !name.is_empty() && name.chars().all(plain);
+        self.that(good, key, format_args!("`{name}`"), "use letters, digits, - and _ only")
+    }
+
+    fn distinct<T: Ord + std::fmt::Debug>(&self, key: &str, values: &[T]) -> Result<()> {
+        self.that(!values.is_empty(), key, "empty", "give at least one")?;
+        let mut seen = BTreeSet::new();
+        match values.iter().find(|value| !seen.insert(*value)) {
+            None => Ok(()),
+            Some(twice) => {
+                Err(Error::invalid(self.origin, format!("`{key}` has {twice:?} twice"), "leave one"))
+            }
+        }
+    }
+
+    fn network(&self, network: &Network) -> Result<()> {
+        for width in network.conv.iter().chain(&network.hidden) {
+            let good = (1..=65_536).contains(width);
+            self.that(good, "network widths", width, "take 1 to 65536 for each layer")?;
+        }
+        if let Filler::Gaussian(std) = network.filler {
+            let good = std > 0.0 && std.is_finite();
+            self.that(good, "filler.gaussian", std, "take a number above 0")?;
+        }
+        Ok(())
+    }
+
+    fn solver(&self, solver: &Solver) -> Result<()> {
+        let Solver { epochs, batch, rate, rate_drops, rate_factor, momentum, decay } = solver;
+        self.that((1..=100_000).contains(epochs), "solver.epochs", epochs, "take 1 to 100000")?;
+        self.that((1..=65_536).contains(batch), "solver.batch", batch, "take 1 to 65536")?;
+        let unit = "take a number above 0 and at most 1";
+        self.that(*rate > 0.0 && *rate <= 100.0, "solver.rate", rate, "take a number above 0 and at most 100")?;
+        self.that(*rate_factor > 0.0 && *rate_factor <= 1.0, "solver.rate_factor", rate_factor, unit)?;
+        let below_one = "take a number from 0 and below 1";
+        self.that((0.0..1.0).contains(momentum), "solver.momentum", momentum, below_one)?;
+        self.that((0.0..1.0).contains(decay), "solver.decay", decay, below_one)?;
+        for drop in rate_drops {
+            let good = drop > &0 && drop < epochs;
+            self.that(good, "solver.rate_drops", drop, "name epochs after 0 and before the last")?;
+        }
+        if rate_drops.is_empty() { Ok(()) } else { self.distinct("solver.rate_drops", rate_drops) }
+    }
+
+    fn split(&self, wire: WireSplit, depths: &[u8]) -> Result<SplitRule> {
+        self.name("split.name", &wire.name)?;
+        let mut treatments = Vec::new();
+        for text in &wire.treatments {
+            let family = treatment::family(text, depths).map_err(|error| {
+                Error::invalid(self.origin, format!("split {}: {error}", wire.name), "mend it")
+            })?;
+            treatments.extend(family);
+        }
+        let key = format!("split {} treatments", wire.name);
+        self.distinct(&key, &treatments)?;
+        if wire.halves == Halves::Whole {
+            let stray = treatments.iter().find(|treatment| {
+                treatment.to_string().contains('B')
+            });
+            if let Some(stray) = stray {
+                let mend = "a whole split has task A alone (all classes), so name A only";
+                self.that(false, &key, stray, mend)?;
+            }
+        }
+        Ok(SplitRule { name: wire.name, halves: wire.halves, treatments })
+    }
+}
+
+/// What the TOML reader refused, as one sentence with the line and, for an unknown key, the nearest.
+fn syntax(text: &str, origin: &str, error: &toml::de::Error) -> Error {
+    let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+    let subject = match line {
+        Some(line) => format!("{origin}, line {line}"),
+        None => origin.to_owned(),
+    };
+    let message = error.message().lines().collect::<Vec<_>>().join(", ");
+    // serde says: unknown field `epoch`, expected one of `epochs`, `batch`, …
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let mend = match quoted.as_slice() {
+        [unknown, known @ ..] if message.starts_with("unknown ") => {
+            let nearest = known.iter().max_by(|a, b| {
+                strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b))
+            });
+            match nearest {
+                Some(nearest) => format!("the nearest that is known is `{nearest}`"),
+                None => "leave it out".to_owned(),
+            }
+        }
+        _ => "see METHODOLOGY.md for what a protocol holds".to_owned(),
+    };
+    Error::invalid(subject, message, mend)
+}

@@ -1,0 +1,83 @@
+//! A recipe: all that determines the bits of one network.
+//!
+//! Uses `protocol`, `treatment` and `digest`; used by `init`, `train`, `store` and `verify`. To resume
+//! is to look up a recipe: a network is trained unless the store has one made by the same recipe.
+
+use crate::canonical;
+use crate::digest::{DataDigest, Digest, OrderDigest, RecipeDigest, SplitDigest, WeightsDigest};
+use crate::protocol::{Network, Solver};
+use crate::seed::{Name, Stream};
+use crate::treatment::Treatment;
+use serde::{Deserialize, Serialize};
+
+/// The version of the training core. It goes up with every change that changes bits, and then
+/// every network is trained anew.
+pub const CORE: u32 = 1;
+
+/// The numerics policies: what makes a computation give the same bits again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    /// The same bits on every x86-64-v3 CPU, with the same libtorch.
+    Portable,
+}
+
+impl Policy {
+    /// Its name in files and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+        }
+    }
+}
+
+/// All that determines the bits of one network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// The training core's version, [`CORE`].
+    pub core: u32,
+    /// The numerics policy.
+    pub numerics: Policy,
+    /// The data set (its mean and deviation scale the images).
+    pub data: DataDigest,
+    /// The split, which names the images of each task.
+    pub split: SplitDigest,
+    /// The root seed of all random draws.
+    pub seed: u64,
+    /// The treatment.
+    pub treatment: Treatment,
+    /// The trained base network that layers are copied from.
+    pub parent: Option<WeightsDigest>,
+    /// The network.
+    pub network: Network,
+    /// The solver.
+    pub solver: Solver,
+}
+
+impl Recipe {
+    /// The digest of its canonical JSON.
+    pub fn digest(&self) -> RecipeDigest {
+        RecipeDigest(Digest::of(canonical::json(self).as_bytes()))
+    }
+
+    /// The name of a stream of random draws for `role`. The treatment is not part of it: all networks
+    /// of one seed, split and target share their draws, so that treatments are compared in pairs.
+    pub fn stream(&self, role: &str) -> Name {
+        Name::new(role)
+            .and("seed", self.seed)
+            .and("split", self.split.hex())
+            .and("target", self.treatment.target())
+    }
+
+    /// The order in which an epoch visits the `count` training images, as indices.
+    pub fn order(&self, epoch: u32, count: usize) -> Vec<u32> {
+        Stream::open(&self.stream("order").and("epoch", epoch)).permutation(count)
+    }
+}
+
+/// The digest of an epoch's order.
+pub fn order_digest(order: &[u32]) -> OrderDigest {
+    let bytes: Vec<u8> = order.iter().flat_map(|index| index.to_le_bytes()).collect();
+    OrderDigest(Digest::of(&bytes))
+}

@@ -1,0 +1,285 @@
+//! Runs a plan: trains what the store lacks, each network after the one it copies from.
+//!
+//! Uses `plan`, `init`, `store` and a [`Trainer`]; used by the command line. The results do not depend
+//! on the number of jobs, on the order in which runs are ready, or on what was there before.
+
+use crate::data::Part;
+use crate::digest::WeightsDigest;
+use crate::error::{Error, Result};
+use crate::init::initial;
+use crate::manifest::{Format, Manifest, Outcome};
+use crate::plan::{Plan, PlannedRun};
+use crate::recipe::{Policy, Recipe};
+use crate::store::{Found, Store};
+use crate::train::{Task, Trained, Trainer};
+use crate::weights::Weights;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+/// How often a run that another process is training is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Hears what happens, for progress bars. Runs are named by their index in the plan. Called from many
+/// threads.
+pub trait Observer: Sync {
+    /// Training begins.
+    fn started(&self, _run: usize) {}
+    /// So many images were trained on, of what the plan's cost says.
+    fn advanced(&self, _run: usize, _images: u64) {}
+    /// The run is finished: trained just now, or found in the store.
+    fn finished(&self, _run: usize, _done: &Done) {}
+    /// The run cannot be trained, because the network it copies from diverged.
+    fn barred(&self, _run: usize) {}
+}
+
+/// An observer that is not interested.
+pub struct Unobserved;
+
+impl Observer for Unobserved {}
+
+/// A finished run.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Done {
+    /// Its record.
+    pub manifest: Manifest,
+    /// Whether it was trained just now.
+    pub fresh: bool,
+    /// Where it was trained again because its checkpoint was gone, and came out otherwise: the weights
+    /// that its old manifest had.
+    pub contradicts: Option<WeightsDigest>,
+}
+
+/// How to run a plan.
+pub struct Runner<'a> {
+    /// The plan.
+    pub plan: &'a Plan<'a>,
+    /// Where results are kept.
+    pub store: &'a Store,
+    /// What trains.
+    pub trainer: &'a dyn Trainer,
+    /// The numerics policy that the trainer computes under.
+    pub policy: Policy,
+    /// How many networks are trained at once.
+    pub jobs: usize,
+    /// Set by another thread to stop at the next step.
+    pub stop: &'a AtomicBool,
+    /// Who hears of it.
+    pub observer: &'a dyn Observer,
+}
+
+/// What became of a look at one run.
+enum Turn {
+    Done(Box<Done>),
+    /// Another process is training it.
+    Busy,
+    /// The network it copies from diverged.
+    Barred,
+}
+
+struct Shared {
+    // Indexed like the plan's runs; `None` inside for a run that is barred.
+    done: Vec<OnceLock<Option<Done>>>,
+    failure: Mutex<Option<Error>>,
+}
+
+impl Runner<'_> {
+    /// Runs the plan. The answer is indexed like the plan's runs; `None` for a run whose base network
+    /// diverged.
+    ///
+    /// # Errors
+    /// Where the store cannot be used, training fails, or it was told to stop. What was finished by
+    /// then is in the store.
+    pub fn run(&self) -> Result<Vec<Option<Done>>> {
+        for (split, _) in &self.plan.splits {
+            self.store.put_split(split)?;
+        }
+        let count = self.plan.runs.len();
+        let shared =
+            Shared { done: (0..count).map(|_| OnceLock::new()).collect(), failure: Mutex::default() };
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(self.jobs)
+            .thread_name(|index| format!("run-{index}"))
+            .build()
+            .map_err(|error| Error::invalid("--jobs", error.to_string(), "take fewer"))?;
+        let shared_ref = &shared;
+        pool.in_place_scope_fifo(|scope| {
+            for (index, run) in self.plan.runs.iter().enumerate() {
+                if run.parent.is_none() {
+                    scope.spawn_fifo(move |scope| self.visit(index, shared_ref, scope));
+                }
+            }
+        });
+        if let Some(error) = shared.failure.into_inner().expect("no thread panicked") {
+            return Err(error);
+        }
+        let done = shared.done.into_iter().map(|cell| cell.into_inner().expect("every run was visited"));
+        Ok(done.collect())
+    }
+
+    /// Sees to one run, then hands on those that copy from it.
+    fn visit<'s>(&'s self, index: usize, shared: &'s Shared, scope: &rayon::ScopeFifo<'s>) {
+        if shared.failure.lock().expect("no thread panicked").is_some() {
+            return;
+        }
+        let done = match self.turn(index, shared) {
+            Ok(Turn::Busy) => {
+                std::thread::sleep(LOOK_AGAIN);
+                scope.spawn_fifo(move |scope| self.visit(index, shared, scope));
+                return;
+            }
+            Ok(Turn::Done(done)) => {
+                self.observer.finished(index, &done);
+                Some(*done)
+            }
+            Ok(Turn::Barred) => {
+                self.observer.barred(index);
+                None
+            }
+            Err(error) => {
+                // The first failure counts; the others stop at their next step.
+                shared.failure.lock().expect("no thread panicked").get_or_insert(error);
+                return;
+            }
+        };
+        shared.done[index].set(done).expect("a run is visited once");
+        for (child, run) in self.plan.runs.iter().enumerate() {
+            if run.parent == Some(index) {
+                scope.spawn_fifo(move |scope| self.visit(child, shared, scope));
+            }
+        }
+    }
+
+    fn turn(&self, index: usize, shared: &Shared) -> Result<Turn> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(Error::Interrupted);
+        }
+        let run = &self.plan.runs[index];
+        let parent = match run.parent {
+            None => None,
+            Some(parent) => {
+                let done = shared.done[parent].get().expect("parents come first");
+                match done.as_ref().and_then(|done| done.manifest.trained()) {
+                    Some(layers) => Some(layers.whole()),
+                    None => return Ok(Turn::Barred),
+                }
+            }
+        };
+        let recipe = self.plan.recipe(run, self.policy, parent);
+        let found = || -> Result<Option<Turn>> {
+            let Some(manifest) = finished(self.store, &recipe)? else { return Ok(None) };
+            Ok(Some(Turn::Done(Box::new(Done { manifest, fresh: false, contradicts: None }))))
+        };
+        if let Some(turn) = found()? {
+            return Ok(turn);
+        }
+        let Some(_lock) = self.store.try_lock(recipe.digest())? else { return Ok(Turn::Busy) };
+        // Another process may have finished it just before the lock was ours.
+        if let Some(turn) = found()? {
+            return Ok(turn);
+        }
+        let done = self.train(index, run, recipe, shared)?;
+        Ok(Turn::Done(Box::new(done)))
+    }
+
+    fn train(&self, index: usize, run: &PlannedRun, recipe: Recipe, shared: &Shared) -> Result<Done> {
+        let before = self.store.manifest(recipe.digest())?.whole();
+        let name = self.plan.name(run);
+        let parent = match recipe.parent {
+            None => None,
+            Some(digest) => Some(self.parent_weights(digest)?),
+        };
+        let initial = initial(&recipe, &self.plan.shapes(run), parent.as_ref());
+        let split = &self.plan.splits[run.split].0;
+        let images = |part| self.plan.catalog.images(split, run.treatment.target(), part);
+        let task = Task {
+            name: &name,
+            recipe: &recipe,
+            initial: &initial,
+            train: &images(Part::Train)?,
+            valid: &images(Part::Valid)?,
+            moments: self.plan.catalog.moments,
+        };
+        self.observer.started(index);
+        let start = Instant::now();
+        let trained = self.trainer.train(&task, &|images| {
+            self.observer.advanced(index, images);
+            let failed = shared.failure.lock().expect("no thread panicked").is_some();
+            !failed && !self.stop.load(Ordering::Relaxed)
+        })?;
+        let wall_ms = start.elapsed().as_millis() as u64;
+        let (epochs, outcome) = match trained {
+            Trained::Whole { weights, epochs } => {
+                self.store.put_weights(&weights)?;
+                (epochs, Outcome::Trained { layers: weights.digests() })
+            }
+            Trained::Diverged { epochs, epoch, step } => (epochs, Outcome::Diverged { epoch, step }),
+        };
+        let manifest = Manifest {
+            format: Format::V1,
+            run: name,
+            recipe,
+            initial: initial.digests(),
+            epochs,
+            outcome,
+            wall_ms,
+            environment: self.trainer.environment(),
+        };
+        self.store.put_manifest(&manifest)?;
+        let now = manifest.trained().map(|layers| layers.whole());
+        let contradicts = before
+            .and_then(|before| before.trained().map(|layers| layers.whole()))
+            .filter(|before| Some(*before) != now);
+        Ok(Done { manifest, fresh: true, contradicts })
+    }
+
+    /// The weights of a base network that was finished a moment ago.
+    fn parent_weights(&self, digest: WeightsDigest) -> Result<Weights> {
+        let entry = crate::store::Entry::Checkpoint(digest);
+        let subject = self.store.path(&entry).display().to_string();
+        let gone = |problem: &str| Error::invalid(&subject, problem, "run the same command again");
+        match self.store.weights(digest)? {
+            Found::Whole(weights) => Ok(weights),
+            Found::Absent => Err(gone("was there and is gone")),
+            Found::Damaged(why) => Err(gone(&why)),
+        }
+    }
+}
+
+/// The manifest of a network that the store has whole: its record and, unless it diverged, its weights.
+///
+/// # Errors
+/// Where the system does not let a file be read.
+pub fn finished(store: &Store, recipe: &Recipe) -> Result<Option<Manifest>> {
+    let Some(manifest) = store.manifest(recipe.digest())?.whole() else { return Ok(None) };
+    match manifest.trained() {
+        None => Ok(Some(manifest)),
+        Some(layers) => match store.weights(layers.whole())? {
+            Found::Whole(_) => Ok(Some(manifest)),
+            Found::Absent | Found::Damaged(_) => Ok(None),
+        },
+    }
+}
+
+/// What the store has of a plan, without training: each run's manifest, indexed like the plan's runs.
+/// A run whose parent's manifest is missing has none, since its recipe is not known.
+///
+/// # Errors
+/// Where the system does not let a file be read.
+pub fn survey(plan: &Plan<'_>, store: &Store, policy: Policy) -> Result<Vec<Option<Manifest>>> {
+    let mut found: Vec<Option<Manifest>> = Vec::with_capacity(plan.runs.len());
+    for run in &plan.runs {
+        let parent = match run.parent {
+            None => Some(None),
+            Some(parent) => {
+                let manifest = found[parent].as_ref();
+                manifest.and_then(|manifest| Some(Some(manifest.trained()?.whole())))
+            }
+        };
+        found.push(match parent {
+            None => None,
+            Some(parent) => store.manifest(plan.recipe(run, policy, parent).digest())?.whole(),
+        });
+    }
+    Ok(found)
+}

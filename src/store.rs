@@ -1,0 +1,353 @@
+//! The store: a directory of splits, checkpoints and manifests that are named by their content.
+//!
+//! Uses `manifest`, `split`, `weights`, `digest`; used by `run`, `table` and `verify`. Every file is
+//! written beside its place, synced and renamed, so a name is either absent or whole. Every file is
+//! verified when it is read. A process that trains a network holds that network's lock, which the
+//! system gives up when the process ends, however it ends.
+//!
+//! ```text
+//! STORE/selffer-store                     what the directory is
+//! STORE/splits/SPLIT.json                 named by the SHA-256 of the file
+//! STORE/checkpoints/WEIGHTS.safetensors   named by the digest of the weights
+//! STORE/manifests/RECIPE.json             named by the digest of the recipe
+//! STORE/locks/, STORE/new/                empty files; files being written
+//! ```
+
+use crate::digest::{Digest, RecipeDigest, SplitDigest, WeightsDigest};
+use crate::error::{Error, Result};
+use crate::manifest::Manifest;
+use crate::split::Split;
+use crate::weights::Weights;
+use std::fs::{self, File, TryLockError};
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+const MARK: &str = "selffer-store";
+const MARK_TEXT: &[u8] = b"selffer store 1\n";
+const SPLITS: &str = "splits";
+const CHECKPOINTS: &str = "checkpoints";
+const MANIFESTS: &str = "manifests";
+const LOCKS: &str = "locks";
+const NEW: &str = "new";
+
+/// A store on disk.
+#[derive(Debug)]
+pub struct Store {
+    dir: PathBuf,
+    // A shared lock on the mark, held by every process that writes: who gets it alone may sweep.
+    _writer: Option<File>,
+}
+
+/// The right to train one network; given up when dropped, or when the process ends.
+pub struct Lock(#[expect(dead_code, reason = "held open, never read")] File);
+
+/// What a look at a file of the store found.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Found<T> {
+    /// It is there and whole.
+    Whole(T),
+    /// It is not there.
+    Absent,
+    /// It is there, and not what its name says: why.
+    Damaged(String),
+}
+
+impl<T> Found<T> {
+    /// What was found, if it is there and whole.
+    pub fn whole(self) -> Option<T> {
+        match self {
+            Self::Whole(value) => Some(value),
+            Self::Absent | Self::Damaged(_) => None,
+        }
+    }
+}
+
+/// A file of the store, by what it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Entry {
+    /// A split.
+    Split(SplitDigest),
+    /// A checkpoint.
+    Checkpoint(WeightsDigest),
+    /// A manifest.
+    Manifest(RecipeDigest),
+}
+
+impl Store {
+    /// Opens the store in `dir` for writing; makes it where there is none, and sweeps away what killed
+    /// processes left half-written.
+    ///
+    /// # Errors
+    /// Where `dir` is another thing than a store or an empty directory, or cannot be written.
+    pub fn create(dir: &Path) -> Result<Self> {
+        let mark = dir.join(MARK);
+        let make = |sub| {
+            let path = dir.join(sub);
+            fs::create_dir_all(&path).map_err(Error::io("create the directory", &path))
+        };
+        if !mark.exists() {
+            let occupied = match fs::read_dir(dir) {
+                Ok(mut entries) => entries.any(|entry| entry.is_ok_and(|e| e.file_name() != NEW)),
+                Err(error) if error.kind() == ErrorKind::NotFound => false,
+                Err(error) => return Err(Error::io("use the directory", dir)(error)),
+            };
+            // Another process may have made the store between the two looks.
+            if occupied && !mark.exists() {
+                let problem = "is a directory with other things in it, not a selffer store";
+                let mend = "name an empty or a new directory";
+                return Err(Error::invalid(dir.display().to_string(), problem, mend));
+            }
+            // The mark comes first: a process killed here leaves what the next one recognises.
+            make(NEW)?;
+            Self { dir: dir.to_owned(), _writer: None }.write(Path::new(MARK), MARK_TEXT)?;
+        }
+        for sub in [NEW, SPLITS, CHECKPOINTS, MANIFESTS, LOCKS] {
+            make(sub)?;
+        }
+        let mut store = Self::open(dir)?;
+        let writer = File::open(&mark).map_err(Error::io("read", &mark))?;
+        if writer.try_lock().is_ok() {
+            store.sweep()?;
+            writer.unlock().map_err(Error::io("unlock", &mark))?;
+        }
+        writer.lock_shared().map_err(Error::io("lock", &mark))?;
+        store._writer = Some(writer);
+        Ok(store)
+    }
+
+    /// Opens the store in `dir` for reading.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn open(dir: &Path) -> Result<Self> {
+        let mark = dir.join(MARK);
+        match fs::read(&mark) {
+            Ok(text) if text == MARK_TEXT => Ok(Self { dir: dir.to_owned(), _writer: None }),
+            Ok(_) => Err(Error::invalid(
+                mark.display().to_string(),
+                "is not the mark of a store of this version",
+                "name another store, or write `selffer store 1` into that file if it was damaged",
+            )),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                Err(Error::invalid(
+                    dir.display().to_string(),
+                    "is no selffer store",
+                    "name one with --store, or make it with `selffer reproduce`",
+                ))
+            }
+            Err(error) => Err(Error::io("read", &mark)(error)),
+        }
+    }
+
+    /// The directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The path of an entry's file.
+    pub fn path(&self, entry: &Entry) -> PathBuf {
+        self.dir.join(relative(entry))
+    }
+
+    /// Takes the lock of a network, if no other process or thread has it.
+    ///
+    /// # Errors
+    /// Where the lock file cannot be made.
+    pub fn try_lock(&self, recipe: RecipeDigest) -> Result<Option<Lock>> {
+        let path = self.dir.join(LOCKS).join(recipe.hex());
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(Error::io("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lock(file))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(Error::io("lock", &path)(error)),
+        }
+    }
+
+    /// The manifest made by a recipe.
+    ///
+    /// # Errors
+    /// Where the system does not let it be read. A damaged file is not an error; see [`Found`].
+    pub fn manifest(&self, recipe: RecipeDigest) -> Result<Found<Manifest>> {
+        self.read(&Entry::Manifest(recipe), |bytes| {
+            let manifest = Manifest::from_bytes(bytes).map_err(|error| error.to_string())?;
+            if manifest.recipe_digest() != recipe {
+                return Err("its recipe is another than its name says".to_owned());
+            }
+            Ok(manifest)
+        })
+    }
+
+    /// The weights of that digest.
+    ///
+    /// # Errors
+    /// As for [`Store::manifest`].
+    pub fn weights(&self, digest: WeightsDigest) -> Result<Found<Weights>> {
+        self.read(&Entry::Checkpoint(digest), |bytes| {
+            let weights = Weights::from_bytes(bytes).map_err(|error| error.to_string())?;
+            if weights.digests().whole() != digest {
+                return Err("its weights have another digest than its name says".to_owned());
+            }
+            Ok(weights)
+        })
+    }
+
+    /// The split of that digest.
+    ///
+    /// # Errors
+    /// As for [`Store::manifest`].
+    pub fn split(&self, digest: SplitDigest) -> Result<Found<Split>> {
+        self.read(&Entry::Split(digest), |bytes| {
+            if Digest::of(bytes) != digest.0 {
+                return Err("its bytes have another digest than its name says".to_owned());
+            }
+            serde_json::from_slice(bytes).map_err(|error| format!("it is no split ({error})"))
+        })
+    }
+
+    /// Writes a manifest. Its checkpoint is to be there already: a manifest is what says that a network
+    /// is finished.
+    ///
+    /// # Errors
+    /// Where the system refuses; nothing half-written is left.
+    pub fn put_manifest(&self, manifest: &Manifest) -> Result<()> {
+        self.write(&relative(&Entry::Manifest(manifest.recipe_digest())), &manifest.to_bytes())
+    }
+
+    /// Writes weights, unless they are there and whole.
+    ///
+    /// # Errors
+    /// As for [`Store::put_manifest`].
+    pub fn put_weights(&self, weights: &Weights) -> Result<WeightsDigest> {
+        let digest = weights.digests().whole();
+        if self.weights(digest)?.whole().is_none() {
+            self.write(&relative(&Entry::Checkpoint(digest)), &weights.to_bytes())?;
+        }
+        Ok(digest)
+    }
+
+    /// Writes a split, unless it is there and whole.
+    ///
+    /// # Errors
+    /// As for [`Store::put_manifest`].
+    pub fn put_split(&self, split: &Split) -> Result<SplitDigest> {
+        let digest = split.digest();
+        if self.split(digest)?.whole().is_none() {
+            self.write(&relative(&Entry::Split(digest)), &split.to_bytes())?;
+        }
+        Ok(digest)
+    }
+
+    /// Every file of the store: what is an entry by its name, and the paths, relative to the store, of
+    /// what has no business there.
+    ///
+    /// # Errors
+    /// Where a directory cannot be read.
+    pub fn list(&self) -> Result<(Vec<Entry>, Vec<PathBuf>)> {
+        let (mut entries, mut strays) = (Vec::new(), Vec::new());
+        for top in sorted(&self.dir)? {
+            let name = top.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            match name.as_str() {
+                MARK | NEW => {}
+                SPLITS | CHECKPOINTS | MANIFESTS | LOCKS => {
+                    for path in sorted(&top)? {
+                        match entry(&name, &path) {
+                            Some(Some(entry)) => entries.push(entry),
+                            Some(None) => {}
+                            None => strays.push(self.strip(&path)),
+                        }
+                    }
+                }
+                _ => strays.push(self.strip(&top)),
+            }
+        }
+        Ok((entries, strays))
+    }
+
+    fn strip(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.dir).unwrap_or(path).to_owned()
+    }
+
+    fn read<T>(
+        &self,
+        entry: &Entry,
+        parse: impl FnOnce(&[u8]) -> Result<T, String>,
+    ) -> Result<Found<T>> {
+        let path = self.path(entry);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(parse(&bytes).map_or_else(Found::Damaged, Found::Whole)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Found::Absent),
+            Err(error) => Err(Error::io("read", &path)(error)),
+        }
+    }
+
+    /// Writes a file whole or not at all, and reads it again.
+    fn write(&self, relative: &Path, bytes: &[u8]) -> Result<()> {
+        let path = self.dir.join(relative);
+        let new = self.dir.join(NEW);
+        let failed = || Error::io("write", &path);
+        // Dropped before `persist`, the temporary file is removed.
+        let mut file = tempfile::NamedTempFile::new_in(&new).map_err(Error::io("write in", &new))?;
+        file.write_all(bytes).map_err(failed())?;
+        file.as_file().sync_all().map_err(failed())?;
+        file.persist(&path).map_err(|error| failed()(error.error))?;
+        let parent = path.parent().unwrap_or(&self.dir);
+        File::open(parent).and_then(|dir| dir.sync_all()).map_err(Error::io("sync", parent))?;
+        if fs::read(&path).map_err(Error::io("read", &path))? != bytes {
+            let problem = "reads back otherwise than it was written";
+            return Err(Error::invalid(path.display().to_string(), problem, "check the disk"));
+        }
+        Ok(())
+    }
+
+    /// Removes what killed processes left in `new/`. Only for who is the one writer.
+    fn sweep(&self) -> Result<()> {
+        for path in sorted(&self.dir.join(NEW))? {
+            fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        }
+        Ok(())
+    }
+}
+
+fn relative(entry: &Entry) -> PathBuf {
+    match entry {
+        Entry::Split(digest) => Path::new(SPLITS).join(format!("{}.json", digest.hex())),
+        Entry::Checkpoint(digest) => Path::new(CHECKPOINTS).join(format!("{}.safetensors", digest.hex())),
+        Entry::Manifest(digest) => Path::new(MANIFESTS).join(format!("{}.json", digest.hex())),
+    }
+}
+
+/// What a file in the subdirectory `sub` is by its name; `None` where it does not belong there,
+/// `Some(None)` for an empty lock file.
+fn entry(sub: &str, path: &Path) -> Option<Option<Entry>> {
+    let name = path.file_name()?.to_str()?;
+    let meta = fs::symlink_metadata(path).ok()?;
+    if !meta.is_file() {
+        return None;
+    }
+    let entry = match sub {
+        SPLITS => Entry::Split(name.strip_suffix(".json")?.parse().ok()?),
+        CHECKPOINTS => Entry::Checkpoint(name.strip_suffix(".safetensors")?.parse().ok()?),
+        MANIFESTS => Entry::Manifest(name.strip_suffix(".json")?.parse().ok()?),
+        _ => {
+            name.parse::<Digest>().ok()?;
+            return (meta.len() == 0).then_some(None);
+        }
+    };
+    Some(Some(entry))
+}
+
+/// The paths in a directory, in order of name.
+fn sorted(dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(dir).map_err(Error::io("read the directory", dir))?;
+    let mut paths = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<std::io::Result<Vec<_>>>()
+        .map_err(Error::io("read the directory", dir))?;
+    paths.sort();
+    Ok(paths)
+}

@@ -1,0 +1,170 @@
+//! A network's weights as numbers, and the file they are kept in.
+//!
+//! Uses `architecture` and `digest`; used by everything that touches weights, libtorch's side
+//! included. A checkpoint is a safetensors file without metadata. Each layer has a digest of its own,
+//! and so have the first n layers together, hence "the copied layers did not change" is one
+//! comparison of two digests.
+
+use crate::architecture::{LAYERS, NAMES};
+use crate::digest::{Hasher, LayerDigest, WeightsDigest};
+use safetensors::tensor::{Dtype, TensorView};
+use safetensors::SafeTensors;
+use serde::{Deserialize, Serialize};
+
+/// An array of 32-bit floats.
+#[derive(Debug, Clone)]
+pub struct Tensor {
+    /// Its dimensions.
+    pub shape: Vec<usize>,
+    /// Its values, the last dimension fastest.
+    pub values: Vec<f32>,
+}
+
+impl Tensor {
+    fn le_bytes(&self) -> Vec<u8> {
+        self.values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    }
+}
+
+// Bit for bit: a NaN equals itself, and 0 is not -0.
+impl PartialEq for Tensor {
+    fn eq(&self, other: &Self) -> bool {
+        self.shape == other.shape
+            && self.values.len() == other.values.len()
+            && self.values.iter().zip(&other.values).all(|(a, b)| a.to_bits() == b.to_bits())
+    }
+}
+
+/// One layer's weights.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Layer {
+    /// `[out, in, 3, 3]` or `[out, in]`.
+    pub weight: Tensor,
+    /// `[out]`.
+    pub bias: Tensor,
+}
+
+impl Layer {
+    /// The layer's tensors with the names they have in files, in order.
+    fn tensors(&self, index: usize) -> [(String, &Tensor); 2] {
+        let name = NAMES[index];
+        [(format!("{name}.weight"), &self.weight), (format!("{name}.bias"), &self.bias)]
+    }
+
+    /// The digest of the layer as the one of that index: names, dtype, shapes and values.
+    fn digest(&self, index: usize) -> LayerDigest {
+        let mut hasher = Hasher::new("selffer layer v1");
+        for (name, tensor) in self.tensors(index) {
+            hasher.piece(name.as_bytes()).piece(b"F32");
+            hasher.piece(&(tensor.shape.len() as u64).to_le_bytes());
+            for dim in &tensor.shape {
+                hasher.piece(&(*dim as u64).to_le_bytes());
+            }
+            hasher.piece(&tensor.le_bytes());
+        }
+        LayerDigest(hasher.finish())
+    }
+}
+
+/// A whole network's weights.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Weights {
+    /// The eight layers.
+    pub layers: [Layer; LAYERS],
+}
+
+/// The digests of a network's layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LayerDigests(pub [LayerDigest; LAYERS]);
+
+impl LayerDigests {
+    /// The digest of the first `n` layers.
+    pub fn prefix(&self, n: u8) -> WeightsDigest {
+        let mut hasher = Hasher::new("selffer weights v1");
+        for layer in &self.0[..usize::from(n)] {
+            hasher.piece(layer.0.as_bytes());
+        }
+        WeightsDigest(hasher.finish())
+    }
+
+    /// The digest of the whole network.
+    pub fn whole(&self) -> WeightsDigest {
+        self.prefix(LAYERS as u8)
+    }
+}
+
+/// Why bytes are not a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotACheckpoint {
+    /// The safetensors reader refused it.
+    #[error("it is no safetensors file ({0})")]
+    Format(String),
+    /// A tensor is missing, or there is one too many.
+    #[error("it does not hold the weights and biases of the eight layers and nothing else")]
+    Tensors,
+    /// A tensor is not of 32-bit floats.
+    #[error("its {0} is not of 32-bit floats")]
+    Dtype(String),
+    /// The file has other bytes than this crate writes for the same weights.
+    #[error("its header is not as selffer writes it")]
+    NotCanonical,
+}
+
+impl Weights {
+    /// The digests of the layers.
+    pub fn digests(&self) -> LayerDigests {
+        LayerDigests(std::array::from_fn(|index| self.layers[index].digest(index)))
+    }
+
+    /// Whether every number is finite.
+    pub fn finite(&self) -> bool {
+        self.layers.iter().all(|layer| {
+            [&layer.weight, &layer.bias].iter().all(|t| t.values.iter().all(|v| v.is_finite()))
+        })
+    }
+
+    /// The checkpoint file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let tensors: Vec<(String, &Tensor)> =
+            self.layers.iter().enumerate().flat_map(|(index, layer)| layer.tensors(index)).collect();
+        let bytes: Vec<Vec<u8>> = tensors.iter().map(|(_, tensor)| tensor.le_bytes()).collect();
+        let views = tensors.iter().zip(&bytes).map(|((name, tensor), bytes)| {
+            let view = TensorView::new(Dtype::F32, tensor.shape.clone(), bytes);
+            (name.as_str(), view.expect("as many bytes as the shape says"))
+        });
+        safetensors::serialize(views, None).expect("sixteen named tensors")
+    }
+
+    /// Reads a checkpoint file.
+    ///
+    /// # Errors
+    /// Where the bytes are not exactly what [`Weights::to_bytes`] gives for some weights.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, NotACheckpoint> {
+        let file = SafeTensors::deserialize(bytes)
+            .map_err(|error| NotACheckpoint::Format(error.to_string()))?;
+        if file.len() != 2 * LAYERS {
+            return Err(NotACheckpoint::Tensors);
+        }
+        let tensor = |name: String| -> Result<Tensor, NotACheckpoint> {
+            let view = file.tensor(&name).map_err(|_| NotACheckpoint::Tensors)?;
+            if view.dtype() != Dtype::F32 {
+                return Err(NotACheckpoint::Dtype(name));
+            }
+            let (chunks, _) = view.data().as_chunks::<4>();
+            let values = chunks.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect();
+            Ok(Tensor { shape: view.shape().to_vec(), values })
+        };
+        let mut layers = Vec::with_capacity(LAYERS);
+        for name in NAMES {
+            let (weight, bias) = (tensor(format!("{name}.weight"))?, tensor(format!("{name}.bias"))?);
+            layers.push(Layer { weight, bias });
+        }
+        let layers = layers.try_into().expect("eight layers");
+        let weights = Self { layers };
+        if weights.to_bytes() != bytes {
+            return Err(NotACheckpoint::NotCanonical);
+        }
+        Ok(weights)
+    }
+}
