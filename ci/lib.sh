@@ -7,7 +7,7 @@ root=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
 
 # Says what is wrong and how to mend it, and ends the script: it could not run.
 die() {
-    printf '%s: %s\n' "ci/${0##*/}" "$1" >&2
+    printf 'ci/%s: %s\n' "$(basename "$(readlink -f "$0")")" "$1" >&2
     exit 2
 }
 

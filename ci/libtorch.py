@@ -10,7 +10,7 @@ It takes the first of these:
 4. the wheels of PyPI, which pip downloads (544 MB) to the cache; only the prepared directory stays there.
 
 The wheel is the CUDA build. What is taken from it are the headers and the libraries for the CPU. These need two small
-libraries of CUDA in order to be loaded, and no GPU. See "libtorch" in ARCHITECTURE.md for how CUDA is used if there is one.
+libraries of CUDA in order to be loaded, and no GPU.
 
 Exit status 0 with the path as the only line on stdout, or 2 with the reason on stderr.
 """
@@ -165,7 +165,7 @@ def read_record(directory):
 
 
 def prepare(directory, held):
-    """Fills `directory`, all at once by a rename. The caller holds the lock, so what others left half-done is rubbish."""
+    """Fills `directory`, all at once by a rename. The caller holds the lock, so what is left half-done is rubbish."""
     cache = directory.parent
     for leftover in cache.glob("preparing-*"):
         shutil.rmtree(leftover)
@@ -221,7 +221,9 @@ def from_wheels(fresh, staging, held):
     for requirement, platform, pinned in WHEELS:
         wheel = download(requirement, platform, staging, held)
         if sha256(wheel) != pinned:
-            raise Unable(f"pip got a {wheel.name} with sha256 {sha256(wheel)}, pinned is {pinned}. Do not trust its source.")
+            raise Unable(
+                f"pip got a {wheel.name} with sha256 {sha256(wheel)}, pinned is {pinned}. Do not trust its source."
+            )
         with zipfile.ZipFile(wheel) as archive:
             for member in archive.infolist():
                 place = destination(member.filename)
@@ -244,6 +246,7 @@ def download(requirement, platform, staging, held):
     ]  # fmt: skip
     pip = subprocess.run(
         command,
+        check=False,
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr,
         stderr=subprocess.PIPE,
@@ -264,7 +267,8 @@ def destination(name):
     """Where a file of a wheel (or of site-packages) goes in the prepared directory; None if it is not needed."""
     if name.startswith("torch/include/"):
         return name[len("torch/"):]
-    library = re.fullmatch(r"(?:torch|nvidia/[^/]+)/(lib/lib(torch_cpu|torch|c10|gomp[-\w]*|cudart|cupti)\.so[.\d]*)", name)
+    needed = r"(?:torch|nvidia/[^/]+)/(lib/lib(?:torch_cpu|torch|c10|gomp[-\w]*|cudart|cupti)\.so[.\d]*)"
+    library = re.fullmatch(needed, name)
     if library:
         return library[1]
     licence = re.fullmatch(r"(torch|nvidia_cuda_runtime|nvidia_cuda_cupti)-[^/]*\.dist-info/licenses/(.+)", name)
@@ -313,7 +317,7 @@ def load_error(directory):
     """Why libtorch_cpu.so cannot be loaded on this machine, or None."""
     code = "import ctypes, sys\ntry: ctypes.CDLL(sys.argv[1])\nexcept OSError as error: sys.exit(str(error))"
     library = directory / "lib" / "libtorch_cpu.so"
-    loader = subprocess.run([sys.executable, "-c", code, str(library)], capture_output=True)
+    loader = subprocess.run([sys.executable, "-c", code, str(library)], capture_output=True, check=False)
     if loader.returncode == 0:
         return None
     return loader.stderr.decode(errors="replace").strip() or f"loading it ended with status {loader.returncode}"

@@ -10,14 +10,14 @@ use std::path::Path;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The system refused a file operation.
-    #[error("cannot {doing} {path}: {source}{mend}", mend = mend(source))]
+    #[error("cannot {doing} {path}: {system}{mend}", mend = mend(system))]
     Io {
         /// What was tried, as a verb: `read`, `write`, `lock`.
         doing: &'static str,
         /// The file or directory.
         path: String,
         /// What the system said.
-        source: io::Error,
+        system: io::Error,
     },
     /// A file, or a value that a user gave, is not what it has to be.
     #[error("{subject}: {problem}; {mend}")]
@@ -50,9 +50,9 @@ pub enum Error {
     Interrupted,
 }
 
-fn mend(source: &io::Error) -> &'static str {
+fn mend(system: &io::Error) -> &'static str {
     use io::ErrorKind::*;
-    match source.kind() {
+    match system.kind() {
         StorageFull | QuotaExceeded => "; free some space, then run the same command again",
         FileTooLarge => "; raise the limit on file sizes (ulimit -f), then run the same command again",
         PermissionDenied | ReadOnlyFilesystem => "; allow it, or name another place",
@@ -66,15 +66,11 @@ impl Error {
     /// Wraps what the system said of one operation on `path`; for `map_err`.
     pub fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.display().to_string();
-        move |source| Self::Io { doing, path, source }
+        move |system| Self::Io { doing, path, system }
     }
 
     /// Something a user gave is not what it has to be.
-    pub fn invalid(
-        subject: impl Into<String>,
-        problem: impl Into<String>,
-        mend: impl Into<String>,
-    ) -> Self {
+    pub fn invalid(subject: impl Into<String>, problem: impl Into<String>, mend: impl Into<String>) -> Self {
         Self::Invalid { subject: subject.into(), problem: problem.into(), mend: mend.into() }
     }
 }

@@ -17,11 +17,7 @@ use crate::weights::{Layer, Tensor, Weights};
 ///
 /// # Panics
 /// Where a parent is needed and not given: a mistake of the caller.
-pub fn initial(
-    recipe: &Recipe,
-    shapes: &[architecture::Layer; LAYERS],
-    parent: Option<&Weights>,
-) -> Weights {
+pub fn initial(recipe: &Recipe, shapes: &[architecture::Layer; LAYERS], parent: Option<&Weights>) -> Weights {
     let layers = std::array::from_fn(|index| {
         let shape = &shapes[index];
         match recipe.treatment {
@@ -50,4 +46,14 @@ fn fresh(recipe: &Recipe, role: &str, shape: &architecture::Layer) -> Layer {
         weight: Tensor { shape: shape.weight.clone(), values },
         bias: Tensor { shape: vec![out], values: vec![0.0; out] },
     }
+}
+
+/// Weights of those shapes that are all zero.
+pub fn zeros(shapes: &[architecture::Layer; LAYERS]) -> Weights {
+    let zeros = |shape: &[usize]| Tensor { shape: shape.to_vec(), values: vec![0.0; shape.iter().product()] };
+    let layers = std::array::from_fn(|index| {
+        let weight = &shapes[index].weight;
+        Layer { weight: zeros(weight), bias: zeros(&weight[..1]) }
+    });
+    Weights { layers }
 }

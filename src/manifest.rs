@@ -155,8 +155,8 @@ impl Manifest {
     /// # Errors
     /// Where the bytes are not exactly what [`Manifest::to_bytes`] gives for some manifest.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, NotAManifest> {
-        let sealed: Sealed = serde_json::from_slice(bytes)
-            .map_err(|error| NotAManifest::Format(error.to_string()))?;
+        let sealed: Sealed =
+            serde_json::from_slice(bytes).map_err(|error| NotAManifest::Format(error.to_string()))?;
         // Writing it again computes the digest anew: one comparison checks the digest and the form.
         if sealed.manifest.to_bytes() != bytes {
             return Err(NotAManifest::Seal);

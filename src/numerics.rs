@@ -44,7 +44,7 @@ impl Numerics {
     pub fn engage(policy: Policy) -> Result<&'static Self> {
         let Policy::Portable = policy;
         IN_FORCE
-            .get_or_init(|| engage_portable())
+            .get_or_init(engage_portable)
             .as_ref()
             .map_err(|problem| Error::Numerics { policy: policy.name(), problem: problem.clone() })
     }
@@ -76,14 +76,18 @@ fn engage_portable() -> Result<Numerics, String> {
             Some(found) if found == value => {}
             Some(found) => {
                 let found = found.to_string_lossy();
-                return Err(format!("the environment has {name}={found}, and it takes {value}; unset {name}"));
+                return Err(format!(
+                    "the environment has {name}={found}, and it takes {value}; unset {name}"
+                ));
             }
         }
     }
     tch::set_num_threads(1);
     let threads = tch::get_num_threads();
     if threads != 1 {
-        return Err(format!("libtorch insists on {threads} threads a run, and it takes 1; unset OMP_NUM_THREADS"));
+        return Err(format!(
+            "libtorch insists on {threads} threads a run, and it takes 1; unset OMP_NUM_THREADS"
+        ));
     }
     let mut settings: Vec<(String, String)> =
         PORTABLE.map(|(name, value)| (name.to_owned(), value.to_owned())).into();

@@ -98,8 +98,8 @@ impl<'a> Plan<'a> {
         let (frozen, trained) = shapes.split_at(usize::from(run.treatment.frozen()));
         let products = |layers: &[architecture::Layer]| layers.iter().map(|l| l.products).sum::<u64>();
         let epochs = u64::from(self.protocol.solver.epochs);
-        let operations = 2 * products(frozen) * (train + valid)
-            + 2 * products(trained) * epochs * (3 * train + valid);
+        let operations =
+            2 * products(frozen) * (train + valid) + 2 * products(trained) * epochs * (3 * train + valid);
         Cost { images: train * epochs, operations }
     }
 }

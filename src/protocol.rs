@@ -198,11 +198,8 @@ impl Protocol {
         check.network(&wire.network)?;
         check.solver(&wire.solver)?;
         check.that(!wire.split.is_empty(), "split", "none", "add a [[split]]")?;
-        let splits = wire
-            .split
-            .into_iter()
-            .map(|split| check.split(split, &depths))
-            .collect::<Result<Vec<_>>>()?;
+        let splits =
+            wire.split.into_iter().map(|split| check.split(split, &depths)).collect::<Result<Vec<_>>>()?;
         let names: Vec<_> = splits.iter().map(|split| &split.name).collect();
         check.distinct("split names", &names)?;
         Ok(Self {
@@ -229,13 +226,7 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn that(
-        &self,
-        good: bool,
-        key: &str,
-        value: impl std::fmt::Display,
-        mend: &str,
-    ) -> Result<()> {
+    fn that(&self, good: bool, key: &str, value: impl std::fmt::Display, mend: &str) -> Result<()> {
         if good {
             return Ok(());
         }
@@ -276,7 +267,12 @@ impl Check<'_> {
         self.that((1..=100_000).contains(epochs), "solver.epochs", epochs, "take 1 to 100000")?;
         self.that((1..=65_536).contains(batch), "solver.batch", batch, "take 1 to 65536")?;
         let unit = "take a number above 0 and at most 1";
-        self.that(*rate > 0.0 && *rate <= 100.0, "solver.rate", rate, "take a number above 0 and at most 100")?;
+        self.that(
+            *rate > 0.0 && *rate <= 100.0,
+            "solver.rate",
+            rate,
+            "take a number above 0 and at most 100",
+        )?;
         self.that(*rate_factor > 0.0 && *rate_factor <= 1.0, "solver.rate_factor", rate_factor, unit)?;
         let below_one = "take a number from 0 and below 1";
         self.that((0.0..1.0).contains(momentum), "solver.momentum", momentum, below_one)?;
@@ -300,9 +296,7 @@ impl Check<'_> {
         let key = format!("split {} treatments", wire.name);
         self.distinct(&key, &treatments)?;
         if wire.halves == Halves::Whole {
-            let stray = treatments.iter().find(|treatment| {
-                treatment.to_string().contains('B')
-            });
+            let stray = treatments.iter().find(|treatment| treatment.to_string().contains('B'));
             if let Some(stray) = stray {
                 let mend = "a whole split has task A alone (all classes), so name A only";
                 self.that(false, &key, stray, mend)?;
@@ -324,9 +318,9 @@ fn syntax(text: &str, origin: &str, error: &toml::de::Error) -> Error {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     let mend = match quoted.as_slice() {
         [unknown, known @ ..] if message.starts_with("unknown ") => {
-            let nearest = known.iter().max_by(|a, b| {
-                strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b))
-            });
+            let nearest = known
+                .iter()
+                .max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)));
             match nearest {
                 Some(nearest) => format!("the nearest that is known is `{nearest}`"),
                 None => "leave it out".to_owned(),

@@ -219,9 +219,7 @@ impl<'a> Catalog<'a> {
 
 /// The class indices of A and of B, each in ascending order.
 fn halves(rule: &SplitRule, classes: &[String]) -> Result<(Vec<usize>, Vec<usize>)> {
-    let invalid = |problem: String, mend: &str| {
-        Error::invalid(format!("split {}", rule.name), problem, mend)
-    };
+    let invalid = |problem: String, mend: &str| Error::invalid(format!("split {}", rule.name), problem, mend);
     match &rule.halves {
         Halves::Whole => Ok(((0..classes.len()).collect(), Vec::new())),
         Halves::Random(seed) => {

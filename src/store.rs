@@ -272,11 +272,7 @@ impl Store {
         path.strip_prefix(&self.dir).unwrap_or(path).to_owned()
     }
 
-    fn read<T>(
-        &self,
-        entry: &Entry,
-        parse: impl FnOnce(&[u8]) -> Result<T, String>,
-    ) -> Result<Found<T>> {
+    fn read<T>(&self, entry: &Entry, parse: impl FnOnce(&[u8]) -> Result<T, String>) -> Result<Found<T>> {
         let path = self.path(entry);
         match fs::read(&path) {
             Ok(bytes) => Ok(parse(&bytes).map_or_else(Found::Damaged, Found::Whole)),

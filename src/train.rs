@@ -165,8 +165,7 @@ impl<'a> Loop<'a> {
         let frozen = usize::from(task.recipe.treatment.frozen());
         let net = Net::new(task.initial, frozen);
         let velocity = net.trained(frozen).iter().map(|tensor| tensor.zeros_like()).collect();
-        let [train, valid] =
-            [task.train, task.valid].map(|images| Features::new(task, images, &net, frozen));
+        let [train, valid] = [task.train, task.valid].map(|images| Features::new(task, images, &net, frozen));
         Self { recipe: task.recipe, net, frozen, velocity, train, valid, images_done: 0 }
     }
 

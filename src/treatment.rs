@@ -262,8 +262,7 @@ mod tests {
         ];
         prop_oneof![
             task.clone().prop_map(Treatment::Base),
-            (source, DEPTHS, task)
-                .prop_map(|(source, n, target)| Treatment::Grafted { source, n, target }),
+            (source, DEPTHS, task).prop_map(|(source, n, target)| Treatment::Grafted { source, n, target }),
         ]
     }
 

@@ -7,8 +7,8 @@
 
 use crate::architecture::{LAYERS, NAMES};
 use crate::digest::{Hasher, LayerDigest, WeightsDigest};
-use safetensors::tensor::{Dtype, TensorView};
 use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
 /// An array of 32-bit floats.
@@ -119,9 +119,9 @@ impl Weights {
 
     /// Whether every number is finite.
     pub fn finite(&self) -> bool {
-        self.layers.iter().all(|layer| {
-            [&layer.weight, &layer.bias].iter().all(|t| t.values.iter().all(|v| v.is_finite()))
-        })
+        self.layers
+            .iter()
+            .all(|layer| [&layer.weight, &layer.bias].iter().all(|t| t.values.iter().all(|v| v.is_finite())))
     }
 
     /// The checkpoint file.
@@ -141,8 +141,8 @@ impl Weights {
     /// # Errors
     /// Where the bytes are not exactly what [`Weights::to_bytes`] gives for some weights.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, NotACheckpoint> {
-        let file = SafeTensors::deserialize(bytes)
-            .map_err(|error| NotACheckpoint::Format(error.to_string()))?;
+        let file =
+            SafeTensors::deserialize(bytes).map_err(|error| NotACheckpoint::Format(error.to_string()))?;
         if file.len() != 2 * LAYERS {
             return Err(NotACheckpoint::Tensors);
         }

@@ -50,13 +50,7 @@ pub(super) fn read_dir(dir: &Path) -> Result<Dataset> {
 }
 
 /// The one file of `files` that holds `what` for one of the `prefixes`.
-fn find(
-    dir: &Path,
-    files: &[PathBuf],
-    prefixes: &[&str],
-    what: &str,
-    rank: u8,
-) -> Result<(String, Vec<u8>)> {
+fn find(dir: &Path, files: &[PathBuf], prefixes: &[&str], what: &str, rank: u8) -> Result<(String, Vec<u8>)> {
     let fits = |path: &&PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let name = name.strip_suffix(".gz").unwrap_or(&name);
@@ -106,11 +100,7 @@ pub(super) fn labels(file: &[u8], origin: &str) -> Result<Vec<u8>> {
 }
 
 /// Takes an IDX file of unsigned bytes apart: its `RANK` dimensions and its bytes.
-fn parse<const RANK: usize>(
-    file: &[u8],
-    origin: &str,
-    what: &str,
-) -> Result<([usize; RANK], Vec<u8>)> {
+fn parse<const RANK: usize>(file: &[u8], origin: &str, what: &str) -> Result<([usize; RANK], Vec<u8>)> {
     let bad = |problem: String, mend: &str| Err(Error::invalid(origin, problem, mend));
     let again = "fetch or unpack the file again";
     let mut bytes = Vec::new();
@@ -129,7 +119,8 @@ fn parse<const RANK: usize>(
     let magic = [0, 0, 0x08, RANK as u8];
     if !bytes.starts_with(&magic) || bytes.len() < header {
         let begins = hex::encode(&bytes[..bytes.len().min(4)]);
-        let problem = format!("is no IDX file of {what}: it begins with {begins}, not {}", hex::encode(magic));
+        let problem =
+            format!("is no IDX file of {what}: it begins with {begins}, not {}", hex::encode(magic));
         return bad(problem, "check that the file is what its name says");
     }
     let dims: [usize; RANK] = std::array::from_fn(|i| {
@@ -156,7 +147,8 @@ pub(super) fn assemble(
 ) -> Result<Dataset> {
     let sizes = [&train.0, &valid.0].map(|images| (images.rows, images.cols));
     if sizes[0] != sizes[1] {
-        let problem = format!("has training images of {:?} pixels and validation images of {:?}", sizes[0], sizes[1]);
+        let problem =
+            format!("has training images of {:?} pixels and validation images of {:?}", sizes[0], sizes[1]);
         return Err(Error::invalid(origin, problem, "make them one size"));
     }
     let labels: Vec<u8> = train.1.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
@@ -170,7 +162,8 @@ pub(super) fn assemble(
         }
         let index = |label: &u8| {
             labels.binary_search(label).map(|index| index as u16).map_err(|_| {
-                let problem = format!("has {which} images of label {label}, of which there is no training image");
+                let problem =
+                    format!("has {which} images of label {label}, of which there is no training image");
                 Error::invalid(origin, problem, "leave that label out, or add training images")
             })
         };

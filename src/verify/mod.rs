@@ -1,1 +1,113 @@
-//! verify
+//! Checks of a finished store: what is wrong comes out as findings, and nothing is ever trained.
+//!
+//! Uses every stage before it; used by the command line. A check is a function from a [`Context`] to
+//! findings, and says how many comparisons it made: one that compared nothing has not passed.
+
+mod finding;
+pub mod golden;
+mod initial;
+mod integrity;
+mod training;
+
+pub use finding::{Code, Finding, Severity};
+
+use crate::error::Result;
+use crate::manifest::Manifest;
+use crate::plan::{Plan, PlannedRun};
+use crate::recipe::Policy;
+use crate::run::survey;
+use crate::store::Store;
+use serde::Serialize;
+
+/// What every check is given.
+pub struct Context<'a> {
+    /// The plan that the store is held against.
+    pub plan: &'a Plan<'a>,
+    /// The store.
+    pub store: &'a Store,
+    /// The numerics policy of the runs in question.
+    pub policy: Policy,
+    /// What the store has of the plan, indexed like the plan's runs.
+    pub manifests: Vec<Option<Manifest>>,
+}
+
+impl<'a> Context<'a> {
+    /// Looks up what `store` has of `plan`.
+    ///
+    /// # Errors
+    /// Where the system does not let a file be read.
+    pub fn new(plan: &'a Plan<'a>, store: &'a Store, policy: Policy) -> Result<Self> {
+        let manifests = survey(plan, store, policy)?;
+        Ok(Self { plan, store, policy, manifests })
+    }
+
+    /// The runs that the store has, with their names and manifests.
+    fn runs(&self) -> impl Iterator<Item = (&PlannedRun, String, &Manifest)> {
+        let both = self.plan.runs.iter().zip(&self.manifests);
+        both.filter_map(|(run, manifest)| Some((run, self.plan.name(run), manifest.as_ref()?)))
+    }
+}
+
+/// Where a check puts what it finds, and counts what it compared.
+#[derive(Default)]
+pub struct Sink {
+    findings: Vec<Finding>,
+    compared: usize,
+}
+
+impl Sink {
+    /// Counts one comparison, and keeps the finding where it did not hold.
+    fn expect(&mut self, holds: bool, finding: impl FnOnce() -> Finding) {
+        self.compared += 1;
+        if !holds {
+            self.findings.push(finding());
+        }
+    }
+}
+
+/// One check: a name, and the function.
+type Check = (&'static str, fn(&Context<'_>, &mut Sink) -> Result<()>);
+
+const CHECKS: [Check; 5] = [
+    ("files: names, seals and digests", integrity::files),
+    ("plan: every split and network is there", integrity::complete),
+    ("splits: no image in two places", integrity::overlaps),
+    ("initial weights: copied, drawn anew, shared, independent", initial::check),
+    ("training: order, rates, frozen layers, counts, losses", training::check),
+];
+
+/// What one check did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Checked {
+    /// What it looks at.
+    pub check: &'static str,
+    /// How many comparisons it made.
+    pub compared: usize,
+    /// How many of them did not hold.
+    pub findings: usize,
+}
+
+/// What all checks found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Report {
+    /// What each check did.
+    pub checked: Vec<Checked>,
+    /// What is wrong, by code and subject.
+    pub findings: Vec<Finding>,
+}
+
+/// Holds a store against a plan.
+///
+/// # Errors
+/// Where the system does not let a file be read.
+pub fn verify(context: &Context<'_>) -> Result<Report> {
+    let (mut checked, mut findings) = (Vec::new(), Vec::new());
+    for (check, function) in CHECKS {
+        let mut sink = Sink::default();
+        function(context, &mut sink)?;
+        checked.push(Checked { check, compared: sink.compared, findings: sink.findings.len() });
+        findings.extend(sink.findings);
+    }
+    findings.sort();
+    Ok(Report { checked, findings })
+}

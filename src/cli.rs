@@ -1,0 +1,144 @@
+//! The command line's words: commands, options, and the help that teaches them.
+//!
+//! Used by `main` and `commands`.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Rerun, check and audit layer-transfer experiments, bit for bit.
+///
+/// The experiment is that of Yosinski, Clune, Bengio and Lipson, "How transferable are features in deep
+/// neural networks?" (2014). A protocol's classes are split in task A and task B. An 8-layer network is
+/// trained on each (baseA, baseB). Then, for n = 1 to 7, its first n layers are copied into fresh
+/// networks:
+///
+///   B3B   3 layers of baseB, frozen, the rest trained on B   (selffer, the control)
+///   A3B   3 layers of baseA, frozen, the rest trained on B   (transfer)
+///   A3B+  the same, with the copied layers trained on as well
+///   R3B   3 layers random and frozen                         (random-weight control)
+///
+/// Begin with `selffer plan` to see what would be trained, then `selffer reproduce`. Every network is
+/// kept in a store and never trained twice; stop at any time and run the same command again.
+///
+/// Exit codes: 0 clean; 1 there are findings; 2 it could not run; 130 stopped by a signal.
+#[derive(Parser)]
+#[command(version, max_term_width = 100, verbatim_doc_comment)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// List the networks of a protocol: what each copies from, what it costs, whether it is done.
+    Plan(Common),
+    /// Train what the store lacks, verify, tabulate, and compare with the golden snapshot.
+    Reproduce {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        golden: GoldenDir,
+    },
+    /// Check every file and every invariant of a store; nothing is trained.
+    ///
+    /// Files against their digests; splits and runs against the protocol; copied, frozen, trained,
+    /// re-initialised and random layers against what the treatment says; data order, rates, counts.
+    Verify(Common),
+    /// Print the accuracy of every network in the store.
+    Table(TableArgs),
+    /// Compare a store with the accepted snapshot, or accept it as the new one.
+    #[command(subcommand)]
+    Golden(Golden),
+}
+
+#[derive(Subcommand)]
+pub enum Golden {
+    /// Compare the store's table and weights with the snapshot; show each cell that changed.
+    Check {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        golden: GoldenDir,
+        /// Where they differ, also write the new snapshot beside the golden one as a `.snap.new`, for
+        /// `cargo insta review`.
+        #[arg(long)]
+        review: bool,
+    },
+    /// Write the store's table and weights as the golden snapshot.
+    Accept {
+        #[command(flatten)]
+        common: Common,
+        #[command(flatten)]
+        golden: GoldenDir,
+        /// Why the numbers may change; kept in the snapshot.
+        #[arg(long, value_name = "TEXT", value_parser = reason)]
+        reason: String,
+    },
+}
+
+/// What every command takes.
+#[derive(Args, Clone)]
+pub struct Common {
+    /// The protocol: an embedded one (smoke: seconds; ci: minutes), or a TOML file.
+    #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
+    pub protocol: String,
+    /// The directory of checkpoints and manifests; `reproduce` makes it.
+    #[arg(long, value_name = "DIR", default_value = "store")]
+    pub store: PathBuf,
+    /// How many networks are trained at once. The bits do not depend on it. [default: the cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+    /// What standard output is written as. Progress and messages go to standard error.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
+    /// No progress and no messages but errors.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Args)]
+pub struct GoldenDir {
+    /// The directory of golden snapshots. [default: ./golden, else those built into the program]
+    #[arg(long = "golden", value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+}
+
+/// `table` alone has CSV.
+#[derive(Args)]
+pub struct TableArgs {
+    /// The protocol: an embedded one (smoke, ci), or a TOML file.
+    #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
+    pub protocol: String,
+    /// The directory of checkpoints and manifests.
+    #[arg(long, value_name = "DIR", default_value = "store")]
+    pub store: PathBuf,
+    /// Taken as by every command; nothing is trained here.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+    /// What standard output is written as.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: TableFormat,
+    /// No messages but errors.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TableFormat {
+    Text,
+    Json,
+    Csv,
+}
+
+fn reason(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("say in a few words why the numbers may change".to_owned()),
+        text => Ok(text.to_owned()),
+    }
+}

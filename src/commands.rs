@@ -1,0 +1,275 @@
+//! What each command does, from options to output.
+//!
+//! Uses the library; used by `main`. Every command reads as: get ready, do it, print, say how it went.
+//! Results go to standard output in one piece; progress and messages go to standard error.
+
+use crate::cli::{Cli, Command, Common, Format, Golden as GoldenCommand, GoldenDir, TableFormat};
+use crate::output;
+use crate::progress::Progress;
+use anyhow::Context as _;
+use selffer::data::Dataset;
+use selffer::numerics::Numerics;
+use selffer::plan::Plan;
+use selffer::protocol::Protocol;
+use selffer::recipe::Policy;
+use selffer::run::Runner;
+use selffer::split::Catalog;
+use selffer::store::Store;
+use selffer::table::Table;
+use selffer::train::Torch;
+use selffer::verify::golden::{self, Golden};
+use selffer::verify::{Code, Context, Finding, Severity, verify};
+use selffer::{Error, Result};
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+/// The only policy so far; every command looks for its runs.
+const POLICY: Policy = Policy::Portable;
+
+/// Whether everything holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Clean,
+    Findings,
+}
+
+/// Runs the command that was asked for.
+pub fn run(cli: Cli) -> anyhow::Result<Verdict> {
+    match cli.command {
+        Command::Plan(common) => plan(&common),
+        Command::Reproduce { common, golden } => reproduce(&common, &golden),
+        Command::Verify(common) => check_store(&common),
+        Command::Table(args) => {
+            let (protocol, data) = inputs(&args.protocol)?;
+            let catalog = Catalog::of(&data);
+            let plan = Plan::make(&protocol, &catalog)?;
+            table(&plan, &args.store, args.format, args.quiet)
+        }
+        Command::Golden(GoldenCommand::Check { common, golden, review }) => {
+            golden_check(&common, &golden, review)
+        }
+        Command::Golden(GoldenCommand::Accept { common, golden, reason }) => {
+            golden_accept(&common, &golden, &reason)
+        }
+    }
+}
+
+fn inputs(protocol: &str) -> Result<(Protocol, Dataset)> {
+    let protocol = Protocol::named(protocol)?;
+    let data = Dataset::read(&protocol.data)?;
+    Ok((protocol, data))
+}
+
+fn jobs(common: &Common) -> usize {
+    match common.jobs {
+        Some(jobs) => usize::from(jobs),
+        None => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
+    }
+}
+
+fn plan(common: &Common) -> anyhow::Result<Verdict> {
+    let (protocol, data) = inputs(&common.protocol)?;
+    let catalog = Catalog::of(&data);
+    let plan = Plan::make(&protocol, &catalog)?;
+    // A plan can be looked at before there is a store.
+    let manifests = match common.store.exists() {
+        true => Context::new(&plan, &Store::open(&common.store)?, POLICY)?.manifests,
+        false => vec![None; plan.runs.len()],
+    };
+    let listing = output::Plan::of(&plan, &manifests, POLICY, jobs(common));
+    print(common.format, &listing, || listing.text())?;
+    Ok(Verdict::Clean)
+}
+
+fn reproduce(common: &Common, golden: &GoldenDir) -> anyhow::Result<Verdict> {
+    // Before any thread is started: it sets environment variables.
+    let numerics = Numerics::engage(POLICY)?;
+    let (protocol, data) = inputs(&common.protocol)?;
+    let catalog = Catalog::of(&data);
+    let plan = Plan::make(&protocol, &catalog)?;
+    // A golden that cannot be read is better known before hours of training than after.
+    let golden = Golden::find(golden.dir.as_deref(), &protocol.name, POLICY)?;
+    let store = Store::create(&common.store)?;
+    let progress = Progress::new(&plan, common.quiet);
+    let stop = stop_on_signals()?;
+    let runner = Runner {
+        plan: &plan,
+        store: &store,
+        trainer: &Torch::new(numerics),
+        policy: POLICY,
+        jobs: jobs(common),
+        stop: &stop,
+        observer: &progress,
+    };
+    let done = runner.run();
+    progress.finish();
+    let done = done?;
+
+    let context = Context::new(&plan, &store, POLICY)?;
+    let mut report = verify(&context)?;
+    let table = Table::of(&plan, &context.manifests);
+    for done in done.iter().flatten() {
+        if let (Some(before), Some(now)) = (done.contradicts, done.manifest.trained()) {
+            let message = "its checkpoint was gone or damaged, and training it again gave other bits";
+            report.findings.push(
+                Finding::new(Code::RetrainedDifferently, &done.manifest.run, message)
+                    .with(format!("before {before:?}"))
+                    .with(format!("now {:?}", now.whole())),
+            );
+        }
+    }
+    let comparison =
+        output::Comparison::of(golden, &Golden::of(&plan, &table, POLICY), &protocol.name, POLICY);
+    report.findings.extend(comparison.findings());
+    let fresh = done.iter().flatten().filter(|done| done.fresh).count();
+    let found = done.iter().flatten().count() - fresh;
+    let result = output::Reproduction::new(&protocol, &table, report, comparison, fresh, found);
+    print(common.format, &result, || result.text(&table))?;
+    Ok(verdict(&result.findings))
+}
+
+fn check_store(common: &Common) -> anyhow::Result<Verdict> {
+    let (protocol, data) = inputs(&common.protocol)?;
+    let catalog = Catalog::of(&data);
+    let plan = Plan::make(&protocol, &catalog)?;
+    let store = Store::open(&common.store)?;
+    let report = verify(&Context::new(&plan, &store, POLICY)?)?;
+    print(common.format, &report, || output::report_text(&report))?;
+    Ok(verdict(&report.findings))
+}
+
+fn table(plan: &Plan<'_>, store: &Path, format: TableFormat, quiet: bool) -> anyhow::Result<Verdict> {
+    let store = Store::open(store)?;
+    let context = Context::new(plan, &store, POLICY)?;
+    let table = Table::of(plan, &context.manifests);
+    let missing = plan.runs.len() - table.cells.len();
+    if missing > 0 && !quiet {
+        say(&format!(
+            "{missing} of {} networks are not in the store; `selffer verify` says why",
+            plan.runs.len()
+        ));
+    }
+    let text = match format {
+        TableFormat::Text => table.text(),
+        TableFormat::Csv => table.csv()?,
+        TableFormat::Json => output::json(&table),
+    };
+    write_out(&text)?;
+    Ok(Verdict::Clean)
+}
+
+fn golden_check(common: &Common, dir: &GoldenDir, review: bool) -> anyhow::Result<Verdict> {
+    let (protocol, data) = inputs(&common.protocol)?;
+    let catalog = Catalog::of(&data);
+    let plan = Plan::make(&protocol, &catalog)?;
+    let store = Store::open(&common.store)?;
+    let context = Context::new(&plan, &store, POLICY)?;
+    let new = Golden::of(&plan, &Table::of(&plan, &context.manifests), POLICY);
+    let found = Golden::find(dir.dir.as_deref(), &protocol.name, POLICY)?;
+    if found.is_none() {
+        let name = golden::file_name(&protocol.name, POLICY);
+        let dir = dir.dir.as_deref().unwrap_or(Path::new("golden")).display().to_string();
+        let mend = "name its directory with --golden, or make it with `selffer golden accept --reason …`";
+        return Err(Error::invalid(dir, format!("has no {name}"), mend).into());
+    }
+    let comparison = output::Comparison::of(found, &new, &protocol.name, POLICY);
+    let findings = comparison.findings();
+    if review && !findings.is_empty() {
+        let dir = dir.dir.as_deref().unwrap_or(Path::new("golden"));
+        let environment = environment(&context)?;
+        let path = new.write_pending(dir, &protocol.name, POLICY, &environment)?;
+        say(&format!("wrote {}; `cargo insta review` shows it", path.display()));
+    }
+    let result = output::GoldenCheck { comparison, findings };
+    print(common.format, &result, || result.text())?;
+    Ok(verdict(&result.findings))
+}
+
+fn golden_accept(common: &Common, dir: &GoldenDir, reason: &str) -> anyhow::Result<Verdict> {
+    let (protocol, data) = inputs(&common.protocol)?;
+    let catalog = Catalog::of(&data);
+    let plan = Plan::make(&protocol, &catalog)?;
+    let store = Store::open(&common.store)?;
+    let context = Context::new(&plan, &store, POLICY)?;
+    let report = verify(&context)?;
+    if verdict(&report.findings) == Verdict::Findings {
+        let result = output::report_text(&report);
+        print(common.format, &report, || result)?;
+        say("not accepted: a golden snapshot is made from a store without findings");
+        return Ok(Verdict::Findings);
+    }
+    let new = Golden::of(&plan, &Table::of(&plan, &context.manifests), POLICY);
+    let dir = dir.dir.as_deref().unwrap_or(Path::new("golden"));
+    let old = Golden::find(Some(dir), &protocol.name, POLICY);
+    // What is being replaced may be damaged: that is a reason to accept, not to refuse.
+    let comparison = output::Comparison::of(old.ok().flatten(), &new, &protocol.name, POLICY);
+    let path = new.write(dir, &protocol.name, POLICY, reason, &environment(&context)?)?;
+    let result = output::Accepted {
+        written: path.display().to_string(),
+        reason: reason.to_owned(),
+        runs: new.runs.len(),
+        comparison,
+    };
+    print(common.format, &result, || result.text())?;
+    Ok(Verdict::Clean)
+}
+
+/// Where the networks of a complete store were trained.
+fn environment(context: &Context<'_>) -> anyhow::Result<selffer::manifest::Environment> {
+    let manifest = context.manifests.iter().flatten().next();
+    Ok(manifest
+        .context("the store has no network of this protocol; run `selffer reproduce`")?
+        .environment
+        .clone())
+}
+
+fn verdict(findings: &[Finding]) -> Verdict {
+    match findings.iter().any(|finding| finding.severity == Severity::Error) {
+        true => Verdict::Findings,
+        false => Verdict::Clean,
+    }
+}
+
+/// A flag that Ctrl-C and SIGTERM set; the second signal ends the process at once.
+fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(
+            signal,
+            crate::INTERRUPTED.into(),
+            Arc::clone(&stop),
+        )
+        .context("cannot listen for signals")?;
+        signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot listen for signals")?;
+    }
+    Ok(stop)
+}
+
+fn print<T: serde::Serialize>(
+    format: Format,
+    value: &T,
+    text: impl FnOnce() -> String,
+) -> anyhow::Result<()> {
+    match format {
+        Format::Text => write_out(&text()),
+        Format::Json => write_out(&output::json(value)),
+    }
+}
+
+/// Writes to standard output. A reader that went away (`| head`) is no failure.
+fn write_out(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::io("write to", Path::new("standard output"))(error).into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A message for people, on standard error.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

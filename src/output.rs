@@ -1,0 +1,395 @@
+//! The shapes of what commands print: JSON for programs, text for people.
+//!
+//! Uses the library; used by `commands`. README.md documents the JSON; tests hold it to that. A field
+//! is never taken away or given another meaning within a major version.
+
+use selffer::digest::{ProtocolDigest, SplitDigest};
+use selffer::manifest::Manifest;
+use selffer::protocol::Protocol;
+use selffer::recipe::Policy;
+use selffer::table::{self, Cell, Table};
+use selffer::treatment::{Task, Treatment};
+use selffer::verify::golden::{self, Difference, Golden};
+use selffer::verify::{Checked, Code, Finding, Report, Severity};
+use serde::Serialize;
+use std::fmt::Write as _;
+
+/// Operations a second that one job is taken to do where the store has no measured run. About what
+/// the `ci` protocol's networks reach on one core of a present-day server.
+const ASSUMED_SPEED: f64 = 40e9;
+
+/// Findings of one code that are printed in full; JSON has them all.
+const SHOWN: usize = 10;
+
+/// The JSON of a value, indented, with a newline at its end.
+pub fn json<T: Serialize>(value: &T) -> String {
+    let mut text = serde_json::to_string_pretty(value).expect("a value that JSON can hold");
+    text.push('\n');
+    text
+}
+
+#[derive(Serialize)]
+pub struct Plan {
+    protocol: String,
+    protocol_digest: ProtocolDigest,
+    data: selffer::digest::DataDigest,
+    numerics: Policy,
+    splits: Vec<PlanSplit>,
+    runs: Vec<PlanRun>,
+    /// All operations of the plan, and those that are still to be done.
+    operations: u64,
+    operations_left: u64,
+    /// Seconds that they are expected to take with that many jobs.
+    seconds_left: f64,
+    jobs: usize,
+    /// Operations a second and job behind that estimate, and whether it was measured in this store.
+    speed: f64,
+    speed_measured: bool,
+}
+
+#[derive(Serialize)]
+struct PlanSplit {
+    name: String,
+    digest: SplitDigest,
+    #[serde(rename = "A")]
+    a: PlanTask,
+    #[serde(rename = "B")]
+    b: PlanTask,
+}
+
+#[derive(Serialize)]
+struct PlanTask {
+    classes: Vec<String>,
+    train: usize,
+    valid: usize,
+}
+
+#[derive(Serialize)]
+struct PlanRun {
+    run: String,
+    split: String,
+    target: Task,
+    treatment: Treatment,
+    n: u8,
+    seed: u64,
+    parent: Option<String>,
+    images: u64,
+    operations: u64,
+    done: bool,
+}
+
+impl Plan {
+    pub fn of(
+        plan: &selffer::plan::Plan<'_>,
+        manifests: &[Option<Manifest>],
+        policy: Policy,
+        jobs: usize,
+    ) -> Self {
+        let task = |split: &selffer::split::Split, task| PlanTask {
+            classes: split.task(task).iter().map(|class| class.name.clone()).collect(),
+            train: split.count(task, selffer::data::Part::Train),
+            valid: split.count(task, selffer::data::Part::Valid),
+        };
+        let splits = plan.splits.iter().map(|(split, digest)| PlanSplit {
+            name: split.name.clone(),
+            digest: *digest,
+            a: task(split, Task::A),
+            b: task(split, Task::B),
+        });
+        let runs: Vec<PlanRun> = plan
+            .runs
+            .iter()
+            .zip(manifests)
+            .map(|(run, manifest)| {
+                let cost = plan.cost(run);
+                PlanRun {
+                    run: plan.name(run),
+                    split: plan.splits[run.split].0.name.clone(),
+                    target: run.treatment.target(),
+                    treatment: run.treatment,
+                    n: run.treatment.n(),
+                    seed: run.seed,
+                    parent: run.parent.map(|parent| plan.name(&plan.runs[parent])),
+                    images: cost.images,
+                    operations: cost.operations,
+                    done: manifest.is_some(),
+                }
+            })
+            .collect();
+        let (mut operations, mut left, mut measured, mut seconds) = (0, 0, 0, 0.0);
+        for (run, manifest) in runs.iter().zip(manifests) {
+            operations += run.operations;
+            match manifest {
+                None => left += run.operations,
+                Some(manifest) => {
+                    measured += run.operations;
+                    seconds += manifest.wall_ms as f64 / 1000.0;
+                }
+            }
+        }
+        let speed_measured = measured > 0 && seconds > 0.0;
+        let speed = if speed_measured { measured as f64 / seconds } else { ASSUMED_SPEED };
+        Self {
+            protocol: plan.protocol.name.clone(),
+            protocol_digest: plan.protocol.digest(),
+            data: plan.catalog.digest,
+            numerics: policy,
+            splits: splits.collect(),
+            runs,
+            operations,
+            operations_left: left,
+            seconds_left: left as f64 / speed / jobs as f64,
+            jobs,
+            speed,
+            speed_measured,
+        }
+    }
+
+    pub fn text(&self) -> String {
+        let mut text = format!(
+            "protocol {} {}, data {}, {} numerics\n\n",
+            self.protocol,
+            self.protocol_digest,
+            self.data,
+            self.numerics.name()
+        );
+        for PlanSplit { name, digest, a, b } in &self.splits {
+            let _ = writeln!(text, "split {name} {digest}");
+            for (task, PlanTask { classes, train, valid }) in [("A", a), ("B", b)] {
+                if !classes.is_empty() {
+                    let _ = writeln!(
+                        text,
+                        "  {task}: {train} training and {valid} validation images of {}",
+                        classes.join(", ")
+                    );
+                }
+            }
+        }
+        let mut table = table::plain(["run", "copies from", "images", "GFLOP", ""]);
+        for run in &self.runs {
+            table.add_row([
+                run.run.clone(),
+                run.parent.clone().unwrap_or_else(|| "-".to_owned()),
+                run.images.to_string(),
+                format!("{:.1}", run.operations as f64 / 1e9),
+                if run.done { "done".to_owned() } else { String::new() },
+            ]);
+        }
+        table::numeric(&mut table, [2, 3]);
+        let done = self.runs.iter().filter(|run| run.done).count();
+        let _ = writeln!(text, "\n{}\n", table::lines(&table));
+        let _ = write!(text, "{} networks, {:.0} GFLOP", self.runs.len(), self.operations as f64 / 1e9);
+        let _ = match done {
+            0 => write!(text, "; none is in the store"),
+            _ => write!(text, "; {done} are in the store"),
+        };
+        if done < self.runs.len() {
+            let basis = if self.speed_measured { "measured in this store" } else { "assumed" };
+            let _ = write!(
+                text,
+                "\nabout {} with {} jobs, at {:.0} GFLOP/s a job ({basis})",
+                crate::progress::clock(self.seconds_left),
+                self.jobs,
+                self.speed / 1e9
+            );
+        }
+        text.push('\n');
+        text
+    }
+}
+
+/// A store against its golden snapshot.
+#[derive(Serialize)]
+pub struct Comparison {
+    /// Where the snapshot is; none where there is no snapshot.
+    file: Option<String>,
+    /// How many networks were compared.
+    compared: usize,
+    differences: Vec<Difference>,
+    #[serde(skip)]
+    inputs: Option<Finding>,
+    #[serde(skip)]
+    name: String,
+}
+
+impl Comparison {
+    pub fn of(golden: Option<(String, Golden)>, new: &Golden, protocol: &str, policy: Policy) -> Self {
+        let name = golden::file_name(protocol, policy);
+        match golden {
+            None => Self { file: None, compared: 0, differences: Vec::new(), inputs: None, name },
+            Some((file, golden)) => Self {
+                compared: golden.runs.keys().filter(|run| new.runs.contains_key(*run)).count(),
+                differences: golden.differences(new),
+                inputs: golden.inputs_finding(new, &file),
+                file: Some(file),
+                name,
+            },
+        }
+    }
+
+    pub fn findings(&self) -> Vec<Finding> {
+        let absent = self.file.is_none().then(|| {
+            let message = "there is nothing to compare with; `selffer golden accept --reason …` makes it";
+            Finding::new(Code::GoldenAbsent, &self.name, message)
+        });
+        let differences = self.differences.iter().map(Difference::finding);
+        absent.into_iter().chain(self.inputs.clone()).chain(differences).collect()
+    }
+
+    /// One line, and the table of differences where there are any.
+    fn text(&self) -> String {
+        match (&self.file, self.differences.len()) {
+            (None, _) => format!("golden: there is no {}\n", self.name),
+            (Some(file), 0) => {
+                format!("golden: all {} networks are those of {file}, bit for bit\n", self.compared)
+            }
+            (Some(file), count) => {
+                format!(
+                    "golden: {count} networks are not those of {file}\n{}\n",
+                    golden::text(&self.differences)
+                )
+            }
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub struct Reproduction {
+    protocol: String,
+    protocol_digest: ProtocolDigest,
+    /// Networks that were trained just now, and that were in the store already.
+    trained: usize,
+    found: usize,
+    cells: Vec<Cell>,
+    checked: Vec<Checked>,
+    golden: Comparison,
+    pub findings: Vec<Finding>,
+}
+
+impl Reproduction {
+    pub fn new(
+        protocol: &Protocol,
+        table: &Table,
+        report: Report,
+        golden: Comparison,
+        trained: usize,
+        found: usize,
+    ) -> Self {
+        Self {
+            protocol: protocol.name.clone(),
+            protocol_digest: protocol.digest(),
+            trained,
+            found,
+            cells: table.cells.clone(),
+            checked: report.checked,
+            golden,
+            findings: report.findings,
+        }
+    }
+
+    pub fn text(&self, table: &Table) -> String {
+        let compared: usize = self.checked.iter().map(|check| check.compared).sum();
+        // What differs from the golden is a table of its own.
+        let in_table = |code| {
+            matches!(
+                code,
+                Code::GoldenAccuracyDiffers
+                    | Code::GoldenWeightsDiffer
+                    | Code::GoldenRunMissing
+                    | Code::GoldenRunNew
+            )
+        };
+        let listed: Vec<&Finding> = self.findings.iter().filter(|finding| !in_table(finding.code)).collect();
+        format!(
+            "{}\n{}{}\n{}: {} networks trained, {} found; {} comparisons; {}\n",
+            table.text(),
+            findings_text(&listed),
+            self.golden.text().trim_end(),
+            self.protocol,
+            self.trained,
+            self.found,
+            compared,
+            summary(&self.findings),
+        )
+    }
+}
+
+#[derive(Serialize)]
+pub struct GoldenCheck {
+    pub comparison: Comparison,
+    pub findings: Vec<Finding>,
+}
+
+impl GoldenCheck {
+    pub fn text(&self) -> String {
+        let inputs: Vec<&Finding> = self.comparison.inputs.iter().collect();
+        format!("{}{}", findings_text(&inputs), self.comparison.text())
+    }
+}
+
+#[derive(Serialize)]
+pub struct Accepted {
+    pub written: String,
+    pub reason: String,
+    pub runs: usize,
+    pub comparison: Comparison,
+}
+
+impl Accepted {
+    pub fn text(&self) -> String {
+        let changes = match (&self.comparison.file, self.comparison.differences.len()) {
+            (None, _) => "it is the first\n".to_owned(),
+            (Some(_), 0) => "no network differs from the one before\n".to_owned(),
+            (Some(_), count) => {
+                format!(
+                    "{count} networks differ from the one before:\n{}\n",
+                    golden::text(&self.comparison.differences)
+                )
+            }
+        };
+        format!("wrote {} with {} networks; {changes}", self.written, self.runs)
+    }
+}
+
+/// What `verify` prints.
+pub fn report_text(report: &Report) -> String {
+    let mut text = String::new();
+    for Checked { check, compared, findings } in &report.checked {
+        let _ = writeln!(text, "{compared:>7} compared, {findings:>3} wrong   {check}");
+    }
+    let findings: Vec<&Finding> = report.findings.iter().collect();
+    let _ = write!(text, "\n{}{}\n", findings_text(&findings), summary(&report.findings));
+    text
+}
+
+/// Findings as a list: those of one code together, long lists cut short.
+fn findings_text(findings: &[&Finding]) -> String {
+    let mut text = String::new();
+    for group in findings.chunk_by(|a, b| a.code == b.code) {
+        let code = group[0].code;
+        let severity = match code.severity() {
+            Severity::Note => "note",
+            Severity::Error => "error",
+        };
+        let _ = writeln!(text, "{severity}[{code}] {}", code.description());
+        for finding in group.iter().take(SHOWN) {
+            let _ = writeln!(text, "  {}: {}", finding.subject, finding.message);
+            for evidence in &finding.evidence {
+                let _ = writeln!(text, "      {evidence}");
+            }
+        }
+        if group.len() > SHOWN {
+            let _ = writeln!(text, "  … and {} more; --format json lists all", group.len() - SHOWN);
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn summary(findings: &[Finding]) -> String {
+    match findings.iter().filter(|finding| finding.severity == Severity::Error).count() {
+        0 => "clean".to_owned(),
+        1 => "1 finding".to_owned(),
+        count => format!("{count} findings"),
+    }
+}

@@ -1,0 +1,178 @@
+//! What a person sees while networks are trained: bars on a terminal, plain lines elsewhere.
+//!
+//! Uses `run::Observer` and `plan`; used by `commands`. Standard error only. On a terminal there is a
+//! bar for the whole plan, counted in operations, and one for each network that is being trained,
+//! counted in images.
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use selffer::plan::Plan;
+use selffer::run::{Done, Observer};
+use std::collections::HashMap;
+use std::io::{IsTerminal as _, Write as _};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// One step of the whole bar, in operations. Bars count in whole numbers that are to stay readable.
+const MEGA: u64 = 1_000_000;
+
+pub struct Progress<'a> {
+    plan: &'a Plan<'a>,
+    began: Instant,
+    bars: Option<Bars>,
+    quiet: bool,
+    state: Mutex<State>,
+}
+
+struct Bars {
+    all: MultiProgress,
+    whole: ProgressBar,
+}
+
+#[derive(Default)]
+struct State {
+    running: HashMap<usize, ProgressBar>,
+    // Operations of each running network that were done so far.
+    partial: HashMap<usize, u64>,
+    done: usize,
+    operations_found: u64,
+    operations_trained: u64,
+}
+
+impl<'a> Progress<'a> {
+    pub fn new(plan: &'a Plan<'a>, quiet: bool) -> Self {
+        let total: u64 = plan.runs.iter().map(|run| plan.cost(run).operations).sum();
+        let bars = (!quiet && std::io::stderr().is_terminal()).then(|| {
+            let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
+            let whole = all.add(ProgressBar::new(total / MEGA));
+            whole.set_style(style("{prefix:<24} {bar:24} {percent:>3} %  {msg}"));
+            whole.set_prefix("all networks");
+            whole.enable_steady_tick(Duration::from_millis(500));
+            Bars { all, whole }
+        });
+        Self { plan, began: Instant::now(), bars, quiet, state: Mutex::default() }
+    }
+
+    /// Takes the bars off the terminal.
+    pub fn finish(&self) {
+        if let Some(bars) = &self.bars {
+            let _ = bars.all.clear();
+        }
+    }
+
+    /// The message of the whole bar: networks, time left, speed.
+    fn summary(&self, state: &State) -> String {
+        let total: u64 = self.plan.runs.iter().map(|run| self.plan.cost(run).operations).sum();
+        let trained = state.operations_trained + state.partial.values().sum::<u64>();
+        let left = total.saturating_sub(state.operations_found + trained);
+        let seconds = self.began.elapsed().as_secs_f64();
+        let speed = trained as f64 / seconds.max(1e-3);
+        let count = format!("{}/{}", state.done, self.plan.runs.len());
+        if trained == 0 {
+            return count;
+        }
+        format!("{count}  {:.0} GFLOP/s  {} left", speed / 1e9, clock(left as f64 / speed))
+    }
+
+    fn refresh(&self, state: &State) {
+        if let Some(bars) = &self.bars {
+            let done =
+                state.operations_found + state.operations_trained + state.partial.values().sum::<u64>();
+            bars.whole.set_position(done / MEGA);
+            bars.whole.set_message(self.summary(state));
+        }
+    }
+
+    /// A line that stays, above any bars.
+    fn line(&self, text: &str) {
+        match &self.bars {
+            Some(bars) => {
+                let _ = bars.all.println(text);
+            }
+            None => {
+                let _ = writeln!(std::io::stderr(), "{text}");
+            }
+        }
+    }
+
+    fn with_state(&self, change: impl FnOnce(&mut State)) {
+        let mut state = self.state.lock().expect("no thread panicked");
+        change(&mut state);
+        self.refresh(&state);
+    }
+}
+
+impl Observer for Progress<'_> {
+    fn started(&self, run: usize) {
+        let planned = &self.plan.runs[run];
+        self.with_state(|state| {
+            state.partial.insert(run, 0);
+            if let Some(bars) = &self.bars {
+                let bar = bars.all.add(ProgressBar::new(self.plan.cost(planned).images));
+                bar.set_style(style("  {prefix:<22} {bar:24} {percent:>3} %  {per_sec} images, {eta} left"));
+                bar.set_prefix(self.plan.name(planned));
+                state.running.insert(run, bar);
+            }
+        });
+    }
+
+    fn advanced(&self, run: usize, images: u64) {
+        let cost = self.plan.cost(&self.plan.runs[run]);
+        self.with_state(|state| {
+            let share = images as f64 / cost.images as f64;
+            state.partial.insert(run, (share * cost.operations as f64) as u64);
+            if let Some(bar) = state.running.get(&run) {
+                bar.set_position(images);
+            }
+        });
+    }
+
+    fn finished(&self, run: usize, done: &Done) {
+        let planned = &self.plan.runs[run];
+        let operations = self.plan.cost(planned).operations;
+        self.with_state(|state| {
+            state.done += 1;
+            state.partial.remove(&run);
+            if let (Some(bar), Some(bars)) = (state.running.remove(&run), &self.bars) {
+                bar.finish_and_clear();
+                bars.all.remove(&bar);
+            }
+            if !done.fresh {
+                state.operations_found += operations;
+                return;
+            }
+            state.operations_trained += operations;
+            if !self.quiet && self.bars.is_none() {
+                let result = match done.manifest.accuracy() {
+                    Some(count) => format!("{:5.1} %", 100.0 * count.share()),
+                    None => "diverged".to_owned(),
+                };
+                let name = self.plan.name(planned);
+                let seconds = done.manifest.wall_ms as f64 / 1000.0;
+                self.line(&format!("{name:<24} {result}  {seconds:6.1} s   {}", self.summary(state)));
+            }
+        });
+    }
+
+    fn barred(&self, run: usize) {
+        let name = self.plan.name(&self.plan.runs[run]);
+        self.with_state(|state| state.done += 1);
+        if !self.quiet {
+            self.line(&format!("{name:<24} cannot be trained: the network it copies from diverged"));
+        }
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("━━ ")
+}
+
+/// A length of time for people.
+pub fn clock(seconds: f64) -> String {
+    match seconds.round() as u64 {
+        0..100 => format!("{seconds:.0} s"),
+        whole @ 100..5_400 => format!("{} min", (whole + 30) / 60),
+        _ => format!("{:.1} h", seconds / 3600.0),
+    }
+}

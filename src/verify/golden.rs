@@ -1,0 +1,317 @@
+//! Golden snapshots: the accepted table and weights of a protocol under one numerics policy.
+//!
+//! Uses `plan` and `table`; used by the command line. A snapshot is in insta's file format, so that
+//! `cargo insta review` works on it: a header with the reason and the provenance, then a text that
+//! people read and this module parses back.
+
+use super::{Code, Finding};
+use crate::digest::WeightsDigest;
+use crate::error::{Error, Result};
+use crate::manifest::{Count, Environment};
+use crate::plan::Plan;
+use crate::recipe::Policy;
+use crate::table::{self, Table};
+use include_dir::{Dir, include_dir};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+/// The snapshots that were accepted when this binary was built.
+static EMBEDDED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/golden");
+
+/// One network in a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// Validation images classified rightly, of how many.
+    pub count: Count,
+    /// The digest of its weights.
+    pub weights: WeightsDigest,
+}
+
+/// The contents of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Golden {
+    /// What it was made from: `protocol`, `data`, `numerics` and each `split`, with their digests.
+    pub inputs: Vec<(String, String)>,
+    /// The networks, by the name of the run.
+    pub runs: BTreeMap<String, Entry>,
+}
+
+/// A network that is not as in the snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Difference {
+    /// The run.
+    pub run: String,
+    /// The golden accuracy, where the snapshot has the run.
+    pub old: Option<Count>,
+    /// The accuracy now, where there is one.
+    pub new: Option<Count>,
+    /// Whether the weights differ too (they do in every case but a forged snapshot).
+    pub weights_differ: bool,
+}
+
+impl Difference {
+    /// The change of accuracy in points; `None` where one side is missing.
+    pub fn points(&self) -> Option<f64> {
+        Some(100.0 * (self.new?.share() - self.old?.share()))
+    }
+
+    /// Its finding.
+    pub fn finding(&self) -> Finding {
+        let show = |count: Count| format!("{} of {}", count.correct, count.total);
+        match (self.old, self.new) {
+            (Some(old), Some(new)) if old != new => {
+                let points = self.points().unwrap_or_default();
+                let message = format!("{} right, golden {} ({points:+.1} points)", show(new), show(old));
+                Finding::new(Code::GoldenAccuracyDiffers, &self.run, message)
+            }
+            (Some(_), Some(_)) => {
+                Finding::new(Code::GoldenWeightsDiffer, &self.run, "same accuracy, other weights")
+            }
+            (Some(old), None) => {
+                let message = format!("not there; the golden accuracy is {}", show(old));
+                Finding::new(Code::GoldenRunMissing, &self.run, message)
+            }
+            (None, new) => {
+                let count = new.map_or_else(String::new, |new| format!(" ({} right)", show(new)));
+                Finding::new(Code::GoldenRunNew, &self.run, format!("not in the golden snapshot{count}"))
+            }
+        }
+    }
+}
+
+/// The file name of a protocol's snapshot under a policy.
+pub fn file_name(protocol: &str, policy: Policy) -> String {
+    format!("{protocol}.{}.snap", policy.name())
+}
+
+impl Golden {
+    /// The snapshot of what a plan came to.
+    pub fn of(plan: &Plan<'_>, table: &Table, policy: Policy) -> Self {
+        let mut inputs = vec![
+            ("protocol".to_owned(), format!("{} {}", plan.protocol.name, plan.protocol.digest().hex())),
+            ("data".to_owned(), plan.catalog.digest.hex()),
+            ("numerics".to_owned(), policy.name().to_owned()),
+        ];
+        for (split, digest) in &plan.splits {
+            inputs.push(("split".to_owned(), format!("{} {}", split.name, digest.hex())));
+        }
+        let entry =
+            |cell: &crate::table::Cell| (cell.run(), Entry { count: cell.count(), weights: cell.weights });
+        Self { inputs, runs: table.cells.iter().map(entry).collect() }
+    }
+
+    /// The text of the snapshot, without insta's header.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for (key, value) in &self.inputs {
+            text.push_str(&format!("{key:<8} {value}\n"));
+        }
+        let width = self.runs.keys().map(String::len).max().unwrap_or_default().max(3);
+        text.push_str(&format!("\n{:<width$} {:>7} {:>6} weights\n", "run", "correct", "total"));
+        for (run, Entry { count, weights }) in &self.runs {
+            let Count { correct, total } = count;
+            text.push_str(&format!("{run:<width$} {correct:>7} {total:>6} {}\n", weights.hex()));
+        }
+        text
+    }
+
+    /// Reads a snapshot file, header and all; `origin` is its name in messages.
+    ///
+    /// # Errors
+    /// Where it is not what [`Golden::file`] or insta writes.
+    pub fn parse(file: &str, origin: &str) -> Result<Self> {
+        let bad = |line: usize, problem: &str| {
+            let mend = "restore it, or make it anew with `selffer golden accept --reason …`";
+            Error::invalid(format!("{origin}, line {line}"), problem, mend)
+        };
+        let body = file
+            .strip_prefix("---\n")
+            .and_then(|rest| rest.split_once("\n---\n"))
+            .map(|(_, body)| body)
+            .ok_or_else(|| bad(1, "has no snapshot header between two lines of ---"))?;
+        let header_lines = file.lines().count() - body.lines().count();
+        let mut golden = Self { inputs: Vec::new(), runs: BTreeMap::new() };
+        let mut in_runs = false;
+        for (at, line) in body.lines().enumerate() {
+            let number = header_lines + at + 1;
+            let words: Vec<&str> = line.split_whitespace().collect();
+            match words.as_slice() {
+                [] => {}
+                ["run", "correct", "total", "weights"] => in_runs = true,
+                [run, correct, total, weights] if in_runs => {
+                    let read = || {
+                        let (correct, total) = (correct.parse().ok()?, total.parse().ok()?);
+                        Some(Entry { count: Count { correct, total }, weights: weights.parse().ok()? })
+                    };
+                    let entry = read().ok_or_else(|| bad(number, "is no row of run, counts and weights"))?;
+                    if golden.runs.insert((*run).to_owned(), entry).is_some() {
+                        return Err(bad(number, "has that run a second time"));
+                    }
+                }
+                [key, value @ ..] if !in_runs && !value.is_empty() => {
+                    golden.inputs.push(((*key).to_owned(), value.join(" ")));
+                }
+                _ => return Err(bad(number, "is no row of run, counts and weights")),
+            }
+        }
+        if !in_runs {
+            return Err(bad(header_lines + body.lines().count(), "the snapshot ends before its table"));
+        }
+        Ok(golden)
+    }
+
+    /// The snapshot file: insta's header, with the reason and the provenance, and the text.
+    pub fn file(&self, reason: &str, environment: &Environment) -> String {
+        let quote = |text: &str| serde_json::to_string(text).unwrap_or_default();
+        format!(
+            "---\nsource: tests/golden.rs\ndescription: {}\ninfo:\n  selffer: {}\n  libtorch: {}\n  cpu: {}\n---\n{}",
+            quote(reason),
+            quote(&environment.selffer),
+            quote(&environment.libtorch),
+            quote(&environment.cpu),
+            self.text(),
+        )
+    }
+
+    /// Finds the snapshot of a protocol: in `dir` where one is given; else in `golden/` of the working
+    /// directory; else among those built into the program. The answer has the place for messages.
+    ///
+    /// # Errors
+    /// Where a file is there and cannot be read, or is no snapshot.
+    pub fn find(dir: Option<&Path>, protocol: &str, policy: Policy) -> Result<Option<(String, Self)>> {
+        let name = file_name(protocol, policy);
+        let path = dir.unwrap_or(Path::new("golden")).join(&name);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => {
+                let origin = path.display().to_string();
+                let golden = Self::parse(&text, &origin)?;
+                return Ok(Some((origin, golden)));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::io("read", &path)(error)),
+        }
+        match EMBEDDED.get_file(&name).and_then(|file| file.contents_utf8()) {
+            Some(text) if dir.is_none() => {
+                let origin = format!("the built-in golden/{name}");
+                let golden = Self::parse(text, &origin)?;
+                Ok(Some((origin, golden)))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Writes the snapshot file into `dir`, whole or not at all, and gives its path.
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub fn write(
+        &self,
+        dir: &Path,
+        protocol: &str,
+        policy: Policy,
+        reason: &str,
+        environment: &Environment,
+    ) -> Result<PathBuf> {
+        write(&dir.join(file_name(protocol, policy)), &self.file(reason, environment))
+    }
+
+    /// Writes the snapshot as one that is pending: `.snap.new`, which `cargo insta review` shows.
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub fn write_pending(
+        &self,
+        dir: &Path,
+        protocol: &str,
+        policy: Policy,
+        environment: &Environment,
+    ) -> Result<PathBuf> {
+        let name = format!("{}.new", file_name(protocol, policy));
+        write(&dir.join(name), &self.file("written by `selffer golden check --review`", environment))
+    }
+
+    /// How `new` differs from this snapshot, the largest change of accuracy first, then what is only
+    /// on one side, then other weights alone.
+    pub fn differences(&self, new: &Self) -> Vec<Difference> {
+        let names: std::collections::BTreeSet<&String> = self.runs.keys().chain(new.runs.keys()).collect();
+        let mut differences: Vec<Difference> = names
+            .into_iter()
+            .filter_map(|run| {
+                let (old, new) = (self.runs.get(run), new.runs.get(run));
+                let count = |entry: Option<&Entry>| entry.map(|entry| entry.count);
+                let weights_differ = old.map(|entry| entry.weights) != new.map(|entry| entry.weights);
+                let (old, new) = (count(old), count(new));
+                (weights_differ || old != new).then(|| Difference {
+                    run: run.clone(),
+                    old,
+                    new,
+                    weights_differ,
+                })
+            })
+            .collect();
+        let rank = |difference: &Difference| match difference.points() {
+            Some(points) if points != 0.0 => points.abs(),
+            None => 1e-9,
+            Some(_) => 0.0,
+        };
+        differences.sort_by(|a, b| rank(b).total_cmp(&rank(a)));
+        differences
+    }
+
+    /// What of the inputs differs: one finding, or none.
+    pub fn inputs_finding(&self, new: &Self, origin: &str) -> Option<Finding> {
+        if self.inputs == new.inputs {
+            return None;
+        }
+        let gone = self.inputs.iter().filter(|input| !new.inputs.contains(input));
+        let come = new.inputs.iter().filter(|input| !self.inputs.contains(input));
+        let message = "it was made from other inputs; run the protocol it was made from, or accept a new one";
+        let mut finding = Finding::new(Code::GoldenInputsDiffer, origin, message);
+        for (key, value) in gone {
+            finding = finding.with(format!("golden {key} {value}"));
+        }
+        for (key, value) in come {
+            finding = finding.with(format!("now {key} {value}"));
+        }
+        Some(finding)
+    }
+}
+
+/// Writes a file whole or not at all.
+fn write(path: &Path, text: &str) -> Result<PathBuf> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    let failed = || Error::io("write", path);
+    std::fs::create_dir_all(dir).map_err(Error::io("create the directory", dir))?;
+    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(failed())?;
+    file.write_all(text.as_bytes()).map_err(failed())?;
+    // Temporary files are private; a snapshot is for everyone.
+    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    file.as_file().set_permissions(readable).map_err(failed())?;
+    file.as_file().sync_all().map_err(failed())?;
+    file.persist(path).map_err(|error| failed()(error.error))?;
+    Ok(path.to_owned())
+}
+
+/// The differences as a table for people.
+pub fn text(differences: &[Difference]) -> String {
+    let mut table = table::plain(["run", "golden", "now", "points", "weights"]);
+    let show = |count: Option<Count>| match count {
+        Some(Count { correct, total }) => format!("{correct}/{total}"),
+        None => "-".to_owned(),
+    };
+    for difference in differences {
+        let points = difference.points().map_or_else(|| "-".to_owned(), |points| format!("{points:+.1}"));
+        let weights = if difference.weights_differ { "differ" } else { "same" };
+        table.add_row([
+            difference.run.clone(),
+            show(difference.old),
+            show(difference.new),
+            points,
+            weights.to_owned(),
+        ]);
+    }
+    table::numeric(&mut table, [1, 2, 3]);
+    table::lines(&table)
+}

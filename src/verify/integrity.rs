@@ -1,0 +1,159 @@
+//! Checks of the store's files: each holds what its name says, all that the plan has is there, and no
+//! image is in two places.
+//!
+//! Uses `store`, `split` and `plan`; used by `verify`.
+
+use super::{Code, Context, Finding, Sink};
+use crate::digest::SplitDigest;
+use crate::error::{Error, Result};
+use crate::manifest::Outcome;
+use crate::split::Split;
+use crate::store::{Entry, Found};
+use crate::treatment::Task;
+use rayon::prelude::*;
+
+/// How many of a split's repeated images are named.
+const EXAMPLES: usize = 10;
+
+/// Reads every file of the store, planned or not.
+pub(super) fn files(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
+    let (entries, strays) = context.store.list()?;
+    let looks = entries.par_iter().map(|entry| look(context, entry)).collect::<Result<Vec<_>>>()?;
+    for (entry, damage) in entries.iter().zip(looks) {
+        sink.expect(damage.is_none(), || {
+            let subject = context.store.path(entry).display().to_string();
+            let why = damage.unwrap_or_default();
+            let mend = match entry {
+                Entry::Split(_) => "delete it, and `selffer reproduce` writes it anew",
+                _ => "delete it, and `selffer reproduce` trains that network again",
+            };
+            Finding::new(Code::FileDamaged, subject, format!("{why}; {mend}"))
+        });
+        if let Entry::Split(digest) = entry {
+            classes(context, *digest, sink)?;
+        }
+    }
+    for stray in strays {
+        let subject = context.store.dir().join(stray).display().to_string();
+        let message = "it is no file that selffer writes there; move it elsewhere";
+        sink.expect(false, || Finding::new(Code::FileStray, subject, message));
+    }
+    Ok(())
+}
+
+/// Why the file of an entry is damaged, if it is.
+fn look(context: &Context<'_>, entry: &Entry) -> Result<Option<String>> {
+    fn damage<T>(found: Found<T>) -> Option<String> {
+        match found {
+            Found::Damaged(why) => Some(why),
+            Found::Whole(_) | Found::Absent => None,
+        }
+    }
+    Ok(match entry {
+        Entry::Split(digest) => damage(context.store.split(*digest)?),
+        Entry::Checkpoint(digest) => damage(context.store.weights(*digest)?),
+        Entry::Manifest(digest) => damage(context.store.manifest(*digest)?),
+    })
+}
+
+/// Whether a split's file, damaged or not, puts every class where the plan's split of that name does.
+fn classes(context: &Context<'_>, digest: SplitDigest, sink: &mut Sink) -> Result<()> {
+    let path = context.store.path(&Entry::Split(digest));
+    let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
+    let Ok(split) = serde_json::from_slice::<Split>(&bytes) else { return Ok(()) };
+    let planned = context.plan.splits.iter().map(|(planned, _)| planned);
+    for planned in planned.filter(|planned| planned.name == split.name && planned.data == split.data) {
+        for task in Task::BOTH {
+            for class in split.task(task) {
+                let elsewhere = planned.task(task.other()).iter().any(|other| other.name == class.name);
+                sink.expect(!elsewhere, || {
+                    let message = format!(
+                        "class {} of split {} is in task {task} there, and in task {} by the protocol",
+                        class.name,
+                        split.name,
+                        task.other()
+                    );
+                    Finding::new(Code::ClassMoved, path.display().to_string(), message)
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether all splits and networks of the plan are there.
+pub(super) fn complete(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
+    let (plan, store) = (context.plan, context.store);
+    for (split, digest) in &plan.splits {
+        let there = !matches!(store.split(*digest)?, Found::Absent);
+        sink.expect(there, || {
+            let path = store.path(&Entry::Split(*digest)).display().to_string();
+            Finding::new(Code::SplitMissing, &split.name, "run `selffer reproduce` to write it").with(path)
+        });
+    }
+    for (run, manifest) in plan.runs.iter().zip(&context.manifests) {
+        let name = plan.name(run);
+        let parent = run.parent.and_then(|parent| context.manifests[parent].as_ref());
+        let barred = parent.is_some_and(|parent| parent.trained().is_none());
+        let Some(manifest) = manifest else {
+            sink.expect(false, || match (barred, run.parent) {
+                (true, Some(parent)) => {
+                    let message =
+                        format!("{} diverged, so there is nothing to copy", plan.name(&plan.runs[parent]));
+                    Finding::new(Code::RunBarred, name, message)
+                }
+                _ => Finding::new(Code::RunMissing, name, "run `selffer reproduce` to train it"),
+            });
+            continue;
+        };
+        sink.expect(manifest.run == name, || {
+            Finding::new(Code::RunMisnamed, &name, format!("its manifest calls it {}", manifest.run))
+                .with(store.path(&Entry::Manifest(manifest.recipe_digest())).display().to_string())
+        });
+        match &manifest.outcome {
+            Outcome::Trained { layers } => {
+                let entry = Entry::Checkpoint(layers.whole());
+                let there = !matches!(store.weights(layers.whole())?, Found::Absent);
+                sink.expect(there, || {
+                    Finding::new(Code::CheckpointMissing, &name, "run `selffer reproduce` to train it again")
+                        .with(store.path(&entry).display().to_string())
+                });
+            }
+            Outcome::Diverged { epoch, step } => sink.expect(false, || {
+                let message =
+                    format!("the loss was not finite in epoch {epoch}, step {step}; lower the learning rate");
+                Finding::new(Code::LossNotFinite, &name, message)
+            }),
+        }
+    }
+    Ok(())
+}
+
+/// Whether an image stands on both sides of a split, or in training and in validation.
+pub(super) fn overlaps(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
+    for (split, _) in &context.plan.splits {
+        let (mut both_tasks, mut both_parts) = (Vec::new(), Vec::new());
+        for overlap in split.overlaps() {
+            let places: Vec<String> =
+                overlap.places.iter().map(|(task, part, class)| format!("{task} {part} {class}")).collect();
+            let line = format!("image {}: {}", overlap.image, places.join(", "));
+            if overlap.across_tasks() {
+                both_tasks.push(line.clone());
+            }
+            if overlap.across_parts() {
+                both_parts.push(line);
+            }
+        }
+        for (code, lines, where_) in [
+            (Code::ImageInBothTasks, both_tasks, "in task A and in task B"),
+            (Code::ImageInTrainAndValidation, both_parts, "in training and in validation"),
+        ] {
+            sink.expect(lines.is_empty(), || {
+                let message = format!("{} images are {where_}; take them out of the data", lines.len());
+                let finding = Finding::new(code, format!("split {}", split.name), message);
+                lines.into_iter().take(EXAMPLES).fold(finding, Finding::with)
+            });
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! Checks of what training did: it followed the recipe, moved what it was to move and nothing else,
+//! and ended with numbers that can be.
+//!
+//! Uses `recipe` to compute orders and rates again, and `store` for the weights; used by `verify`.
+
+use super::{Code, Context, Finding, Sink};
+use crate::architecture::NAMES;
+use crate::data::Part;
+use crate::error::Result;
+use crate::manifest::{Count, Manifest};
+use crate::plan::PlannedRun;
+use crate::recipe::order_digest;
+use rayon::prelude::*;
+
+/// How many standard deviations above guessing a network has to end, so that it learnt something.
+const ABOVE_CHANCE: f64 = 3.0;
+
+pub(super) fn check(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
+    let runs: Vec<_> = context.runs().collect();
+    let parts = runs.par_iter().map(|(run, name, manifest)| {
+        let mut sink = Sink::default();
+        epochs(context, run, name, manifest, &mut sink);
+        moved(run, name, manifest, &mut sink);
+        weights(context, run, name, manifest, &mut sink)?;
+        chance(context, run, name, manifest, &mut sink);
+        Ok(sink)
+    });
+    for part in parts.collect::<Result<Vec<Sink>>>()? {
+        sink.compared += part.compared;
+        sink.findings.extend(part.findings);
+    }
+    Ok(())
+}
+
+/// The epochs are those of the recipe: their number, rates, orders, and counts of images.
+fn epochs(context: &Context<'_>, run: &PlannedRun, name: &str, manifest: &Manifest, sink: &mut Sink) {
+    let solver = &manifest.recipe.solver;
+    let split = &context.plan.splits[run.split].0;
+    let [train, valid] = Part::BOTH.map(|part| split.count(run.treatment.target(), part));
+    if manifest.trained().is_some() {
+        let (ran, planned) = (manifest.epochs.len(), solver.epochs as usize);
+        sink.expect(ran == planned, || {
+            Finding::new(Code::EpochsDiffer, name, format!("it was trained for {ran} epochs, not {planned}"))
+        });
+    }
+    for (index, epoch) in manifest.epochs.iter().enumerate() {
+        let rate = solver.rate_at(index as u32);
+        sink.expect(epoch.rate == rate, || {
+            let message = format!("epoch {index} was trained at rate {}, not {rate}", epoch.rate);
+            Finding::new(Code::EpochsDiffer, name, message)
+        });
+        let order = order_digest(&manifest.recipe.order(index as u32, train));
+        sink.expect(epoch.order == order, || {
+            let message = format!("epoch {index} did not visit the images in the recipe's order");
+            Finding::new(Code::OrderDiffers, name, message)
+                .with(format!("visited {:?}", epoch.order))
+                .with(format!("recipe {order:?}"))
+        });
+        for (count, images, part) in [(epoch.train, train, Part::Train), (epoch.valid, valid, Part::Valid)] {
+            let Count { correct, total } = count;
+            sink.expect(correct <= total && total as usize == images, || {
+                let message = format!(
+                    "epoch {index} counts {correct} right of {total} {part} images; the split has {images}"
+                );
+                Finding::new(Code::CountImpossible, name, message)
+            });
+        }
+    }
+}
+
+/// Frozen layers kept their bits, and every other layer moved.
+fn moved(run: &PlannedRun, name: &str, manifest: &Manifest, sink: &mut Sink) {
+    let Some(layers) = manifest.trained() else { return };
+    let frozen = run.treatment.frozen();
+    for (index, layer) in NAMES.iter().enumerate() {
+        let (began, ended) = (manifest.initial.0[index], layers.0[index]);
+        let evidence =
+            |finding: Finding| finding.with(format!("began {began:?}")).with(format!("ended {ended:?}"));
+        if index < usize::from(frozen) {
+            sink.expect(began == ended, || {
+                evidence(Finding::new(
+                    Code::FrozenMoved,
+                    name,
+                    format!("its frozen {layer} did not end as it began"),
+                ))
+            });
+        } else {
+            sink.expect(began != ended, || {
+                evidence(Finding::new(
+                    Code::TrainedUnmoved,
+                    name,
+                    format!("its {layer} is trained, yet ended as it began"),
+                ))
+            });
+        }
+    }
+}
+
+/// The checkpoint has the network's shapes and finite numbers.
+fn weights(
+    context: &Context<'_>,
+    run: &PlannedRun,
+    name: &str,
+    manifest: &Manifest,
+    sink: &mut Sink,
+) -> Result<()> {
+    let Some(layers) = manifest.trained() else { return Ok(()) };
+    let Some(weights) = context.store.weights(layers.whole())?.whole() else { return Ok(()) };
+    for (layer, shape) in weights.layers.iter().zip(context.plan.shapes(run)) {
+        let expected = [shape.weight.clone(), vec![shape.weight[0]]];
+        let found = [layer.weight.shape.clone(), layer.bias.shape.clone()];
+        sink.expect(found == expected, || {
+            let message =
+                format!("its {} has shapes {found:?}, and the recipe's network {expected:?}", shape.name);
+            Finding::new(Code::ShapeDiffers, name, message)
+        });
+    }
+    sink.expect(weights.finite(), || {
+        Finding::new(Code::WeightsNotFinite, name, "its weights are not all finite; lower the learning rate")
+    });
+    Ok(())
+}
+
+/// The network is better than guessing.
+fn chance(context: &Context<'_>, run: &PlannedRun, name: &str, manifest: &Manifest, sink: &mut Sink) {
+    let Some(count) = manifest.accuracy() else { return };
+    let classes = context.plan.splits[run.split].0.task(run.treatment.target()).len();
+    let guess = 1.0 / classes as f64;
+    let deviation = (guess * (1.0 - guess) / f64::from(count.total)).sqrt();
+    sink.expect(count.share() > guess + ABOVE_CHANCE * deviation, || {
+        let Count { correct, total } = count;
+        let message = format!("{correct} of {total} images are right, and guessing gives one in {classes}");
+        Finding::new(Code::RunAtChance, name, message)
+    });
+}
