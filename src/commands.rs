@@ -8,11 +8,12 @@ use crate::output;
 use crate::progress::Progress;
 use anyhow::Context as _;
 use selffer::data::Dataset;
+use selffer::manifest::Manifest;
 use selffer::numerics::Numerics;
 use selffer::plan::Plan;
 use selffer::protocol::Protocol;
 use selffer::recipe::Policy;
-use selffer::run::Runner;
+use selffer::run::{Runner, finished};
 use selffer::split::Catalog;
 use selffer::store::Store;
 use selffer::table::Table;
@@ -75,12 +76,22 @@ fn plan(common: &Common) -> anyhow::Result<Verdict> {
     let plan = Plan::make(&protocol, &catalog)?;
     // A plan can be looked at before there is a store.
     let manifests = match common.store.exists() {
-        true => Context::new(&plan, &Store::open(&common.store)?, POLICY)?.manifests,
+        true => trained(&plan, &Store::open(&common.store)?)?,
         false => vec![None; plan.runs.len()],
     };
     let listing = output::Plan::of(&plan, &manifests, POLICY, jobs(common));
     print(common.format, &listing, || listing.text())?;
     Ok(Verdict::Clean)
+}
+
+/// The manifests of the runs that `reproduce` would not train again.
+fn trained(plan: &Plan<'_>, store: &Store) -> Result<Vec<Option<Manifest>>> {
+    let mut manifests = Context::new(plan, store, POLICY)?.manifests;
+    for manifest in &mut manifests {
+        let recipe = manifest.as_ref().map(|manifest| manifest.recipe.clone());
+        *manifest = recipe.map_or(Ok(None), |recipe| finished(store, &recipe))?;
+    }
+    Ok(manifests)
 }
 
 fn reproduce(common: &Common, golden: &GoldenDir) -> anyhow::Result<Verdict> {

@@ -5,7 +5,7 @@
 //! counted in images.
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use selffer::plan::Plan;
+use selffer::plan::{Cost, Plan};
 use selffer::run::{Done, Observer};
 use std::collections::HashMap;
 use std::io::{IsTerminal as _, Write as _};
@@ -17,6 +17,9 @@ const MEGA: u64 = 1_000_000;
 
 pub struct Progress<'a> {
     plan: &'a Plan<'a>,
+    // What each run costs, and all together, counted once.
+    costs: Vec<Cost>,
+    operations: u64,
     began: Instant,
     bars: Option<Bars>,
     quiet: bool,
@@ -40,16 +43,17 @@ struct State {
 
 impl<'a> Progress<'a> {
     pub fn new(plan: &'a Plan<'a>, quiet: bool) -> Self {
-        let total: u64 = plan.runs.iter().map(|run| plan.cost(run).operations).sum();
+        let costs: Vec<Cost> = plan.runs.iter().map(|run| plan.cost(run)).collect();
+        let operations = costs.iter().map(|cost| cost.operations).sum();
         let bars = (!quiet && std::io::stderr().is_terminal()).then(|| {
             let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-            let whole = all.add(ProgressBar::new(total / MEGA));
+            let whole = all.add(ProgressBar::new(operations / MEGA));
             whole.set_style(style("{prefix:<24} {bar:24} {percent:>3} %  {msg}"));
             whole.set_prefix("all networks");
             whole.enable_steady_tick(Duration::from_millis(500));
             Bars { all, whole }
         });
-        Self { plan, began: Instant::now(), bars, quiet, state: Mutex::default() }
+        Self { plan, costs, operations, began: Instant::now(), bars, quiet, state: Mutex::default() }
     }
 
     /// Takes the bars off the terminal.
@@ -61,9 +65,8 @@ impl<'a> Progress<'a> {
 
     /// The message of the whole bar: networks, time left, speed.
     fn summary(&self, state: &State) -> String {
-        let total: u64 = self.plan.runs.iter().map(|run| self.plan.cost(run).operations).sum();
         let trained = state.operations_trained + state.partial.values().sum::<u64>();
-        let left = total.saturating_sub(state.operations_found + trained);
+        let left = self.operations.saturating_sub(state.operations_found + trained);
         let seconds = self.began.elapsed().as_secs_f64();
         let speed = trained as f64 / seconds.max(1e-3);
         let count = format!("{}/{}", state.done, self.plan.runs.len());
@@ -107,7 +110,7 @@ impl Observer for Progress<'_> {
         self.with_state(|state| {
             state.partial.insert(run, 0);
             if let Some(bars) = &self.bars {
-                let bar = bars.all.add(ProgressBar::new(self.plan.cost(planned).images));
+                let bar = bars.all.add(ProgressBar::new(self.costs[run].images));
                 bar.set_style(style("  {prefix:<22} {bar:24} {percent:>3} %  {per_sec} images, {eta} left"));
                 bar.set_prefix(self.plan.name(planned));
                 state.running.insert(run, bar);
@@ -116,7 +119,7 @@ impl Observer for Progress<'_> {
     }
 
     fn advanced(&self, run: usize, images: u64) {
-        let cost = self.plan.cost(&self.plan.runs[run]);
+        let cost = self.costs[run];
         self.with_state(|state| {
             let share = images as f64 / cost.images as f64;
             state.partial.insert(run, (share * cost.operations as f64) as u64);
@@ -128,7 +131,7 @@ impl Observer for Progress<'_> {
 
     fn finished(&self, run: usize, done: &Done) {
         let planned = &self.plan.runs[run];
-        let operations = self.plan.cost(planned).operations;
+        let operations = self.costs[run].operations;
         self.with_state(|state| {
             state.done += 1;
             state.partial.remove(&run);
