@@ -4,7 +4,7 @@
 //! bar for the whole plan, counted in operations, and one for each network that is being trained,
 //! counted in images.
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use selffer::plan::{Cost, Plan};
 use selffer::run::{Done, Observer};
 use std::collections::HashMap;
@@ -111,7 +111,7 @@ impl Observer for Progress<'_> {
             state.partial.insert(run, 0);
             if let Some(bars) = &self.bars {
                 let bar = bars.all.add(ProgressBar::new(self.costs[run].images));
-                bar.set_style(style("  {prefix:<22} {bar:24} {percent:>3} %  {per_sec} images, {eta} left"));
+                bar.set_style(style("  {prefix:<22} {bar:24} {percent:>3} %  {speed}, {eta} left"));
                 bar.set_prefix(self.plan.name(planned));
                 state.running.insert(run, bar);
             }
@@ -168,6 +168,9 @@ impl Observer for Progress<'_> {
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .with_key("speed", |state: &ProgressState, text: &mut dyn std::fmt::Write| {
+            let _ = write!(text, "{:.0} images/s", state.per_sec());
+        })
         .progress_chars("━━ ")
 }
 
