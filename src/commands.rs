@@ -193,7 +193,7 @@ fn golden_check(common: &Common, dir: &GoldenDir, review: bool) -> anyhow::Resul
         let path = new.write_pending(dir, &protocol.name, POLICY, &environment)?;
         say(&format!("wrote {}; `cargo insta review` shows it", path.display()));
     }
-    let result = output::GoldenCheck { comparison, findings };
+    let result = output::GoldenCheck { golden: comparison, findings };
     print(common.format, &result, || result.text())?;
     Ok(verdict(&result.findings))
 }

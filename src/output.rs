@@ -316,14 +316,14 @@ impl Reproduction {
 
 #[derive(Serialize)]
 pub struct GoldenCheck {
-    pub comparison: Comparison,
+    pub golden: Comparison,
     pub findings: Vec<Finding>,
 }
 
 impl GoldenCheck {
     pub fn text(&self) -> String {
-        let inputs: Vec<&Finding> = self.comparison.inputs.iter().collect();
-        format!("{}{}", findings_text(&inputs), self.comparison.text())
+        let inputs: Vec<&Finding> = self.golden.inputs.iter().collect();
+        format!("{}{}", findings_text(&inputs), self.golden.text())
     }
 }
 
