@@ -7,7 +7,7 @@
 use crate::canonical;
 use crate::digest::{Digest, ProtocolDigest};
 use crate::error::{Error, Result};
-use crate::treatment::{self, DEPTHS, Treatment};
+use crate::treatment::{self, DEPTHS, Task, Treatment};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -296,7 +296,8 @@ impl Check<'_> {
         let key = format!("split {} treatments", wire.name);
         self.distinct(&key, &treatments)?;
         if wire.halves == Halves::Whole {
-            let stray = treatments.iter().find(|treatment| treatment.to_string().contains('B'));
+            let learns_b = |treatment: Treatment| treatment.target() == Task::B;
+            let stray = treatments.iter().find(|t| learns_b(**t) || t.parent().is_some_and(learns_b));
             if let Some(stray) = stray {
                 let mend = "a whole split has task A alone (all classes), so name A only";
                 self.that(false, &key, stray, mend)?;

@@ -157,3 +157,18 @@ impl Finding {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readme_describes_every_code() {
+        let readme = include_str!("../../README.md");
+        for code in Code::ALL {
+            let note = if code.severity() == Severity::Note { " (note)" } else { "" };
+            let row = format!("| `{code}`{note} | {} |", code.description());
+            assert!(readme.contains(&row), "README.md lacks the row {row}");
+        }
+    }
+}
