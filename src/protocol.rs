@@ -327,7 +327,7 @@ fn syntax(text: &str, origin: &str, error: &toml::de::Error) -> Error {
                 None => "leave it out".to_owned(),
             }
         }
-        _ => "see METHODOLOGY.md for what a protocol holds".to_owned(),
+        _ => "README.md shows what a protocol holds".to_owned(),
     };
     Error::invalid(subject, message, mend)
 }
