@@ -106,3 +106,6 @@ impl Stream {
         order
     }
 }
+
+#[cfg(test)]
+mod tests;
