@@ -28,6 +28,8 @@ pub mod seed;
 pub mod split;
 pub mod store;
 pub mod table;
+#[cfg(test)]
+mod testing;
 pub mod train;
 pub mod treatment;
 pub mod verify;

@@ -97,13 +97,17 @@ impl Split {
             let take = |part, wanted: Option<u32>| {
                 let found = &catalog.by_class[index][part as usize];
                 let wanted = wanted.map_or(found.len(), |count| count as usize);
-                if found.len() < wanted || found.is_empty() {
+                let invalid =
+                    |problem, mend| Err(Error::invalid(format!("split {}", rule.name), problem, mend));
+                if found.is_empty() {
+                    return invalid(
+                        format!("class {name} has no {part} images"),
+                        "leave the class out".to_owned(),
+                    );
+                }
+                if found.len() < wanted {
                     let problem = format!("class {name} has {} {part} images, not {wanted}", found.len());
-                    return Err(Error::invalid(
-                        format!("split {}", rule.name),
-                        problem,
-                        format!("lower {part}_per_class, or leave the class out"),
-                    ));
+                    return invalid(problem, format!("lower {part}_per_class, or leave the class out"));
                 }
                 Ok(found[..wanted].iter().map(|at| catalog.digests[part as usize][*at]).collect())
             };
@@ -270,3 +274,6 @@ fn halves(rule: &SplitRule, classes: &[String]) -> Result<(Vec<usize>, Vec<usize
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
