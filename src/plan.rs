@@ -132,3 +132,6 @@ fn runs(protocol: &Protocol) -> Vec<PlannedRun> {
     }
     runs
 }
+
+#[cfg(test)]
+mod tests;
