@@ -10,7 +10,7 @@
 //! STORE/splits/SPLIT.json                 named by the SHA-256 of the file
 //! STORE/checkpoints/WEIGHTS.safetensors   named by the digest of the weights
 //! STORE/manifests/RECIPE.json             named by the digest of the recipe
-//! STORE/locks/, STORE/new/                empty files; files being written
+//! STORE/locks/, STORE/new/                empty files; files being written, and who may sweep them
 //! ```
 
 use crate::digest::{Digest, RecipeDigest, SplitDigest, WeightsDigest};
@@ -29,12 +29,16 @@ const CHECKPOINTS: &str = "checkpoints";
 const MANIFESTS: &str = "manifests";
 const LOCKS: &str = "locks";
 const NEW: &str = "new";
+/// In `new/`: the file that every process that writes holds a shared lock on.
+const WRITERS: &str = "writers";
+/// How names of files begin that are being written.
+const UNFINISHED: &str = ".tmp";
 
 /// A store on disk.
 #[derive(Debug)]
 pub struct Store {
     dir: PathBuf,
-    // A shared lock on the mark, held by every process that writes: who gets it alone may sweep.
+    // A shared lock that every process that writes holds: who gets it alone may sweep.
     _writer: Option<File>,
 }
 
@@ -85,33 +89,33 @@ impl Store {
             let path = dir.join(sub);
             fs::create_dir_all(&path).map_err(Error::io("create the directory", &path))
         };
-        if !mark.exists() {
-            let occupied = match fs::read_dir(dir) {
-                Ok(mut entries) => entries.any(|entry| entry.is_ok_and(|e| e.file_name() != NEW)),
-                Err(error) if error.kind() == ErrorKind::NotFound => false,
-                Err(error) => return Err(Error::io("use the directory", dir)(error)),
-            };
-            // Another process may have made the store between the two looks.
-            if occupied && !mark.exists() {
-                let problem = "is a directory with other things in it, not a selffer store";
-                let mend = "name an empty or a new directory";
-                return Err(Error::invalid(dir.display().to_string(), problem, mend));
-            }
-            // The mark comes first: a process killed here leaves what the next one recognises.
-            make(NEW)?;
-            Self { dir: dir.to_owned(), _writer: None }.write(Path::new(MARK), MARK_TEXT)?;
+        // Another process may make the store between the two looks at the mark.
+        if !mark.exists() && occupied(dir)? && !mark.exists() {
+            let problem = "is a directory with other things in it, not a selffer store";
+            let mend = "name an empty or a new directory";
+            return Err(Error::invalid(dir.display().to_string(), problem, mend));
         }
-        for sub in [NEW, SPLITS, CHECKPOINTS, MANIFESTS, LOCKS] {
+        if mark.exists() {
+            Self::open(dir)?;
+        }
+        make(NEW)?;
+        let path = dir.join(NEW).join(WRITERS);
+        // Not the mark: a file that is renamed to its place can be another file than the one locked.
+        let writers = lock_file(&path)?;
+        let mut store = Self { dir: dir.to_owned(), _writer: None };
+        if writers.try_lock().is_ok() {
+            store.sweep()?;
+            writers.unlock().map_err(Error::io("unlock", &path))?;
+        }
+        writers.lock_shared().map_err(Error::io("lock", &path))?;
+        store._writer = Some(writers);
+        // The mark before the rest: a process killed here leaves what the next one recognises.
+        if !mark.exists() {
+            store.write(Path::new(MARK), MARK_TEXT)?;
+        }
+        for sub in [SPLITS, CHECKPOINTS, MANIFESTS, LOCKS] {
             make(sub)?;
         }
-        let mut store = Self::open(dir)?;
-        let writer = File::open(&mark).map_err(Error::io("read", &mark))?;
-        if writer.try_lock().is_ok() {
-            store.sweep()?;
-            writer.unlock().map_err(Error::io("unlock", &mark))?;
-        }
-        writer.lock_shared().map_err(Error::io("lock", &mark))?;
-        store._writer = Some(writer);
         Ok(store)
     }
 
@@ -155,12 +159,7 @@ impl Store {
     /// Where the lock file cannot be made.
     pub fn try_lock(&self, recipe: RecipeDigest) -> Result<Option<Lock>> {
         let path = self.dir.join(LOCKS).join(recipe.hex());
-        let file = File::options()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(Error::io("open", &path))?;
+        let file = lock_file(&path)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Lock(file))),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -287,7 +286,10 @@ impl Store {
         let new = self.dir.join(NEW);
         let failed = || Error::io("write", &path);
         // Dropped before `persist`, the temporary file is removed.
-        let mut file = tempfile::NamedTempFile::new_in(&new).map_err(Error::io("write in", &new))?;
+        let mut file = tempfile::Builder::new()
+            .prefix(UNFINISHED)
+            .tempfile_in(&new)
+            .map_err(Error::io("write in", &new))?;
         file.write_all(bytes).map_err(failed())?;
         file.as_file().sync_all().map_err(failed())?;
         file.persist(&path).map_err(|error| failed()(error.error))?;
@@ -302,11 +304,33 @@ impl Store {
 
     /// Removes what killed processes left in `new/`. Only for who is the one writer.
     fn sweep(&self) -> Result<()> {
-        for path in sorted(&self.dir.join(NEW))? {
+        for path in sorted(&self.dir.join(NEW))?.into_iter().filter(|path| unfinished(path)) {
             fs::remove_file(&path).map_err(Error::io("remove", &path))?;
         }
         Ok(())
     }
+}
+
+/// Whether `dir`, which has no mark, has anything in it that a process making a store did not leave.
+fn occupied(dir: &Path) -> Result<bool> {
+    let inside = |dir: &Path| match fs::metadata(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        _ => sorted(dir),
+    };
+    let new = dir.join(NEW);
+    Ok(inside(dir)?.iter().any(|path| *path != new)
+        || inside(&new)?.iter().any(|path| !unfinished(path) && *path != new.join(WRITERS)))
+}
+
+/// Whether a path in `new/` is of a file being written, by its name.
+fn unfinished(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(UNFINISHED))
+}
+
+/// Opens a file to lock, and makes it where there is none.
+fn lock_file(path: &Path) -> Result<File> {
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true).open(path).map_err(Error::io("open", path))
 }
 
 fn relative(entry: &Entry) -> PathBuf {
@@ -347,3 +371,6 @@ fn sorted(dir: &Path) -> Result<Vec<PathBuf>> {
     paths.sort();
     Ok(paths)
 }
+
+#[cfg(test)]
+mod tests;

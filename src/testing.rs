@@ -1,10 +1,16 @@
-//! Small worlds for tests: a protocol and data that take milliseconds.
+//! Small worlds for tests: a protocol, data and weights that take milliseconds.
 //!
 //! Used by the tests of several modules; not in the program.
 
+use crate::architecture::{self, LAYERS};
 use crate::data::{Dataset, Images, Part};
+use crate::digest::{DataDigest, Digest, SplitDigest};
+use crate::init::initial;
+use crate::manifest::{Count, Environment, Epoch, Format, Manifest, Outcome};
 use crate::protocol::Protocol;
+use crate::recipe::{CORE, Policy, Recipe, order_digest};
 use crate::seed::{Name, Stream};
+use crate::weights::Weights;
 
 /// A protocol of two seeds on one random split, whose networks train in milliseconds.
 pub(crate) const TINY: &str = r#"
@@ -60,5 +66,62 @@ pub(crate) fn dataset(classes: usize, train: usize, valid: usize, side: usize) -
         classes: (0..classes).map(|class| format!("class-{class}")).collect(),
         train: images(Part::Train, train),
         valid: images(Part::Valid, valid),
+    }
+}
+
+/// A recipe on made-up data.
+pub(crate) fn recipe(protocol: &Protocol, treatment: &str, seed: u64) -> Recipe {
+    Recipe {
+        core: CORE,
+        numerics: Policy::Portable,
+        data: DataDigest(Digest::of(b"data")),
+        split: SplitDigest(Digest::of(b"split")),
+        seed,
+        treatment: treatment.parse().expect("a treatment"),
+        parent: None,
+        network: protocol.network.clone(),
+        solver: protocol.solver.clone(),
+    }
+}
+
+/// The layers of a protocol's network for 8×8 images and two classes.
+pub(crate) fn shapes(protocol: &Protocol) -> [architecture::Layer; LAYERS] {
+    architecture::layers(&protocol.network, 8, 8, 2)
+}
+
+/// The first weights of `baseA` in [`TINY`] with that seed: small, and other for each seed.
+pub(crate) fn weights(seed: u64) -> Weights {
+    let protocol = tiny(&[]);
+    initial(&recipe(&protocol, "baseA", seed), &shapes(&protocol), None)
+}
+
+/// A made-up manifest of `baseA` in [`TINY`], with the digests of [`weights`].
+pub(crate) fn manifest(seed: u64) -> Manifest {
+    let protocol = tiny(&[]);
+    let recipe = recipe(&protocol, "baseA", seed);
+    let epoch = |epoch| Epoch {
+        rate: recipe.solver.rate_at(epoch),
+        order: order_digest(&recipe.order(epoch, 12)),
+        train_loss: 0.1 + 0.2,
+        train: Count { correct: 7, total: 12 },
+        valid_loss: 1.0 / 3.0,
+        valid: Count { correct: 5, total: 8 },
+    };
+    let epochs = (0..2).map(epoch).collect();
+    let layers = weights(seed).digests();
+    Manifest {
+        format: Format::V1,
+        run: "half/1/baseA".to_owned(),
+        recipe,
+        initial: layers,
+        epochs,
+        outcome: Outcome::Trained { layers },
+        wall_ms: 12,
+        environment: Environment {
+            selffer: "0.1.0".to_owned(),
+            libtorch: "2.11.0".to_owned(),
+            cpu: "a \"processor\"".to_owned(),
+            settings: vec![("threads".to_owned(), "1".to_owned())],
+        },
     }
 }
