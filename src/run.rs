@@ -283,3 +283,6 @@ pub fn survey(plan: &Plan<'_>, store: &Store, policy: Policy) -> Result<Vec<Opti
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests;

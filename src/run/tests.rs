@@ -1,0 +1,454 @@
+use super::*;
+use crate::architecture::LAYERS;
+use crate::digest::RecipeDigest;
+use crate::manifest::{Count, Environment, Epoch};
+use crate::protocol::Protocol;
+use crate::recipe::order_digest;
+use crate::seed::{Name, Stream};
+use crate::split::Catalog;
+use crate::store::Entry;
+use crate::testing::{dataset, tiny};
+use crate::train::Watch;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs;
+use tempfile::TempDir;
+
+/// Trains without libtorch: every trained layer becomes what a hash of the task gives.
+#[derive(Default)]
+struct Fake {
+    /// Runs that fail, by name.
+    fails: HashSet<&'static str>,
+    /// Runs that diverge, by name.
+    diverges: HashSet<&'static str>,
+    /// A machine with another number gives other bits.
+    machine: u64,
+    /// How long a step takes, of which there are two.
+    step: Duration,
+    /// Calls, by run's name and recipe, in order.
+    calls: Mutex<Vec<(String, RecipeDigest)>>,
+    /// Sets this flag in the call of that number, from 0.
+    stops: Option<(usize, &'static AtomicBool)>,
+}
+
+impl Trainer for Fake {
+    fn train(&self, task: &Task<'_>, watch: Watch<'_>) -> Result<Trained> {
+        let recipe = task.recipe.digest();
+        let call = {
+            let mut calls = self.calls.lock().unwrap();
+            calls.push((task.name.to_owned(), recipe));
+            calls.len() - 1
+        };
+        let count = task.train.len() as u64;
+        for step in 1..=2 {
+            std::thread::sleep(self.step);
+            if let Some((number, flag)) = self.stops
+                && number == call
+            {
+                flag.store(true, Ordering::Relaxed);
+            }
+            if !watch(step * count) {
+                return Err(Error::Interrupted);
+            }
+        }
+        if self.fails.contains(task.name) {
+            let message = "as the test says".to_owned();
+            return Err(Error::Torch { run: task.name.to_owned(), message });
+        }
+        if self.diverges.contains(task.name) {
+            return Ok(Trained::Diverged { epochs: Vec::new(), epoch: 0, step: 1 });
+        }
+        let mut weights = task.initial.clone();
+        let images = task.train.digests();
+        for index in usize::from(task.recipe.treatment.frozen())..LAYERS {
+            // All that a trainer is given takes part.
+            let name = Name::new("fake")
+                .and("recipe", recipe.hex())
+                .and("initial", task.initial.digests().whole().hex())
+                .and("images", format!("{images:?}{:?}", task.train.labels))
+                .and("moments", format!("{:?}", task.moments))
+                .and("machine", self.machine)
+                .and("layer", index);
+            let mut stream = Stream::open(&name);
+            weights.layers[index].weight.values.fill_with(|| stream.gaussian() as f32);
+        }
+        let total = task.valid.len() as u32;
+        let epoch = Epoch {
+            rate: task.recipe.solver.rate,
+            order: order_digest(&task.recipe.order(0, task.train.len())),
+            train_loss: 1.0,
+            train: Count { correct: 1, total: count as u32 },
+            valid_loss: 1.0,
+            valid: Count { correct: total / 2, total },
+        };
+        Ok(Trained::Whole { weights, epochs: vec![epoch] })
+    }
+
+    fn environment(&self) -> Environment {
+        let none = String::new;
+        Environment { selffer: none(), libtorch: none(), cpu: none(), settings: Vec::new() }
+    }
+}
+
+impl Fake {
+    /// The names of the runs it was called for, in order, and forgets them.
+    fn called(&self) -> Vec<String> {
+        self.calls.lock().unwrap().drain(..).map(|(name, _)| name).collect()
+    }
+}
+
+/// A plan with a store of its own.
+struct World {
+    protocol: Protocol,
+    dir: TempDir,
+    jobs: usize,
+}
+
+type Finished = Result<BTreeMap<String, Option<Done>>>;
+
+impl World {
+    fn new(protocol: Protocol) -> Self {
+        Self { protocol, dir: TempDir::new().expect("a directory"), jobs: 1 }
+    }
+
+    fn run(&self, fake: &Fake) -> Finished {
+        self.watched(fake, &AtomicBool::new(false), &Unobserved)
+    }
+
+    fn watched(&self, fake: &Fake, stop: &AtomicBool, observer: &dyn Observer) -> Finished {
+        let data = dataset(4, 6, 4, 8);
+        let catalog = Catalog::of(&data);
+        let plan = Plan::make(&self.protocol, &catalog)?;
+        let store = Store::create(self.dir.path())?;
+        let runner = Runner {
+            plan: &plan,
+            store: &store,
+            trainer: fake,
+            policy: Policy::Portable,
+            jobs: self.jobs,
+            stop,
+            observer,
+        };
+        let done = runner.run()?;
+        assert_eq!(done.len(), plan.runs.len());
+        // What is answered is what the store has.
+        for (done, found) in done.iter().zip(survey(&plan, &store, Policy::Portable)?) {
+            assert_eq!(done.as_ref().map(|done| &done.manifest), found.as_ref());
+        }
+        Ok(plan.runs.iter().map(|run| plan.name(run)).zip(done).collect())
+    }
+
+    fn path(&self, entry: &Entry) -> std::path::PathBuf {
+        Store::open(self.dir.path()).expect("a store").path(entry)
+    }
+
+    fn checkpoint(&self, done: &Done) -> std::path::PathBuf {
+        self.path(&Entry::Checkpoint(whole(done)))
+    }
+}
+
+fn whole(done: &Done) -> WeightsDigest {
+    done.manifest.trained().expect("it did not diverge").whole()
+}
+
+/// The weights of every run, by name.
+fn digests(done: &BTreeMap<String, Option<Done>>) -> BTreeMap<String, Option<WeightsDigest>> {
+    done.iter().map(|(name, done)| (name.clone(), done.as_ref().map(whole))).collect()
+}
+
+fn fresh(done: &BTreeMap<String, Option<Done>>) -> Vec<&str> {
+    let fresh = |done: &&Option<Done>| done.as_ref().is_some_and(|done| done.fresh);
+    done.iter().filter(|(_, done)| fresh(done)).map(|(name, _)| name.as_str()).collect()
+}
+
+fn done<'a>(all: &'a BTreeMap<String, Option<Done>>, name: &str) -> &'a Done {
+    all[name].as_ref().expect("it was done")
+}
+
+/// One seed: `half/1/` baseA, baseB, A1B, A4B, B1B+, B4B+, R1A, R4A.
+fn one_seed() -> Protocol {
+    tiny(&[("seeds = [1, 2]", "seeds = [1]")])
+}
+
+#[test]
+fn bits_depend_neither_on_jobs_nor_on_order() {
+    let listed = tiny(&[]);
+    let fake = || Fake { step: Duration::from_micros(300), ..Fake::default() };
+    let expected = digests(&World::new(listed.clone()).run(&fake()).unwrap());
+    // Two bases, 2 transferred, 2 tuned and 2 random, for two seeds; all different.
+    assert_eq!(expected.len(), 16);
+    assert_eq!(expected.values().collect::<HashSet<_>>().len(), 16);
+    for jobs in 1..=4 {
+        let mut stream = Stream::open(&Name::new("order of the plan").and("jobs", jobs));
+        let mut protocol = listed.clone();
+        stream.shuffle(&mut protocol.seeds);
+        stream.shuffle(&mut protocol.splits[0].treatments);
+        assert_ne!(protocol, listed);
+        let world = World { jobs, ..World::new(protocol) };
+        assert_eq!(digests(&world.run(&fake()).unwrap()), expected, "{jobs} jobs");
+    }
+}
+
+/// Writes down what it hears.
+#[derive(Default)]
+struct Diary(Mutex<Vec<(&'static str, usize)>>);
+
+impl Diary {
+    fn note(&self, what: &'static str, run: usize) {
+        self.0.lock().unwrap().push((what, run));
+    }
+}
+
+impl Observer for Diary {
+    fn started(&self, run: usize) {
+        self.note("started", run);
+    }
+    fn finished(&self, run: usize, done: &Done) {
+        self.note(if done.fresh { "trained" } else { "found" }, run);
+    }
+    fn barred(&self, run: usize) {
+        self.note("barred", run);
+    }
+}
+
+#[test]
+fn parents_come_first() {
+    let protocol = tiny(&[]);
+    let data = dataset(4, 6, 4, 8);
+    let catalog = Catalog::of(&data);
+    let plan = Plan::make(&protocol, &catalog).unwrap();
+    for jobs in [1, 3] {
+        let world = World { jobs, ..World::new(protocol.clone()) };
+        let diary = Diary::default();
+        let fake = Fake { step: Duration::from_millis(1), ..Fake::default() };
+        world.watched(&fake, &AtomicBool::new(false), &diary).unwrap();
+        let diary = diary.0.into_inner().unwrap();
+        let at = |note| diary.iter().position(|other| *other == note).expect("it was noted");
+        assert_eq!(diary.len(), 2 * plan.runs.len());
+        for (index, run) in plan.runs.iter().enumerate() {
+            assert!(at(("started", index)) < at(("trained", index)));
+            if let Some(parent) = run.parent {
+                assert!(at(("trained", parent)) < at(("started", index)), "{}", plan.name(run));
+            }
+        }
+    }
+}
+
+#[test]
+fn children_begin_with_what_their_parents_ended_with() {
+    let all = World::new(one_seed()).run(&Fake::default()).unwrap();
+    for (name, parent, n) in [("A1B", "baseA", 1), ("A4B", "baseA", 4), ("B4B+", "baseB", 4)] {
+        let (child, parent) =
+            (done(&all, &format!("half/1/{name}")), done(&all, &format!("half/1/{parent}")));
+        let given = parent.manifest.trained().unwrap();
+        assert_eq!(child.manifest.initial.prefix(n), given.prefix(n), "{name}");
+        assert_ne!(child.manifest.initial.0[usize::from(n)], given.0[usize::from(n)], "{name}");
+        assert_eq!(child.manifest.recipe.parent, Some(given.whole()));
+    }
+    assert_eq!(done(&all, "half/1/R4A").manifest.recipe.parent, None);
+}
+
+#[test]
+fn a_second_run_trains_nothing() {
+    let world = World::new(tiny(&[]));
+    let fake = Fake::default();
+    let first = world.run(&fake).unwrap();
+    assert_eq!((fresh(&first).len(), fake.called().len()), (16, 16));
+    let second = world.run(&fake).unwrap();
+    assert_eq!((fresh(&second).len(), fake.called().len()), (0, 0));
+    // Down to the time it took: the manifests are those of the first.
+    for (name, done) in &second {
+        let first = first[name].as_ref().unwrap();
+        assert_eq!(done.as_ref().unwrap(), &Done { fresh: false, ..first.clone() });
+    }
+}
+
+#[test]
+fn a_diverged_base_bars_its_children_alone() {
+    let world = World { jobs: 2, ..World::new(tiny(&[])) };
+    let fake = Fake { diverges: HashSet::from(["half/2/baseA", "half/1/R1A"]), ..Fake::default() };
+    let all = world.run(&fake).unwrap();
+    let barred: Vec<_> =
+        all.iter().filter(|(_, done)| done.is_none()).map(|(name, _)| name.as_str()).collect();
+    assert_eq!(barred, ["half/2/A1B", "half/2/A4B"]);
+    for name in ["half/2/baseA", "half/1/R1A"] {
+        let manifest = &done(&all, name).manifest;
+        assert_eq!(manifest.outcome, Outcome::Diverged { epoch: 0, step: 1 });
+        assert_eq!((manifest.trained(), manifest.accuracy()), (None, None));
+    }
+    let trained = all.values().flatten().filter(|done| done.manifest.trained().is_some()).count();
+    assert_eq!((trained, fake.called().len()), (12, 14));
+    // That a network diverges is a result too: nothing is tried again.
+    let again = world.run(&fake).unwrap();
+    assert_eq!((fresh(&again).len(), fake.called().len()), (0, 0));
+    assert!(again["half/2/A4B"].is_none());
+}
+
+#[test]
+fn the_first_failure_is_told_and_what_was_finished_is_kept() {
+    let world = World::new(one_seed());
+    let failing = Fake { fails: HashSet::from(["half/1/R1A", "half/1/A1B"]), ..Fake::default() };
+    let error = world.run(&failing).unwrap_err().to_string();
+    // With one job, nothing is begun after the first that fails.
+    let before = failing.called();
+    let last = before.last().unwrap();
+    assert!(failing.fails.contains(last.as_str()));
+    assert_eq!(error, format!("libtorch failed while training {last}: as the test says"));
+    assert_eq!(before.iter().filter(|name| failing.fails.contains(name.as_str())).count(), 1);
+
+    let fake = Fake::default();
+    let all = world.run(&fake).unwrap();
+    let after: HashSet<String> = fake.called().into_iter().collect();
+    let kept: HashSet<String> = before[..before.len() - 1].iter().cloned().collect();
+    assert!(!kept.is_empty() && after.is_disjoint(&kept));
+    assert_eq!(after.len() + kept.len(), 8);
+    assert_eq!(digests(&all), digests(&World::new(one_seed()).run(&fake).unwrap()));
+}
+
+#[test]
+fn a_failure_stops_the_others() {
+    let world = World { jobs: 2, ..World::new(one_seed()) };
+    let slow = Fake {
+        fails: HashSet::from(["half/1/baseA", "half/1/baseB"]),
+        step: Duration::from_millis(5),
+        ..Fake::default()
+    };
+    let error = world.run(&slow).unwrap_err();
+    assert!(matches!(error, Error::Torch { .. }), "{error}");
+    assert!(slow.called().len() <= 4);
+    assert_eq!(world.run(&Fake::default()).unwrap().len(), 8);
+}
+
+#[test]
+fn what_was_stopped_goes_on() {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    let expected = digests(&World::new(one_seed()).run(&Fake::default()).unwrap());
+    for jobs in [1, 3] {
+        for call in [0, 3, 7] {
+            let world = World { jobs, ..World::new(one_seed()) };
+            STOP.store(false, Ordering::Relaxed);
+            let fake = Fake { stops: Some((call, &STOP)), ..Fake::default() };
+            let error = world.watched(&fake, &STOP, &Unobserved).unwrap_err();
+            assert!(matches!(error, Error::Interrupted), "{error}");
+            let before = fake.called();
+            // What was in hand is given up, and nothing more begun.
+            let kept = Store::open(world.dir.path()).unwrap().list().unwrap().0;
+            let kept = kept.iter().filter(|entry| matches!(entry, Entry::Manifest(_))).count();
+            assert!(before.len() > call && before.len() - kept <= jobs, "{before:?}, {kept} kept");
+
+            let rest = Fake::default();
+            assert_eq!(digests(&world.run(&rest).unwrap()), expected);
+            assert_eq!(rest.called().len(), 8 - kept);
+        }
+    }
+    // Told before it began, it begins nothing.
+    STOP.store(true, Ordering::Relaxed);
+    let (world, fake) = (World::new(one_seed()), Fake::default());
+    assert!(matches!(world.watched(&fake, &STOP, &Unobserved), Err(Error::Interrupted)));
+    assert_eq!(fake.called(), [""; 0]);
+}
+
+#[test]
+fn what_is_lost_or_damaged_is_trained_again_alone() {
+    let (world, fake) = (World::new(one_seed()), Fake::default());
+    let first = world.run(&fake).unwrap();
+    let expected = digests(&first);
+    fake.called();
+    let flip = |path: &std::path::Path| {
+        let mut bytes = fs::read(path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 4;
+        fs::write(path, bytes).unwrap();
+    };
+    for name in ["half/1/baseA", "half/1/A4B", "half/1/R4A"] {
+        let checkpoint = world.checkpoint(done(&first, name));
+        let manifest = world.path(&Entry::Manifest(done(&first, name).manifest.recipe_digest()));
+        let harms: [&dyn Fn(); 4] = [
+            &|| fs::remove_file(&checkpoint).unwrap(),
+            &|| flip(&checkpoint),
+            &|| fs::remove_file(&manifest).unwrap(),
+            &|| flip(&manifest),
+        ];
+        for (harm, act) in harms.into_iter().enumerate() {
+            act();
+            let again = world.run(&fake).unwrap();
+            assert_eq!((fake.called(), fresh(&again)), (vec![name.to_owned()], vec![name]), "harm {harm}");
+            assert_eq!(digests(&again), expected);
+            assert_eq!(done(&again, name).contradicts, None);
+        }
+    }
+}
+
+#[test]
+fn other_bits_from_the_same_recipe_are_told() {
+    let world = World::new(one_seed());
+    let first = world.run(&Fake::default()).unwrap();
+    let other = Fake { machine: 1, ..Fake::default() };
+
+    // A network that nothing copies from.
+    fs::remove_file(world.checkpoint(done(&first, "half/1/R4A"))).unwrap();
+    let second = world.run(&other).unwrap();
+    assert_eq!(other.called(), ["half/1/R4A"]);
+    let again = done(&second, "half/1/R4A");
+    assert_eq!(again.contradicts, Some(whole(done(&first, "half/1/R4A"))));
+    assert_ne!(again.contradicts, Some(whole(again)));
+    assert_eq!(second.values().flatten().filter(|done| done.contradicts.is_some()).count(), 1);
+
+    // A base: those that copy from it have another recipe now, so there is nothing that they contradict.
+    fs::remove_file(world.checkpoint(done(&first, "half/1/baseA"))).unwrap();
+    let third = world.run(&other).unwrap();
+    assert_eq!(other.called(), ["half/1/baseA", "half/1/A1B", "half/1/A4B"]);
+    let told: Vec<_> =
+        third.iter().filter_map(|(name, done)| Some((name.as_str(), done.as_ref()?.contradicts?))).collect();
+    assert_eq!(told, [("half/1/baseA", whole(done(&first, "half/1/baseA")))]);
+}
+
+#[test]
+fn a_recipe_that_diverges_the_second_time_contradicts() {
+    let world = World::new(one_seed());
+    let first = world.run(&Fake::default()).unwrap();
+    let before = done(&first, "half/1/A4B");
+    fs::remove_file(world.checkpoint(before)).unwrap();
+    let fake = Fake { diverges: HashSet::from(["half/1/A4B"]), ..Fake::default() };
+    let second = world.run(&fake).unwrap();
+    assert_eq!(done(&second, "half/1/A4B").contradicts, Some(whole(before)));
+}
+
+/// Removes the checkpoint of a finished run, once.
+struct Thief<'a>(&'a World, AtomicBool);
+
+impl Observer for Thief<'_> {
+    fn finished(&self, _run: usize, done: &Done) {
+        if done.manifest.run.ends_with("baseA") && !self.1.swap(true, Ordering::Relaxed) {
+            fs::remove_file(self.0.checkpoint(done)).expect("it is there");
+        }
+    }
+}
+
+#[test]
+fn a_base_that_vanishes_is_told_and_mended() {
+    let world = World::new(one_seed());
+    let thief = Thief(&world, AtomicBool::new(false));
+    let error = world.watched(&Fake::default(), &AtomicBool::new(false), &thief).unwrap_err().to_string();
+    assert!(error.contains("was there and is gone; run the same command again"), "{error}");
+    let expected = digests(&World::new(one_seed()).run(&Fake::default()).unwrap());
+    assert_eq!(digests(&world.run(&Fake::default()).unwrap()), expected);
+}
+
+#[test]
+fn two_on_one_store_train_each_network_once() {
+    let world = World { jobs: 2, ..World::new(tiny(&[])) };
+    let fake = Fake { step: Duration::from_millis(3), ..Fake::default() };
+    let [one, two] = std::thread::scope(|scope| {
+        [(); 2].map(|()| scope.spawn(|| world.run(&fake).unwrap())).map(|thread| thread.join().unwrap())
+    });
+    assert_eq!(digests(&one), digests(&two));
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for name in fake.called() {
+        *counts.entry(name).or_default() += 1;
+    }
+    assert_eq!((counts.len(), counts.values().max()), (16, Some(&1)));
+    // Each was fresh for one of the two.
+    let mut both = [fresh(&one), fresh(&two)].concat();
+    both.sort_unstable();
+    assert!(both.into_iter().eq(one.keys()));
+}
