@@ -8,7 +8,8 @@ use crate::canonical;
 use crate::digest::{Digest, ProtocolDigest};
 use crate::error::{Error, Result};
 use crate::treatment::{self, DEPTHS, Task, Treatment};
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -61,11 +62,20 @@ pub enum Filler {
 #[serde(deny_unknown_fields)]
 pub struct Network {
     /// Channels of the five convolutional layers.
+    #[serde(deserialize_with = "exactly")]
     pub conv: [u32; 5],
     /// Units of the first two fully connected layers; the third has a unit for each class.
+    #[serde(deserialize_with = "exactly")]
     pub hidden: [u32; 2],
     /// How weights are drawn.
     pub filler: Filler,
+}
+
+/// As many widths as there are layers: serde alone reads the first `N` and passes over the rest.
+fn exactly<'de, D: Deserializer<'de>, const N: usize>(from: D) -> Result<[u32; N], D::Error> {
+    let widths = Vec::deserialize(from)?;
+    let refuse = |widths: Vec<u32>| D::Error::invalid_length(widths.len(), &format!("{N} widths").as_str());
+    widths.try_into().map_err(refuse)
 }
 
 /// Stochastic gradient descent.
@@ -331,3 +341,6 @@ fn syntax(text: &str, origin: &str, error: &toml::de::Error) -> Error {
     };
     Error::invalid(subject, message, mend)
 }
+
+#[cfg(test)]
+mod tests;
