@@ -168,3 +168,6 @@ impl Weights {
         Ok(weights)
     }
 }
+
+#[cfg(test)]
+mod tests;
