@@ -164,3 +164,6 @@ impl Manifest {
         Ok(sealed.manifest)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -81,3 +81,6 @@ pub fn order_digest(order: &[u32]) -> OrderDigest {
     let bytes: Vec<u8> = order.iter().flat_map(|index| index.to_le_bytes()).collect();
     OrderDigest(Digest::of(&bytes))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,63 @@
+use super::*;
+use crate::protocol::Filler;
+use crate::testing::{recipe, tiny};
+use std::collections::HashSet;
+
+#[test]
+fn known_digests() {
+    // Both are printed by tests/reference/files.py.
+    let gaussian = tiny(&[(r#""he""#, "{ gaussian = 0.01 }")]);
+    let mut tuned = recipe(&gaussian, "A3B+", u64::MAX);
+    tuned.parent = Some(WeightsDigest(Digest::of(b"parent")));
+    assert_eq!(tuned.digest().hex(), "8720a1121730d8368dea73f3cc8a82f60a0e0ef199edb074cb02bee829527ed7");
+    let base = recipe(&tiny(&[("rate_factor = 0.1", "rate_factor = 1.0")]), "baseA", u64::MAX);
+    assert_eq!(base.digest().hex(), "134357a3dc69222fc172d115c766baf3491615731a0aa8cfbfa986155286fd4c");
+}
+
+#[test]
+fn everything_in_a_recipe_counts() {
+    let plain = recipe(&tiny(&[]), "A3B", 1);
+    let other = |change: &dyn Fn(&mut Recipe)| {
+        let mut recipe = plain.clone();
+        change(&mut recipe);
+        recipe.digest()
+    };
+    let digest = Digest::of(b"other");
+    let all = [
+        plain.digest(),
+        other(&|r| r.core += 1),
+        other(&|r| r.data = DataDigest(digest)),
+        other(&|r| r.split = SplitDigest(digest)),
+        other(&|r| r.seed = 2),
+        other(&|r| r.treatment = "A3B+".parse().unwrap()),
+        other(&|r| r.treatment = "A4B".parse().unwrap()),
+        other(&|r| r.parent = Some(WeightsDigest(digest))),
+        other(&|r| r.network.conv[4] += 1),
+        other(&|r| r.network.hidden[0] += 1),
+        other(&|r| r.network.filler = Filler::Gaussian(0.01)),
+        other(&|r| r.solver.epochs += 1),
+        other(&|r| r.solver.batch += 1),
+        other(&|r| r.solver.rate = r.solver.rate.next_up()),
+        other(&|r| r.solver.rate_drops.clear()),
+        other(&|r| r.solver.rate_factor = r.solver.rate_factor.next_up()),
+        other(&|r| r.solver.momentum = r.solver.momentum.next_up()),
+        other(&|r| r.solver.decay = r.solver.decay.next_up()),
+    ];
+    assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
+}
+
+#[test]
+fn draws_are_shared_by_the_treatments_of_a_target_alone() {
+    let protocol = tiny(&[]);
+    let order = |treatment, seed, epoch| recipe(&protocol, treatment, seed).order(epoch, 50);
+    let expected = order("baseB", 1, 0);
+    for treatment in ["A3B", "A3B+", "B7B", "R1B"] {
+        assert_eq!(order(treatment, 1, 0), expected, "{treatment}");
+    }
+    let mut split = recipe(&protocol, "baseB", 1);
+    split.split = SplitDigest(Digest::of(b"another split"));
+    let others = [order("B3A", 1, 0), order("baseB", 2, 0), order("baseB", 1, 1), split.order(0, 50)];
+    let different: HashSet<_> = others.iter().chain([&expected]).collect();
+    assert_eq!(different.len(), 5);
+    assert_eq!(different.iter().map(|order| order_digest(order)).collect::<HashSet<_>>().len(), 5);
+}
