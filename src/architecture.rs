@@ -74,3 +74,6 @@ pub fn layers(network: &Network, rows: usize, cols: usize, classes: usize) -> [L
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,3 +57,6 @@ pub fn zeros(shapes: &[architecture::Layer; LAYERS]) -> Weights {
     });
     Weights { layers }
 }
+
+#[cfg(test)]
+mod tests;
