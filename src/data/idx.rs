@@ -191,3 +191,6 @@ fn class_names(origin: &str, labels: &[u8], names: Option<&str>) -> Result<Vec<S
     };
     labels.iter().map(name).collect()
 }
+
+#[cfg(test)]
+mod tests;

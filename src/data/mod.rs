@@ -148,3 +148,6 @@ impl Dataset {
         (mean / 255.0, deviation)
     }
 }
+
+#[cfg(test)]
+mod tests;
