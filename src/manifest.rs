@@ -57,7 +57,7 @@ pub enum Outcome {
     Diverged {
         /// The epoch, from 0.
         epoch: u32,
-        /// The step within it, from 0.
+        /// The step within it, from 0; as many as there are steps where it was the validation after them.
         step: u32,
     },
 }

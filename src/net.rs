@@ -100,3 +100,6 @@ pub(crate) fn scaled(pixels: &[u8], rows: usize, cols: usize, (mean, deviation):
     let (scale, shift) = (1.0 / (255.0 * deviation), -mean / deviation);
     (raw * scale + shift).reshape([-1, rows as i64, cols as i64, 1])
 }
+
+#[cfg(test)]
+mod tests;

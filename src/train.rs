@@ -44,13 +44,13 @@ pub enum Trained {
         /// The epochs.
         epochs: Vec<Epoch>,
     },
-    /// The loss was not finite in that step, and training stopped.
+    /// The loss was not finite in that step, or in the validation after the epoch, and training stopped.
     Diverged {
         /// The epochs that were finished.
         epochs: Vec<Epoch>,
         /// The epoch, from 0.
         epoch: u32,
-        /// The step within it, from 0.
+        /// The step within it, from 0; as many as there are steps where it was the validation.
         step: u32,
     },
 }
@@ -188,6 +188,11 @@ impl<'a> Loop<'a> {
             }
         }
         let (valid_loss, valid) = self.evaluate()?;
+        // The last step's own loss was that of the weights before it.
+        if !valid_loss.is_finite() {
+            let steps = order.len().div_ceil(self.recipe.solver.batch as usize);
+            return Ok(Pass::Diverged { step: steps as u32 });
+        }
         let total = order.len() as u32;
         Ok(Pass::Finished(Epoch {
             rate,
@@ -251,3 +256,6 @@ fn hits(logits: &Tensor, labels: &Tensor) -> Result<u32, TchError> {
     let right = logits.f_argmax(1, false)?.f_eq_tensor(labels)?.f_sum(Kind::Int64)?;
     Ok(i64::try_from(&right)? as u32)
 }
+
+#[cfg(test)]
+mod tests;
