@@ -3,6 +3,26 @@
 //! Uses nothing of this crate; used by everything after the protocol. A treatment says where the
 //! first n layers come from, how many they are, which task is learnt, and whether the copied layers
 //! are trained on (`+`) or frozen.
+//!
+//! ```
+//! use selffer::treatment::{Kind, NotATreatment, Task, Treatment, family};
+//!
+//! // Three layers copied from baseA and frozen, the other five trained on B: transfer.
+//! let transfer: Treatment = "A3B".parse()?;
+//! assert_eq!((transfer.n(), transfer.frozen(), transfer.target()), (3, 3, Task::B));
+//! assert_eq!(transfer.parent(), Some(Treatment::Base(Task::A)));
+//! assert_eq!(transfer.kind(), Kind::Transfer);
+//!
+//! // Its control: copied from the same task. With `+`, the copied layers are trained on.
+//! let control: Treatment = "B3B+".parse()?;
+//! assert_eq!((control.kind(), control.frozen()), (Kind::SelfferTuned, 0));
+//! assert_eq!(control.to_string(), "B3B+");
+//!
+//! // A protocol lists families; the first seven of eight layers can be copied.
+//! assert_eq!(family("RnA", &[1, 7])?, ["R1A".parse()?, "R7A".parse()?]);
+//! assert!("A8B".parse::<Treatment>().is_err());
+//! # Ok::<(), NotATreatment>(())
+//! ```
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
