@@ -230,7 +230,7 @@ fn outliers(run: &RunFiles, solver: &Solver, findings: &mut Vec<Finding>) {
                 .map(|(at, distance)| (&part[at], *distance)),
         );
         // At the ends of a curve there are neighbours on one side only.
-        if part.len() >= 2 * HIGHEST {
+        if part.len() >= HIGHEST {
             let ends = [0, 1, part.len() - 2, part.len() - 1];
             let near: Vec<f64> = part[part.len() - HIGHEST..].iter().map(|one| one.score.accuracy).collect();
             let begin: Vec<f64> = part[..HIGHEST].iter().map(|one| one.score.accuracy).collect();
