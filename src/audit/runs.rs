@@ -306,7 +306,8 @@ fn misplaced(runs: &[RunFiles], findings: &mut Vec<Finding>) {
 /// A family's jobs were submitted in the order of their depths, seconds apart: logs that were exchanged
 /// within a family show in that order.
 fn exchanged(submitted: &BTreeMap<Name, &str>, findings: &mut Vec<Finding>) {
-    let mut families: BTreeMap<(Split, Source, Task), Vec<(Name, &str)>> = BTreeMap::new();
+    type Members<'a> = Vec<(Name, &'a str)>;
+    let mut families: BTreeMap<(Split, Source, Task), Members<'_>> = BTreeMap::new();
     for (name, time) in submitted {
         if let Treatment::Grafted { source, target, .. } = name.treatment {
             families.entry((name.split, source, target)).or_default().push((*name, time));

@@ -113,15 +113,19 @@ fn every_alteration_is_named() {
                         && text.contains(&case.says)
                 })
             };
-            assert!(
-                fits(&audit),
-                "{name} of {}: {:#?}",
-                case.subject,
-                at_or_above(&audit, Severity::Warning)
-            );
-            assert!(!fits(&whole), "{name} of {} is there without an alteration", case.subject);
+            if !fits(&audit) {
+                let found = at_or_above(&audit, Severity::Warning).join("\n    ");
+                failed.push(format!(
+                    "{name} of {} ({}) is not named, but\n    {found}",
+                    case.subject, case.says
+                ));
+            }
+            if fits(&whole) {
+                failed.push(format!("{name} of {} is there without an alteration", case.subject));
+            }
         }
     }
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
 fn selffer(args: &[&str]) -> (Option<i32>, String, String) {
