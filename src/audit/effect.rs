@@ -83,7 +83,8 @@ pub enum Basis {
 pub enum Source {
     /// A bootstrap over targets, and runs within targets.
     Bootstrap,
-    /// Only the sampling of validation images, since there is a single target on one side.
+    /// The sampling of validation images, as if each side had drawn its own: where there is a single
+    /// target on one side, or the bootstrap's interval is narrower.
     Images,
 }
 
@@ -159,9 +160,12 @@ pub fn compare(points: &[Point], left: &Side, right: &Side, stream: &StreamName)
         });
         Interval::of(drawn.collect())
     };
-    let (interval, source) = match several(&a) && several(&b) {
-        true => (bootstrap()?, Source::Bootstrap),
-        false => (Interval::around(value, (variance(&a) + variance(&b)).sqrt()), Source::Images),
+    // Few targets may agree by luck, but no closer than their images can tell: the wider interval counts.
+    let images = Interval::around(value, (variance(&a) + variance(&b)).sqrt());
+    let resampled = if several(&a) && several(&b) { bootstrap() } else { None };
+    let (interval, source) = match resampled.filter(|found| found.width() > images.width()) {
+        Some(found) => (found, Source::Bootstrap),
+        None => (images, Source::Images),
     };
     Some(Effect { value, interval, source, basis, left: left_runs, right: right_runs })
 }

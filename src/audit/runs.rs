@@ -280,15 +280,17 @@ fn misplaced(runs: &[RunFiles], findings: &mut Vec<Finding>) {
                     (first.text != run.text).then_some((first, score.line))
                 })
                 .collect();
+            // Which of the two the log belongs to is not in the scores, so both are named.
             if let Some((other, line)) = shared.first() {
-                let message = format!(
-                    "{} of its scores are in {} too, at the same time in the same process",
-                    shared.len(),
-                    other.text
-                );
-                findings.push(
-                    Finding::new(Code::LogMisplaced, &run.text, message).with(format!("{path}:{line}")),
-                );
+                for (one, with) in [(run, *other), (*other, run)] {
+                    let message = format!(
+                        "{} of its scores are in {} too, at the same time in the same process",
+                        shared.len(),
+                        with.text
+                    );
+                    let finding = Finding::new(Code::LogMisplaced, &one.text, message);
+                    findings.push(finding.with(format!("{path}:{line}")));
+                }
             }
         }
         if times.len() > 1 {

@@ -203,7 +203,8 @@ fn grid(run: &RunFiles, solver: &Solver, findings: &mut Vec<Finding>) {
     if wrong.is_empty() {
         return;
     }
-    let message = format!("{} scores are no whole number of the {images} images of a pass", wrong.len());
+    let message =
+        format!("of its scores {} cannot be: no whole number of the {images} images of a pass", wrong.len());
     let finding = Finding::new(Code::ScoreOffGrid, &run.text, message);
     findings.push(wrong.into_iter().take(SHOWN).fold(finding, |finding, one| finding.with(shown(run, one))));
 }

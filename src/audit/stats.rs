@@ -1,7 +1,7 @@
 //! Means, medians, quantiles and the bootstrap.
 //!
-//! Uses `seed` for its draws; used by the numbers, claims and questions of `audit`. Known values come from
-//! `tests/reference/stats.py`, which uses numpy.
+//! Uses `seed` for its draws; used by the numbers, claims and questions of `audit`. The known
+//! quantiles are numpy's (`numpy.quantile`, its default method).
 
 use crate::seed::Stream;
 use serde::Serialize;
@@ -49,6 +49,11 @@ impl Interval {
         // The normal distribution's 97.5 % point.
         let half = 1.959_963_984_540_054 * error;
         Self { low: value - half, high: value + half }
+    }
+
+    /// How wide it is.
+    pub fn width(self) -> f64 {
+        self.high - self.low
     }
 
     /// The middle [`LEVEL`] of the resampled values; none where there are none.
