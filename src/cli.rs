@@ -46,6 +46,12 @@ pub enum Command {
     Verify(Common),
     /// Print the accuracy of every network in the store.
     Table(TableArgs),
+    /// Audit a result: the paper's own published archive of training logs, or a selffer store.
+    ///
+    /// For the archive: lists against their md5 sums; each run's network, solver, links and logs against
+    /// its name; every accuracy derived again; Table 1; the paper's claims and questions, each with an
+    /// interval and the runs behind it. For a store: what `verify` says, and the same claims and questions.
+    Audit(AuditArgs),
     /// Compare a store with the accepted snapshot, or accept it as the new one.
     #[command(subcommand)]
     Golden(Golden),
@@ -121,6 +127,37 @@ pub struct TableArgs {
     /// No messages but errors.
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+#[derive(Args)]
+pub struct AuditArgs {
+    /// The root of the published archive (it has a directory `results`), or a selffer store.
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+    /// For a store: its protocol, an embedded one (smoke, ci) or a TOML file.
+    #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
+    pub protocol: String,
+    /// The least severity that makes the exit code 1.
+    #[arg(long, value_name = "SEVERITY", default_value = "warning")]
+    pub fail_on: FailOn,
+    /// What standard output is written as.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: AuditFormat,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    Note,
+    Warning,
+    Error,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum AuditFormat {
+    Text,
+    Json,
+    Junit,
+    Sarif,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

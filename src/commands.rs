@@ -3,10 +3,14 @@
 //! Uses the library; used by `main`. Every command reads as: get ready, do it, print, say how it went.
 //! Results go to standard output in one piece; progress and messages go to standard error.
 
-use crate::cli::{Cli, Command, Common, Format, Golden as GoldenCommand, GoldenDir, TableFormat};
+use crate::cli::{
+    AuditArgs, AuditFormat, Cli, Command, Common, FailOn, Format, Golden as GoldenCommand, GoldenDir,
+    TableFormat,
+};
 use crate::output;
 use crate::progress::Progress;
 use anyhow::Context as _;
+use selffer::audit::{self, report};
 use selffer::data::Dataset;
 use selffer::manifest::Manifest;
 use selffer::numerics::Numerics;
@@ -48,6 +52,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Verdict> {
             let plan = Plan::make(&protocol, &catalog)?;
             table(&plan, &args.store, args.format, args.quiet)
         }
+        Command::Audit(args) => audit(&args),
         Command::Golden(GoldenCommand::Check { common, golden, review }) => {
             golden_check(&common, &golden, review)
         }
@@ -149,6 +154,34 @@ fn check_store(common: &Common) -> anyhow::Result<Verdict> {
     let report = verify(&Context::new(&plan, &store, POLICY)?)?;
     print(common.format, &report, || output::report_text(&report))?;
     Ok(verdict(&report.findings))
+}
+
+fn audit(args: &AuditArgs) -> anyhow::Result<Verdict> {
+    let audit = match Store::is_at(&args.path) {
+        true => {
+            let (protocol, data) = inputs(&args.protocol)?;
+            let catalog = Catalog::of(&data);
+            let plan = Plan::make(&protocol, &catalog)?;
+            let store = Store::open(&args.path)?;
+            audit::store::store(&Context::new(&plan, &store, POLICY)?)?
+        }
+        false => audit::published(&args.path)?,
+    };
+    let fail_on = match args.fail_on {
+        FailOn::Note => Severity::Note,
+        FailOn::Warning => Severity::Warning,
+        FailOn::Error => Severity::Error,
+    };
+    write_out(&match args.format {
+        AuditFormat::Text => report::text(&audit),
+        AuditFormat::Json => output::json(&audit),
+        AuditFormat::Junit => report::junit(&audit, fail_on)?,
+        AuditFormat::Sarif => report::sarif(&audit),
+    })?;
+    Ok(match audit.worst().is_some_and(|worst| worst >= fail_on) {
+        true => Verdict::Findings,
+        false => Verdict::Clean,
+    })
 }
 
 fn table(plan: &Plan<'_>, store: &Path, format: TableFormat, quiet: bool) -> anyhow::Result<Verdict> {

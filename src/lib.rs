@@ -12,6 +12,7 @@
 //! the private `net` know libtorch. ARCHITECTURE.md has the map.
 
 pub mod architecture;
+pub mod audit;
 pub mod canonical;
 pub mod data;
 pub mod digest;

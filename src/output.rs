@@ -369,6 +369,7 @@ fn findings_text(findings: &[&Finding]) -> String {
         let code = group[0].code;
         let severity = match code.severity() {
             Severity::Note => "note",
+            Severity::Warning => "warning",
             Severity::Error => "error",
         };
         let _ = writeln!(text, "{severity}[{code}] {}", code.description());

@@ -78,6 +78,11 @@ pub enum Entry {
 }
 
 impl Store {
+    /// Whether a directory is marked as a store.
+    pub fn is_at(dir: &Path) -> bool {
+        dir.join(MARK).is_file()
+    }
+
     /// Opens the store in `dir` for writing; makes it where there is none, and sweeps away what killed
     /// processes left half-written.
     ///

@@ -11,8 +11,10 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Worth knowing; the exit code stays 0.
+    /// Worth knowing; it can touch no conclusion.
     Note,
+    /// It can touch a conclusion: what rests on it holds only with a reservation.
+    Warning,
     /// A result does not hold, or cannot be trusted; exit code 1.
     Error,
 }
@@ -110,6 +112,95 @@ codes! {
         "The golden snapshot has a network that is not there."
     GoldenRunNew "golden-run-new" Error
         "A network is not in the golden snapshot."
+
+    // An archive of training logs: reading it.
+    FileMissing "file-missing" Error
+        "A run lacks a file that says what it was, or the file cannot be used."
+    FileNotText "file-not-text" Error
+        "A file that has to be text is not UTF-8."
+    FileMalformed "file-malformed" Error
+        "A network, solver or list does not follow its format."
+    NumberOutOfRange "number-out-of-range" Error
+        "A number lies outside what is possible for it."
+    LinkLeavesArchive "link-leaves-archive" Error
+        "A link points out of the archive; it was not followed."
+    LinkForFile "link-for-file" Warning
+        "A link stands where a file or directory should; it was not followed."
+    NameUnknown "name-unknown" Note
+        "A directory among the results whose name says no run of the experiment."
+    LogDamaged "log-damaged" Warning
+        "A log cannot be unpacked to its end."
+    LogOversized "log-oversized" Warning
+        "A log unpacks to more than any log of this experiment can hold; the rest was not read."
+    LineTooLong "line-too-long" Warning
+        "A log has a line longer than any that the solver writes; it was skipped."
+    LogMalformed "log-malformed" Warning
+        "A solver's line in a log does not follow the solver's format."
+
+    // An archive of training logs: its runs against their names.
+    FrozenDiffers "frozen-differs" Error
+        "Not the layers that the run's name says are frozen."
+    FreshLayersDiffer "fresh-layers-differ" Error
+        "Not the layers that the run's name says are drawn anew."
+    BaseDiffers "base-differs" Error
+        "The weights come from another network than the run's name says."
+    TaskDiffers "task-differs" Error
+        "A run trains or validates on other data than its name says."
+    DataLinkRenamed "data-link-renamed" Note
+        "A run's data link has another name than the published list of that data."
+    ClassifierNarrow "classifier-narrow" Error
+        "The last layer has fewer outputs than the task has classes."
+    ClassifierWide "classifier-wide" Note
+        "The last layer has more outputs than the task has classes."
+    NetworkDiffers "network-differs" Warning
+        "A network differs from those it is compared with in more than its name says."
+    SolverDiffers "solver-differs" Warning
+        "A run's solver settings differ from those of the runs it is compared with."
+    RunAbsent "run-absent" Warning
+        "The archive lacks a run that the experiment's design has."
+    RunEmpty "run-empty" Warning
+        "A run has a directory, but no log with a validation score."
+    RunUnfinished "run-unfinished" Error
+        "A run's logs end before its last iteration."
+    ScoresMissing "scores-missing" Note
+        "Validation scores are missing between a run's first and last iteration."
+    ScoresRepeated "scores-repeated" Note
+        "Iterations were scored more than once, after a restart; the latest score counts."
+    ScoreContradicted "score-contradicted" Error
+        "One process logged two scores for one iteration."
+    ScoreOffGrid "score-off-grid" Warning
+        "A score is no share of the images that were validated on."
+    ScoreOutlier "score-outlier" Warning
+        "A score stands apart from those before and after it."
+    TimeReversed "time-reversed" Warning
+        "Within one process, time or iterations run backwards."
+    RateDiffers "rate-differs" Error
+        "A log's learning rate is not what the solver file gives for that iteration."
+    LogMisplaced "log-misplaced" Error
+        "A log belongs to another run."
+    ValidationUneven "validation-uneven" Note
+        "A validation pass does not see every image equally often."
+
+    // An archive of training logs: its lists, and what is concluded.
+    SumDiffers "sum-differs" Error
+        "A list does not have the published md5 sum."
+    SumUnchecked "sum-unchecked" Note
+        "A published md5 sum cannot be checked, because its list is not at hand."
+    HalvesDiffer "halves-differ" Error
+        "The halves of a split do not hold each class once, or not as many as published."
+    TableDiffers "table-differs" Error
+        "The runs do not give a published number to its printed digit."
+    TableUnmatched "table-unmatched" Warning
+        "A published number changes when runs are compared with the base network of their own target."
+    ClaimRefuted "claim-refuted" Warning
+        "A claim does not hold in these runs."
+}
+
+impl Code {
+    /// Whether it is about an archive of training logs, not about a store.
+    pub fn of_archive(self) -> bool {
+        (Self::FileMissing..=Self::ClaimRefuted).contains(&self) || self == Self::RunAtChance
+    }
 }
 
 impl fmt::Display for Code {
@@ -149,6 +240,12 @@ impl Finding {
             message: message.into(),
             evidence: Vec::new(),
         }
+    }
+
+    /// The finding at another severity than its code's.
+    pub fn graded(mut self, severity: Severity) -> Self {
+        self.severity = severity;
+        self
     }
 
     /// The finding with one more piece of evidence.

@@ -1,0 +1,328 @@
+//! Accuracies as points, and the difference between two groups of them with an interval.
+//!
+//! Uses `audit::stats` and `treatment`; used by `audit::{table1, claims, questions}`. Points come from the
+//! published archive or from a selffer store: nothing here knows which.
+
+use super::names::SplitKind;
+use super::stats::{Interval, RESAMPLES, mean, resample};
+use crate::seed::{Name as StreamName, Stream};
+use crate::treatment::Kind;
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// One trained network, as far as conclusions depend on it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Point {
+    /// The run's name in its source.
+    pub run: String,
+    /// What kind of split its task is of.
+    pub split: SplitKind,
+    /// The target and, where there are several, the seed: what paired runs have in common.
+    pub unit: String,
+    /// The kind of treatment.
+    pub kind: Kind,
+    /// How many layers come from elsewhere; 0 for a base network.
+    pub n: u8,
+    /// The share of validation images that are right.
+    pub accuracy: f64,
+    /// How many different validation images its task has.
+    pub images: u64,
+    /// Whether it never learnt anything: it says nothing of features then, and no conclusion uses it.
+    pub at_chance: bool,
+}
+
+/// A kind of treatment as tables and claims write it, seen from task B.
+pub fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Base => "base",
+        Kind::Selffer => "BnB",
+        Kind::SelfferTuned => "BnB+",
+        Kind::Transfer => "AnB",
+        Kind::TransferTuned => "AnB+",
+        Kind::Random => "RnB",
+    }
+}
+
+/// Which points make one side of a comparison.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Side {
+    /// The kind of treatment.
+    pub kind: Kind,
+    /// The kind of split; any where there is none.
+    pub split: Option<SplitKind>,
+    /// The depths; any where there is none.
+    pub depths: Option<Vec<u8>>,
+}
+
+impl Side {
+    /// Whether a point is on this side.
+    pub fn matches(&self, point: &Point) -> bool {
+        self.kind == point.kind
+            && self.split.is_none_or(|split| split == point.split)
+            && (self.kind == Kind::Base
+                || self.depths.as_ref().is_none_or(|depths| depths.contains(&point.n)))
+    }
+}
+
+/// How two groups were compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Basis {
+    /// Run by run, with one of the same target (and depth, where both have one).
+    SameTarget,
+    /// Each run with the base network of its own target, then the two groups of differences, depth by
+    /// depth: no target has both.
+    RelativeToBase,
+    /// Mean against mean.
+    Unpaired,
+}
+
+/// What an interval allows for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// A bootstrap over targets, and runs within targets.
+    Bootstrap,
+    /// The sampling of validation images, as if each side had drawn its own: where there is a single
+    /// target on one side, or the bootstrap's interval is narrower.
+    Images,
+}
+
+/// A difference between two groups of runs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Effect {
+    /// The mean difference, left minus right, as a fraction.
+    pub value: f64,
+    /// The interval that holds it in 95 of 100 repetitions.
+    pub interval: Interval,
+    /// Where the interval is from.
+    pub source: Source,
+    /// How the groups were compared.
+    pub basis: Basis,
+    /// The runs of the left side.
+    pub left: Vec<String>,
+    /// The runs of the right side.
+    pub right: Vec<String>,
+}
+
+/// One run's value, at its depth.
+#[derive(Debug, Clone, Copy)]
+struct Value {
+    n: u8,
+    value: f64,
+    /// The variance that the choice of validation images gives it.
+    variance: f64,
+}
+
+type Units = Vec<Vec<Value>>;
+
+/// The difference between two sides; none where there are no runs to compare. Runs at chance are left out.
+pub fn compare(points: &[Point], left: &Side, right: &Side, stream: &StreamName) -> Option<Effect> {
+    let used: Vec<&Point> = points.iter().filter(|point| !point.at_chance).collect();
+    let lefts: Vec<&Point> = used.iter().copied().filter(|point| left.matches(point)).collect();
+    let rights: Vec<&Point> = used.iter().copied().filter(|point| right.matches(point)).collect();
+    let across = left.split.is_some() && right.split.is_some() && left.split != right.split;
+    let pairs = if across { Vec::new() } else { pairs(&lefts, &rights) };
+    let (basis, (a, left_runs), (b, right_runs)) = if !pairs.is_empty() {
+        let runs = |points: &mut dyn Iterator<Item = &Point>| names(points);
+        let right = runs(&mut pairs.iter().flat_map(|(_, found)| found.iter().copied()));
+        (
+            Basis::SameTarget,
+            (differences(&pairs), runs(&mut pairs.iter().map(|(left, _)| *left))),
+            (Vec::new(), right),
+        )
+    } else if left.kind == Kind::Base || right.kind == Kind::Base {
+        let plain = |points: &[&Point]| (plain(points), names(&mut points.iter().copied()));
+        (Basis::Unpaired, plain(&lefts), plain(&rights))
+    } else {
+        let relative = |points: &[&Point]| {
+            let bases: Vec<&Point> = used.iter().copied().filter(|point| point.kind == Kind::Base).collect();
+            let found = self::pairs(points, &bases);
+            (differences(&found), names(&mut found.iter().map(|(point, _)| *point)))
+        };
+        (Basis::RelativeToBase, relative(&lefts), relative(&rights))
+    };
+    if a.is_empty() || (b.is_empty() && basis != Basis::SameTarget) {
+        return None;
+    }
+    let statistic = |a: &[Value], b: &[Value]| match basis {
+        Basis::SameTarget => average(a),
+        Basis::Unpaired => Some(average(a)? - average(b)?),
+        Basis::RelativeToBase => by_depth(a, b),
+    };
+    let value = statistic(&a.concat(), &b.concat())?;
+    let several = |units: &Units| units.len() > 1 || units.is_empty();
+    let bootstrap = || {
+        let mut stream = Stream::open(stream);
+        let drawn = (0..RESAMPLES).filter_map(|_| {
+            let (a, b) = (draw(&a, &mut stream), draw(&b, &mut stream));
+            statistic(&a, &b)
+        });
+        Interval::of(drawn.collect())
+    };
+    // Few targets may agree by luck, but no closer than their images can tell: the wider interval counts.
+    let images = Interval::around(value, (variance(&a) + variance(&b)).sqrt());
+    let resampled = if several(&a) && several(&b) { bootstrap() } else { None };
+    let (interval, source) = match resampled.filter(|found| found.width() > images.width()) {
+        Some(found) => (found, Source::Bootstrap),
+        None => (images, Source::Images),
+    };
+    Some(Effect { value, interval, source, basis, left: left_runs, right: right_runs })
+}
+
+/// Each left point with the right points of its target, and of its depth where those have one.
+fn pairs<'a>(lefts: &[&'a Point], rights: &[&'a Point]) -> Vec<(&'a Point, Vec<&'a Point>)> {
+    let mut by_unit: BTreeMap<&str, Vec<&Point>> = BTreeMap::new();
+    for right in rights {
+        by_unit.entry(&right.unit).or_default().push(right);
+    }
+    let partners = |left: &&'a Point| -> Option<(&'a Point, Vec<&'a Point>)> {
+        let same = by_unit.get(left.unit.as_str())?.iter().copied();
+        let found: Vec<&Point> = same.filter(|right| right.n == 0 || right.n == left.n).collect();
+        (!found.is_empty() && left.kind != found[0].kind).then_some((*left, found))
+    };
+    lefts.iter().filter_map(partners).collect()
+}
+
+fn differences(pairs: &[(&Point, Vec<&Point>)]) -> Units {
+    units(pairs.iter().map(|(left, rights)| {
+        let right: Vec<f64> = rights.iter().map(|right| right.accuracy).collect();
+        let variances: f64 = rights.iter().map(|right| sampling(right)).sum();
+        let value = left.accuracy - mean(&right).unwrap_or(f64::NAN);
+        let variance = sampling(left) + variances / (rights.len() * rights.len()) as f64;
+        (left.unit.as_str(), Value { n: left.n, value, variance })
+    }))
+}
+
+fn plain(points: &[&Point]) -> Units {
+    units(points.iter().map(|point| {
+        (point.unit.as_str(), Value { n: point.n, value: point.accuracy, variance: sampling(point) })
+    }))
+}
+
+fn units<'a>(values: impl Iterator<Item = (&'a str, Value)>) -> Units {
+    let mut units: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+    for (unit, value) in values {
+        units.entry(unit).or_default().push(value);
+    }
+    units.into_values().collect()
+}
+
+/// The variance of an accuracy by the choice of validation images.
+fn sampling(point: &Point) -> f64 {
+    point.accuracy * (1.0 - point.accuracy) / point.images.max(1) as f64
+}
+
+/// The variance of the mean over units. Runs of one unit share their images, so more of them help nothing.
+fn variance(units: &Units) -> f64 {
+    let each =
+        units.iter().map(|unit| unit.iter().map(|value| value.variance).sum::<f64>() / unit.len() as f64);
+    each.sum::<f64>() / (units.len().max(1) * units.len().max(1)) as f64
+}
+
+fn average(values: &[Value]) -> Option<f64> {
+    mean(&values.iter().map(|value| value.value).collect::<Vec<_>>())
+}
+
+/// The mean over the depths that both have of the difference of their means at that depth.
+fn by_depth(a: &[Value], b: &[Value]) -> Option<f64> {
+    let depths: BTreeSet<u8> = a.iter().map(|value| value.n).collect();
+    let at = |values: &[Value], n: u8| {
+        average(&values.iter().copied().filter(|value| value.n == n).collect::<Vec<_>>())
+    };
+    mean(&depths.into_iter().filter_map(|n| Some(at(a, n)? - at(b, n)?)).collect::<Vec<_>>())
+}
+
+/// As many units as there are, and of each as many runs as it has, with replacement.
+fn draw(units: &Units, stream: &mut Stream) -> Vec<Value> {
+    let chosen = resample(units, stream);
+    chosen
+        .into_iter()
+        .flat_map(|unit| resample(unit, stream).into_iter().copied().collect::<Vec<_>>())
+        .collect()
+}
+
+fn names(points: &mut dyn Iterator<Item = &Point>) -> Vec<String> {
+    points.map(|point| point.run.clone()).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub fn point(unit: &str, kind: Kind, n: u8, accuracy: f64) -> Point {
+        let run = format!("{unit} {} {n}", kind_name(kind));
+        let unit = unit.to_owned();
+        Point { run, split: SplitKind::Random, unit, kind, n, accuracy, images: 25_000, at_chance: false }
+    }
+
+    fn side(kind: Kind) -> Side {
+        Side { kind, split: Some(SplitKind::Random), depths: None }
+    }
+
+    fn effect(points: &[Point], left: Kind, right: Kind) -> Option<Effect> {
+        compare(points, &side(left), &side(right), &StreamName::new("test"))
+    }
+
+    #[test]
+    fn runs_are_compared_with_the_base_of_their_own_target() {
+        // All transfers are on the target with the better base: pooled they gain 0.01, paired nothing.
+        let points = [
+            point("0A", Kind::Base, 0, 0.60),
+            point("0B", Kind::Base, 0, 0.62),
+            point("0B", Kind::TransferTuned, 1, 0.62),
+            point("0B", Kind::TransferTuned, 2, 0.62),
+        ];
+        let effect = effect(&points, Kind::TransferTuned, Kind::Base).unwrap();
+        assert_eq!((effect.basis, effect.source), (Basis::SameTarget, Source::Images));
+        assert!(effect.value.abs() < 1e-12);
+        assert_eq!(effect.right, ["0B base 0"]);
+        // Two runs share one target's images, hence one image error of each side.
+        let error = (2.0 * 0.62 * 0.38 / 25_000.0f64).sqrt();
+        assert!((effect.interval.high - 1.959_963_984_540_054 * error).abs() < 1e-12);
+    }
+
+    #[test]
+    fn without_a_common_target_differences_from_base_are_compared_by_depth() {
+        let points = [
+            point("0A", Kind::Base, 0, 0.60),
+            point("0B", Kind::Base, 0, 0.62),
+            point("0A", Kind::SelfferTuned, 1, 0.61),
+            point("0A", Kind::SelfferTuned, 3, 0.99),
+            point("0B", Kind::TransferTuned, 1, 0.64),
+        ];
+        let effect = effect(&points, Kind::TransferTuned, Kind::SelfferTuned).unwrap();
+        assert_eq!(effect.basis, Basis::RelativeToBase);
+        assert!((effect.value - 0.01).abs() < 1e-12);
+    }
+
+    #[test]
+    fn several_targets_are_resampled_and_runs_at_chance_left_out() {
+        let mut points = Vec::new();
+        for (unit, base, selffer) in [("0A", 0.60, 0.59), ("0B", 0.62, 0.60), ("1A", 0.61, 0.58)] {
+            points.push(point(unit, Kind::Base, 0, base));
+            points.push(point(unit, Kind::Selffer, 4, selffer));
+        }
+        let found = effect(&points, Kind::Selffer, Kind::Base).unwrap();
+        assert_eq!(found.source, Source::Bootstrap);
+        assert!((found.value + 0.02).abs() < 1e-12);
+        // Of three targets, all may be drawn alike: 1 in 27, more than 2.5 in 100.
+        assert!((found.interval.low + 0.03).abs() < 1e-9 && (found.interval.high + 0.01).abs() < 1e-9);
+        assert_eq!(found, effect(&points, Kind::Selffer, Kind::Base).unwrap());
+        for point in &mut points {
+            point.at_chance = point.kind == Kind::Selffer;
+        }
+        assert_eq!(effect(&points, Kind::Selffer, Kind::Base), None);
+    }
+
+    #[test]
+    fn bases_of_different_splits_are_compared_mean_by_mean() {
+        let mut whole = point("whole", Kind::Base, 0, 0.57);
+        whole.split = SplitKind::Whole;
+        let points = [point("0A", Kind::Base, 0, 0.60), point("0B", Kind::Base, 0, 0.62), whole];
+        let right = Side { kind: Kind::Base, split: Some(SplitKind::Whole), depths: None };
+        let effect = compare(&points, &side(Kind::Base), &right, &StreamName::new("test")).unwrap();
+        assert_eq!((effect.basis, effect.source), (Basis::Unpaired, Source::Images));
+        assert!((effect.value - 0.04).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,174 @@
+//! Audits a result: what holds, what does not, what cannot be known, and on which evidence.
+//!
+//! Uses findings, `seed` and `treatment`, and for a selffer store `verify`; used by the command line. For
+//! the paper's own archive of training logs, one direction:
+//!
+//! ```text
+//! archive ─► files ─► runs, scores, splits ─► numbers ─► table1, claims, questions ─► report
+//! (tree)    (parsed)  (held against names)  (accuracies)    (from points alone)     (text, JUnit, SARIF)
+//! ```
+//!
+//! From `numbers` on nothing knows where accuracies come from, so a selffer store is judged by the same
+//! claims; see [`store`].
+
+pub mod archive;
+pub mod claims;
+pub mod effect;
+pub mod files;
+pub mod history;
+pub mod log;
+pub mod mt19937;
+pub mod names;
+pub mod network;
+pub mod numbers;
+pub mod prototxt;
+pub mod questions;
+pub mod report;
+pub mod runs;
+pub mod scores;
+pub mod splits;
+pub mod stats;
+pub mod store;
+pub mod table1;
+
+use crate::error::{Error, Result};
+use crate::verify::{Code, Finding, Severity};
+use archive::{Archive, Kind};
+use effect::Point;
+use files::RunFiles;
+use names::Name;
+use rayon::prelude::*;
+use serde::Serialize;
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// Where a result is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// The paper's own archive of training logs.
+    Archive,
+    /// A selffer store.
+    Store,
+}
+
+/// Everything that an audit came to. Its JSON is published and stable; README.md documents it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Audit {
+    /// Where the result is from.
+    pub source: Source,
+    /// What is wrong, the worst first.
+    pub findings: Vec<Finding>,
+    /// Every run.
+    pub runs: Vec<numbers::Run>,
+    /// Means by split, treatment and depth.
+    pub cells: Vec<numbers::Cell>,
+    /// What the authors' estimator adds to the last score.
+    pub selection: Option<numbers::Selection>,
+    /// Table 1.
+    pub table1: Vec<table1::Row>,
+    /// The paper's findings.
+    pub claims: Vec<claims::Claim>,
+    /// The paper's questions.
+    pub questions: questions::Questions,
+    /// The lists and their sums; empty for a store.
+    pub splits: splits::Splits,
+}
+
+impl Audit {
+    /// The worst severity that was found.
+    pub fn worst(&self) -> Option<Severity> {
+        self.findings.iter().map(|finding| finding.severity).max()
+    }
+}
+
+/// Audits the published archive at `path`: its root, or the directory above it.
+///
+/// # Errors
+/// Where `path` holds no archive, or the system does not let a file be read.
+pub fn published(path: &Path) -> Result<Audit> {
+    let archive = Archive::at(path).ok_or_else(|| {
+        Error::invalid(
+            path.display().to_string(),
+            "holds neither a published archive (a directory `results`) nor a selffer store",
+            "name the root of one of them",
+        )
+    })?;
+    let (splits, mut findings) = splits::check(&archive)?;
+    let runs = read(&archive, &mut findings)?;
+    for run in &runs {
+        findings.extend(run.findings.iter().cloned());
+    }
+    let checked: Vec<Vec<Finding>> =
+        runs.par_iter().map(|run| [runs::check(run), scores::check(run)].concat()).collect();
+    findings.extend(checked.into_iter().flatten());
+    findings.extend(runs::compare(&runs));
+    findings.extend(absent(&runs, &splits));
+
+    let numbered: Vec<numbers::Run> = runs.iter().map(numbers::Run::of).collect();
+    let points: Vec<Point> = numbered.iter().zip(&runs).filter_map(|(run, files)| run.point(files)).collect();
+    let cells = numbers::cells(numbered.iter().zip(runs.iter().map(numbers::examples)));
+    let selection = numbers::selection(&numbered);
+    let concluded = concluded(&points)?;
+    findings.extend(concluded.findings.iter().cloned());
+    findings.extend(table1::findings(&concluded.table1, &points));
+    let findings = sorted(findings);
+    Ok(Audit { source: Source::Archive, findings, runs: numbered, cells, selection, splits, ..concluded })
+}
+
+/// The worst first, then by code and subject.
+fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
+    findings.sort();
+    findings.sort_by_key(|finding| Reverse(finding.severity));
+    findings
+}
+
+/// What follows from points alone; all else is empty.
+fn concluded(points: &[Point]) -> Result<Audit> {
+    let (claims, findings) = claims::judge(points)?;
+    Ok(Audit {
+        source: Source::Store,
+        findings,
+        runs: Vec::new(),
+        cells: Vec::new(),
+        selection: None,
+        table1: table1::table1(points),
+        claims,
+        questions: questions::answer(points),
+        splits: splits::Splits::default(),
+    })
+}
+
+/// Every directory among the results whose name says a run, read; others become findings.
+fn read(archive: &Archive, findings: &mut Vec<Finding>) -> Result<Vec<RunFiles>> {
+    let mut named = Vec::new();
+    for text in archive.names("results")? {
+        let path = format!("results/{text}");
+        match (archive.kind(&path), Name::read(&text)) {
+            (Kind::Directory, Some(name)) => named.push((text, name)),
+            (Kind::Directory, None) => {
+                findings.push(Finding::new(Code::NameUnknown, path, "its name says no run; it was not read"));
+            }
+            (Kind::Link, _) => {
+                findings.push(match archive.link(&path)? {
+                    Some(Err(finding)) => finding,
+                    _ => Finding::new(Code::LinkForFile, path, "a link stands here; it was not followed"),
+                });
+            }
+            _ => {}
+        }
+    }
+    named.into_par_iter().map(|(text, name)| RunFiles::read(archive, &text, name)).collect()
+}
+
+/// Runs that the design has and the archive lacks.
+fn absent(runs: &[RunFiles], splits: &splits::Splits) -> Vec<Finding> {
+    let there: BTreeSet<Name> = runs.iter().map(|run| run.name).collect();
+    let design = names::design(&there, splits.named());
+    let lacking = design.difference(&there).map(|name| {
+        let message = format!("there is no run {} on {}", name.treatment, name.valid_data());
+        Finding::new(Code::RunAbsent, name.to_string(), message)
+    });
+    lacking.collect()
+}

@@ -1,0 +1,279 @@
+//! The three questions that the paper asks, as numbers: how co-adapted are neighbouring layers, how
+//! specific is a layer to its task, how general; and where one turns into the other.
+//!
+//! Uses `audit::effect`; used by `audit`, for the published archive and for a selffer store alike.
+
+use super::effect::{Effect, Point, Side, compare};
+use super::names::SplitKind;
+use super::stats::{Interval, RESAMPLES, mean, resample};
+use crate::seed::{Name as StreamName, Stream};
+use crate::treatment::{DEPTHS, Kind};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A number with what it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Estimate {
+    /// The number.
+    pub value: f64,
+    /// The middle 95 % of a bootstrap over targets; none where there is one target only.
+    pub interval: Option<Interval>,
+}
+
+/// Which accuracies the generality compares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Form {
+    /// Of the same targets: (AnB - RnB) / (BnB - RnB).
+    SameTarget,
+    /// Each divided by the accuracy of the base network of its own target, since the random controls have
+    /// another target: (AnB/base - RnB/base') / (BnB/base - RnB/base').
+    RelativeToBase,
+}
+
+/// The answers for one depth.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Layer {
+    /// The depth.
+    pub n: u8,
+    /// base - BnB: what is lost by learning the layers above again.
+    pub coadaptation: Option<Effect>,
+    /// BnB - AnB: what is lost by taking the layers from the other task.
+    pub specificity: Option<Effect>,
+    /// What a transferred layer keeps of the worth of the task's own, over random ones: 1 is all, 0 none.
+    pub generality: Option<Estimate>,
+    /// Which form of it.
+    pub generality_form: Option<Form>,
+}
+
+/// Where layers turn from general to specific.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Transition {
+    /// The mean layer at which specificity is gained, each layer weighted with its gain. A weighted layer:
+    /// 1 to 7.
+    pub layer: Estimate,
+    /// Over how many layers the gain spreads: 1 where all of it is in one layer, 7 where it is even.
+    pub layers: Estimate,
+    /// The targets that it rests on.
+    pub targets: Vec<String>,
+}
+
+/// All answers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Questions {
+    /// By depth.
+    pub layers: Vec<Layer>,
+    /// The transition; none where specificity is not known for every depth.
+    pub transition: Option<Transition>,
+}
+
+/// Answers the questions, on the random splits.
+pub fn answer(points: &[Point]) -> Questions {
+    let used: Vec<Point> = points.iter().filter(|point| !point.at_chance).cloned().collect();
+    Questions { layers: DEPTHS.map(|n| layer(&used, n)).collect(), transition: transition(&used) }
+}
+
+fn side(kind: Kind, n: u8) -> Side {
+    Side { kind, split: Some(SplitKind::Random), depths: Some(vec![n]) }
+}
+
+fn layer(points: &[Point], n: u8) -> Layer {
+    let stream = |what: &str| StreamName::new("audit question").and("question", what).and("n", n);
+    // base - BnB is minus the difference that runs are compared by.
+    let coadaptation =
+        compare(points, &side(Kind::Selffer, n), &side(Kind::Base, n), &stream("coadaptation"));
+    let specificity =
+        compare(points, &side(Kind::Transfer, n), &side(Kind::Selffer, n), &stream("specificity"));
+    let (generality, generality_form) = match generality(points, n, &stream("generality")) {
+        Some((estimate, form)) => (Some(estimate), Some(form)),
+        None => (None, None),
+    };
+    Layer {
+        n,
+        coadaptation: coadaptation.map(negated),
+        specificity: specificity.map(negated),
+        generality,
+        generality_form,
+    }
+}
+
+fn negated(effect: Effect) -> Effect {
+    let Interval { low, high } = effect.interval;
+    Effect {
+        value: -effect.value,
+        interval: Interval { low: -high, high: -low },
+        left: effect.right,
+        right: effect.left,
+        ..effect
+    }
+}
+
+/// The mean accuracy by target of a kind on random splits.
+fn by_unit(points: &[Point], kind: Kind, n: u8) -> BTreeMap<&str, f64> {
+    let mut units: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for point in points.iter().filter(|point| side(kind, n).matches(point)) {
+        units.entry(&point.unit).or_default().push(point.accuracy);
+    }
+    units.into_iter().filter_map(|(unit, values)| Some((unit, mean(&values)?))).collect()
+}
+
+fn generality(points: &[Point], n: u8, stream: &StreamName) -> Option<(Estimate, Form)> {
+    let (transfer, selffer) = (by_unit(points, Kind::Transfer, n), by_unit(points, Kind::Selffer, n));
+    let random = by_unit(points, Kind::Random, n);
+    let three = |unit: &&str| Some((*transfer.get(*unit)?, *selffer.get(*unit)?, *random.get(*unit)?));
+    let same: Vec<(f64, f64, f64)> = transfer.keys().filter_map(three).collect();
+    if !same.is_empty() {
+        return estimate(&same, &same, 0.0, stream).map(|found| (found, Form::SameTarget));
+    }
+    // The random controls of all classes, and their base network.
+    let whole = |kind: Kind| {
+        let on = |point: &&Point| {
+            point.split == SplitKind::Whole && point.kind == kind && (kind == Kind::Base || point.n == n)
+        };
+        mean(&points.iter().filter(on).map(|point| point.accuracy).collect::<Vec<_>>())
+    };
+    let floor = whole(Kind::Random)? / whole(Kind::Base)?;
+    let base = by_unit(points, Kind::Base, n);
+    let relative = |found: BTreeMap<&str, f64>| -> Vec<(f64, f64, f64)> {
+        let shares = found.into_iter().filter_map(|(unit, accuracy)| Some(accuracy / base.get(unit)?));
+        shares.map(|share| (share, share, 0.0)).collect()
+    };
+    let (transfer, selffer) = (relative(transfer), relative(selffer));
+    estimate(&transfer, &selffer, floor, stream).map(|found| (found, Form::RelativeToBase))
+}
+
+/// The ratio (A - R) / (B - R) of means, A the first numbers of `a`, B the second of `b`, R their third
+/// and `floor`; with a bootstrap over both lists, or over the one where they are the same.
+fn estimate(
+    a: &[(f64, f64, f64)],
+    b: &[(f64, f64, f64)],
+    floor: f64,
+    stream: &StreamName,
+) -> Option<Estimate> {
+    let ratio = |a: &[(f64, f64, f64)], b: &[(f64, f64, f64)]| {
+        let top = mean(&a.iter().map(|(a, _, random)| a - random).collect::<Vec<_>>())? - floor;
+        let bottom = mean(&b.iter().map(|(_, b, random)| b - random).collect::<Vec<_>>())? - floor;
+        // Where the task's own layers are worth no more than random ones, there is nothing to keep.
+        (bottom > 0.0).then(|| top / bottom)
+    };
+    let value = ratio(a, b)?;
+    let mut stream = Stream::open(stream);
+    let mut draw =
+        |list: &[(f64, f64, f64)]| resample(list, &mut stream).into_iter().copied().collect::<Vec<_>>();
+    let paired = std::ptr::eq(a, b);
+    let resampled = (0..RESAMPLES).filter_map(|_| {
+        let first = draw(a);
+        let second = if paired { first.clone() } else { draw(b) };
+        ratio(&first, &second)
+    });
+    let several = a.len() > 1 && b.len() > 1;
+    Some(Estimate { value, interval: several.then(|| Interval::of(resampled.collect())).flatten() })
+}
+
+fn transition(points: &[Point]) -> Option<Transition> {
+    // The curve of BnB - AnB of each target that has both at every depth.
+    let curves: BTreeMap<&str, Vec<f64>> = {
+        let pairs: Vec<_> =
+            DEPTHS.map(|n| (by_unit(points, Kind::Selffer, n), by_unit(points, Kind::Transfer, n))).collect();
+        let units: BTreeSet<&str> = pairs.iter().flat_map(|(selffer, _)| selffer.keys().copied()).collect();
+        let curve = |unit: &str| -> Option<Vec<f64>> {
+            pairs.iter().map(|(selffer, transfer)| Some(selffer.get(unit)? - transfer.get(unit)?)).collect()
+        };
+        units.into_iter().filter_map(|unit| Some((unit, curve(unit)?))).collect()
+    };
+    let all: Vec<&Vec<f64>> = curves.values().collect();
+    let (layer, layers) = turning(&all)?;
+    let mut stream = Stream::open(&StreamName::new("audit question").and("question", "transition"));
+    let drawn: Vec<(f64, f64)> = (0..RESAMPLES)
+        .filter_map(|_| turning(&resample(&all, &mut stream).into_iter().copied().collect::<Vec<_>>()))
+        .collect();
+    let interval = |values: Vec<f64>| (all.len() > 1).then(|| Interval::of(values)).flatten();
+    Some(Transition {
+        layer: Estimate { value: layer, interval: interval(drawn.iter().map(|one| one.0).collect()) },
+        layers: Estimate { value: layers, interval: interval(drawn.iter().map(|one| one.1).collect()) },
+        targets: curves.keys().map(|unit| (*unit).to_owned()).collect(),
+    })
+}
+
+/// The weighted layer of the mean curve's rise, and over how many layers it spreads: the inverse of the
+/// sum of squared weights. None where it never rises.
+fn turning(curves: &[&Vec<f64>]) -> Option<(f64, f64)> {
+    let mut before = 0.0;
+    let mut gains = Vec::new();
+    for at in 0..DEPTHS.count() {
+        let here = mean(&curves.iter().map(|curve| curve[at]).collect::<Vec<_>>())?;
+        gains.push((here - before).max(0.0));
+        before = here;
+    }
+    let total: f64 = gains.iter().sum();
+    let weights: Vec<f64> = gains.iter().map(|gain| gain / total).collect();
+    let layer: f64 = weights.iter().zip(DEPTHS).map(|(weight, n)| weight * f64::from(n)).sum();
+    let squares: f64 = weights.iter().map(|weight| weight * weight).sum();
+    (total > 0.0).then(|| (layer, 1.0 / squares))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::effect::tests::point;
+    use super::*;
+
+    fn table(random_on_target: bool) -> Vec<Point> {
+        let mut points = Vec::new();
+        for unit in ["0A", "1A", "2A"] {
+            points.push(point(unit, Kind::Base, 0, 0.6));
+            for n in DEPTHS {
+                points.push(point(unit, Kind::Selffer, n, 0.58));
+                // All specificity is gained at layers 4 and 6, in equal parts.
+                let lost = 0.1 * f64::from(u8::from(n >= 4) + u8::from(n >= 6));
+                points.push(point(unit, Kind::Transfer, n, 0.58 - lost));
+                if random_on_target {
+                    points.push(point(unit, Kind::Random, n, 0.08));
+                }
+            }
+        }
+        points
+    }
+
+    #[test]
+    fn losses_are_told_apart_and_the_transition_found() {
+        let answers = answer(&table(true));
+        let layer = &answers.layers[4];
+        assert_eq!(layer.n, 5);
+        assert!((layer.coadaptation.as_ref().unwrap().value - 0.02).abs() < 1e-12);
+        assert!((layer.specificity.as_ref().unwrap().value - 0.1).abs() < 1e-12);
+        assert!((layer.generality.unwrap().value - 0.8).abs() < 1e-12);
+        assert_eq!(layer.generality_form, Some(Form::SameTarget));
+        let transition = answers.transition.unwrap();
+        assert!(
+            (transition.layer.value - 5.0).abs() < 1e-12 && (transition.layers.value - 2.0).abs() < 1e-12
+        );
+        assert_eq!(transition.targets, ["0A", "1A", "2A"]);
+    }
+
+    #[test]
+    fn random_controls_of_another_target_are_taken_relative_to_base() {
+        let mut points = table(false);
+        for (kind, n, accuracy) in [(Kind::Base, 0, 0.5), (Kind::Random, 5, 0.1)] {
+            let mut whole = point("whole", kind, n, accuracy);
+            whole.split = SplitKind::Whole;
+            points.push(whole);
+        }
+        let answers = answer(&points);
+        let layer = &answers.layers[4];
+        assert_eq!(layer.generality_form, Some(Form::RelativeToBase));
+        let expected = (0.48 / 0.6 - 0.2) / (0.58 / 0.6 - 0.2);
+        assert!((layer.generality.unwrap().value - expected).abs() < 1e-12);
+        assert_eq!(answers.layers[0].generality, None);
+        points.iter_mut().filter(|point| point.kind == Kind::Random).for_each(|point| point.at_chance = true);
+        assert_eq!(answer(&points).layers[4].generality, None);
+    }
+
+    #[test]
+    fn without_runs_there_are_no_answers() {
+        let answers = answer(&[]);
+        assert_eq!(answers.transition, None);
+        assert!(
+            answers.layers.iter().all(|layer| layer.coadaptation.is_none() && layer.generality.is_none())
+        );
+    }
+}

@@ -1,0 +1,159 @@
+"""Recomputes what `selffer audit` prints of the published archive, with numpy and a parser of its own.
+
+Run by hand, with the archive's root (the directory that has `results`) and, to compare every number, the audit's
+JSON:
+
+    python3 tests/reference/published.py ARCHIVE [AUDIT.json]
+
+Needs numpy. Shares no code with the program: regular expressions here, a hand-written scanner there.
+"""
+
+import collections
+import glob
+import gzip
+import hashlib
+import json
+import os
+import re
+import sys
+
+import numpy as np
+
+LINE = re.compile(r"^[IWEF](\d{4} \d\d:\d\d:\d\d\.\d+) +\d+ \S+\] (.*)$")
+
+
+def curve(directory):
+    """Iteration -> accuracy, the latest time stamp winning. No published run crosses a new year."""
+    latest = {}
+    for path in glob.glob(os.path.join(directory, "*.gz")):
+        iteration = None
+        with gzip.open(path, "rt", errors="replace") as log:
+            for text in log:
+                found = LINE.match(text)
+                if not found:
+                    continue
+                when, message = found.groups()
+                testing = re.match(r"Iteration (\d+), Testing net", message)
+                score = re.match(r"Test score #0: (\S+)", message)
+                if testing:
+                    iteration = int(testing[1])
+                elif score and (iteration not in latest or latest[iteration][0] < when):
+                    latest[iteration] = (when, float(score[1]))
+    return {iteration: value for iteration, (_, value) in latest.items()}
+
+
+def kind(run):
+    """The kind of split, the kind of treatment, the depth, the target."""
+    if run == "netbase":
+        return "whole", "base", 0, "whole"
+    if found := re.fullmatch(r"nolearn_1_(\d)", run):
+        return "whole", "RnB", int(found[1]), "whole"
+    if found := re.fullmatch(r"reduced-(\d{4})", run):
+        return "reduced", "base", 0, found[1]
+    if found := re.fullmatch(r"half(natman|\d)([AB])", run):
+        return ("dissimilar" if found[1] == "natman" else "random"), "base", 0, found[1] + found[2]
+    if found := re.fullmatch(r"transfernatman([AB])([AB])_1_(\d)", run):
+        return "dissimilar", "AnB", int(found[3]), "natman" + found[2]
+    found = re.fullmatch(r"transfer(-ft)?(\d)([AB])\2([AB])_1_(\d)", run)
+    tuned, split, source, target, n = found.groups()
+    name = ("BnB" if source == target else "AnB") + ("+" if tuned else "")
+    return "random", name, int(n), split + target
+
+
+def main(archive, audit=None):
+    accuracy, last = {}, {}
+    for directory in sorted(glob.glob(os.path.join(archive, "results", "*"))):
+        scores = curve(directory)
+        if scores:
+            run = os.path.basename(directory)
+            accuracy[run] = float(np.mean(np.sort(list(scores.values()))[-10:]))
+            last[run] = scores[max(scores)]
+    cells = collections.defaultdict(list)
+    for run in accuracy:
+        split, treatment, n, target = kind(run)
+        apart = target if split in ("dissimilar", "reduced") else None
+        cells[split, treatment, n, apart].append(run)
+    print(f"{len(accuracy)} runs with scores")
+    for (split, treatment, n, apart), runs in sorted(cells.items(), key=str):
+        values = np.array([accuracy[run] for run in runs])
+        print(split, treatment, n, apart or "", f"mean {values.mean():.10f} median {np.median(values):.10f} of {len(runs)}")
+
+    excess = np.array([accuracy[run] - last[run] for run in sorted(accuracy)])
+    print(f"excess mean {excess.mean():.10f} median {np.median(excess):.10f} most {excess.max():.10f}")
+
+    base = {kind(run)[3]: accuracy[run] for run in accuracy if kind(run)[:2] == ("random", "base")}
+    own = lambda run: accuracy[run] - base[kind(run)[3]]
+    table = []
+    for low, high in ((1, 7), (3, 7), (5, 7)):
+        pick = lambda name: [run for run in accuracy if kind(run)[:2] == ("random", name) and low <= kind(run)[2] <= high]
+        tuned, selffer = pick("AnB+"), pick("BnB+")
+        mean = lambda runs: np.mean([accuracy[run] for run in runs])
+        by_layer = lambda runs: np.mean([mean([r for r in runs if kind(r)[2] == n]) for n in range(low, high + 1)])
+        at = lambda runs, n: np.mean([own(r) for r in runs if kind(r)[2] == n])
+        row = {
+            "over_base": mean(tuned) - np.mean(list(base.values())),
+            "over_selffer": mean(tuned) - mean(selffer),
+            "over_base_by_layer": by_layer(tuned) - np.mean(list(base.values())),
+            "over_selffer_by_layer": by_layer(tuned) - by_layer(selffer),
+            "over_base_target_matched": np.mean([own(run) for run in tuned]),
+            "over_selffer_target_matched": np.mean([at(tuned, n) - at(selffer, n) for n in range(low, high + 1)]),
+        }
+        table.append(row)
+        print(f"table 1, layers {low}-{high}:", " ".join(f"{name} {value:.10f}" for name, value in row.items()))
+
+    for n in range(1, 8):
+        pick = lambda name: {kind(r)[3]: accuracy[r] for r in accuracy if kind(r)[:3] == ("random", name, n)}
+        frozen, transfer = pick("BnB"), pick("AnB")
+        lost = np.mean([base[target] - value for target, value in frozen.items()])
+        specific = np.mean([value - transfer[target] for target, value in frozen.items()])
+        print(f"n {n}: co-adaptation {lost:.10f} specificity {specific:.10f}")
+
+    for seed in range(4):
+        state = np.random.RandomState()
+        state.seed([seed])
+        chosen = set(state.permutation(1000)[:500].tolist())
+        for half, classes in (("A", sorted(chosen)), ("B", sorted(set(range(1000)) - chosen))):
+            number = {old: new for new, old in enumerate(classes)}
+            digest = hashlib.md5()
+            with open(os.path.join(archive, "ilsvrc12/data/whole_valid/files.txt")) as images:
+                for line in images:
+                    image, old = line.split()
+                    if int(old) in number:
+                        digest.update(f"{image} {number[int(old)]}\n".encode())
+            print(f"half{seed}{half}_valid {digest.hexdigest()}")
+
+    if audit:
+        compare(json.load(open(audit)), accuracy, last, cells, excess, table)
+
+
+def compare(audit, accuracy, last, cells, excess, table):
+    """Every number to 12 digits."""
+    count = 0
+
+    def same(name, ours, theirs):
+        nonlocal count
+        count += 1
+        assert abs(ours - theirs) < 1e-12, f"{name}: {ours} here, {theirs} in the audit"
+
+    for run in audit["runs"]:
+        assert (run["accuracy"] is None) == (run["run"] not in accuracy), run["run"]
+        if run["accuracy"] is not None:
+            same(run["run"], accuracy[run["run"]], run["accuracy"])
+            same(run["run"], last[run["run"]], run["last"])
+    by_runs = {frozenset(runs): runs for runs in cells.values()}
+    assert len(by_runs) == len(audit["cells"])
+    for cell in audit["cells"]:
+        values = [accuracy[run] for run in by_runs[frozenset(cell["runs"])]]
+        same(str(cell["runs"]), np.mean(values), cell["mean"])
+        same(str(cell["runs"]), np.median(values), cell["median"])
+        same(str(cell["runs"]), np.mean([last[run] for run in cell["runs"]]), cell["mean_last"])
+    same("excess", excess.mean(), audit["selection"]["mean"])
+    same("excess", np.median(excess), audit["selection"]["median"])
+    for row, ours in zip(audit["table1"], table, strict=True):
+        for name, value in ours.items():
+            theirs = row[name]["value"] if isinstance(row[name], dict) else row[name]
+            same(f"table 1 {row['layers']} {name}", value, theirs)
+    print(f"the audit's JSON agrees in all {count} numbers")
+
+
+main(*sys.argv[1:])
