@@ -66,7 +66,7 @@ struct Case {
 
 /// The fixtures of archives, by code.
 fn fixtures() -> BTreeMap<String, Fixture> {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/broken");
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/broken/archive");
     let mut fixtures = BTreeMap::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -74,12 +74,9 @@ fn fixtures() -> BTreeMap<String, Fixture> {
             continue;
         }
         let text = std::fs::read_to_string(&path).unwrap();
-        let table: toml::Table = text.parse().unwrap();
-        if table.get("archive").and_then(toml::Value::as_bool) == Some(true) {
-            let stem = path.file_stem().unwrap().to_str().unwrap().trim_end_matches(".archive").to_owned();
-            let fixture = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-            fixtures.insert(stem, fixture);
-        }
+        let stem = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let fixture = toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        fixtures.insert(stem, fixture);
     }
     fixtures
 }
@@ -88,7 +85,7 @@ fn fixtures() -> BTreeMap<String, Fixture> {
 fn every_code_of_an_archive_has_a_fixture() {
     let fixtures = fixtures();
     for code in Code::ALL.iter().filter(|code| code.of_archive()) {
-        assert!(fixtures.contains_key(code.name()), "fixtures/broken/{code}.toml is missing");
+        assert!(fixtures.contains_key(code.name()), "fixtures/broken/archive/{code}.toml is missing");
     }
     for name in fixtures.keys() {
         assert!(Code::ALL.iter().any(|code| code.name() == name), "{name} is no code");

@@ -1,4 +1,12 @@
-//! Tests of the program and the library from outside, one binary.
+//! The whole program from outside: every finding seen, golden snapshots, killed and resumed runs, wrong
+//! inputs, the shapes of what is printed, and the audit of archives.
+//!
+//! One binary, so that the little store that most tests begin from is trained once.
 
 mod archive;
 mod audit;
+mod broken;
+mod cli;
+mod common;
+mod golden;
+mod resume;

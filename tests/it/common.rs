@@ -1,0 +1,178 @@
+//! What the tests share: the program, a good store that was trained for real, and ways to look into
+//! and to change a store.
+
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use tempfile::TempDir;
+
+/// The file `relative` of the repository.
+pub fn repository(relative: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
+}
+
+/// The protocol of the good store.
+pub fn protocol() -> PathBuf {
+    repository("fixtures/broken/store.toml")
+}
+
+/// A text for whoever reads the test's output.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// An empty directory that is removed with the value.
+pub fn scratch() -> TempDir {
+    tempfile::tempdir().expect("a temporary directory")
+}
+
+/// The program with those arguments, in an empty working directory of its own: no `golden/` and no
+/// `store/` of the repository is in reach.
+pub fn selffer<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Command {
+    static EMPTY: OnceLock<PathBuf> = OnceLock::new();
+    let empty = EMPTY.get_or_init(|| {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("empty");
+        fs::create_dir_all(&dir).expect("a directory for tests");
+        dir
+    });
+    let mut command = Command::new(env!("CARGO_BIN_EXE_selffer"));
+    command.current_dir(empty).args(args);
+    command
+}
+
+/// How one call of the program went.
+#[derive(Debug)]
+pub struct Ran {
+    /// The exit code; none where a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8 output");
+        Self { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+    }
+}
+
+impl Ran {
+    /// The exit code was `code`.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, Some(code), "standard output:\n{}\nstandard error:\n{}", self.out, self.err);
+        self
+    }
+
+    /// Standard output is one JSON document.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error} in:\n{}", self.out))
+    }
+
+    /// The codes and subjects of its findings.
+    #[track_caller]
+    pub fn findings(&self) -> Vec<(String, String)> {
+        let json = self.json();
+        let findings = json["findings"].as_array().expect("a list of findings").iter();
+        let text = |value: &Value| value.as_str().expect("a text").to_owned();
+        findings.map(|finding| (text(&finding["code"]), text(&finding["subject"]))).collect()
+    }
+}
+
+/// Runs a command to its end.
+pub fn run(mut command: Command) -> Ran {
+    command.output().expect("the program starts").into()
+}
+
+/// `selffer COMMAND… --protocol … --store … --format json`, run to its end.
+pub fn on_store(command: &[&str], protocol: &Path, store: &Path) -> Ran {
+    let mut call = selffer(command);
+    call.arg("--protocol").arg(protocol).arg("--store").arg(store).args(["--format", "json"]);
+    run(call)
+}
+
+/// The directory of the good store: trained by the program itself, once in this process. Nobody changes
+/// it; [`copy`] it first.
+pub fn good_store() -> &'static Path {
+    static STORE: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
+    let (_, store) = STORE.get_or_init(|| {
+        let dir = scratch();
+        let store = dir.path().join("store");
+        let ran = on_store(&["reproduce", "--jobs", "2", "--quiet"], &protocol(), &store).expect(0);
+        let errors: Vec<_> = ran.findings().into_iter().filter(|(code, _)| code != "golden-absent").collect();
+        assert_eq!(errors, [], "the good store is to be without a finding");
+        (dir, store)
+    });
+    store
+}
+
+/// A copy of the good store, under a temporary directory that is returned with it.
+pub fn good_copy() -> (TempDir, PathBuf) {
+    let dir = scratch();
+    let store = dir.path().join("store");
+    copy(good_store(), &store);
+    (dir, store)
+}
+
+/// Copies a directory with all that is in it.
+pub fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a directory");
+    for (relative, bytes) in files(from) {
+        let path = to.join(relative);
+        fs::create_dir_all(path.parent().expect("a parent")).expect("a directory");
+        fs::write(path, bytes).expect("a copy");
+    }
+    // Directories without a file in them count too.
+    for entry in fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("an entry");
+        if entry.path().is_dir() {
+            fs::create_dir_all(to.join(entry.file_name())).expect("a directory");
+        }
+    }
+}
+
+/// Every file below `dir` by its path relative to `dir`, in order.
+pub fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    fn collect(dir: &Path, top: &Path, found: &mut BTreeMap<PathBuf, Vec<u8>>) {
+        for entry in fs::read_dir(dir).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            match path.is_dir() {
+                true => collect(&path, top, found),
+                false => {
+                    let relative = path.strip_prefix(top).expect("a path below").to_owned();
+                    found.insert(relative, fs::read(&path).expect("a file"));
+                }
+            }
+        }
+    }
+    let mut found = BTreeMap::new();
+    collect(dir, dir, &mut found);
+    found
+}
+
+/// What of a store has to be the same however it came to be: the names of splits, checkpoints and
+/// manifests, each of which is a digest of what it holds, and the bytes of all but the manifests, which
+/// say how long training took.
+pub fn essence(store: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = files(store);
+    files.retain(|path, _| !path.starts_with("locks"));
+    for (_, bytes) in files.iter_mut().filter(|(path, _)| path.starts_with("manifests")) {
+        let mut manifest: Value = serde_json::from_slice(bytes).expect("a manifest");
+        manifest["digest"] = Value::Null;
+        manifest["manifest"]["wall_ms"] = Value::Null;
+        *bytes = manifest.to_string().into_bytes();
+    }
+    files
+}
+
+/// How many networks the store has a manifest of; 0 where there is no store yet.
+pub fn manifests(store: &Path) -> usize {
+    fs::read_dir(store.join("manifests")).map_or(0, |entries| entries.count())
+}
