@@ -26,8 +26,6 @@ pub struct Size {
 
 impl Size {
     pub const SMALL: Self = Self { interval: 100, lines: 2 };
-    /// As much as the published archive: 80 MB of gzip, 480 MB of text.
-    pub const FULL: Self = Self { interval: 5000, lines: 250 };
 }
 
 const PASSES: u64 = 90;

@@ -49,8 +49,6 @@ fn the_small_archive_is_clean_and_says_what_the_paper_says() {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fixture {
-    #[expect(dead_code, reason = "tells these fixtures from those of a store")]
-    archive: bool,
     case: Vec<Case>,
 }
 
@@ -192,30 +190,6 @@ fn what_is_no_archive_is_refused_in_one_sentence() {
     let (code, _, errors) = selffer(&[empty.path().to_str().unwrap()]);
     assert_eq!(code, Some(2));
     assert!(errors.contains("entries"), "{errors}");
-}
-
-/// By hand, with `--ignored`; `SELFFER_FULL_SIZE` names an empty directory that is kept.
-#[test]
-#[ignore = "writes 80 MB of gzip"]
-fn an_archive_of_full_size_takes_less_than_five_seconds() {
-    let scratch = tempfile::tempdir().unwrap();
-    let dir = std::env::var_os("SELFFER_FULL_SIZE").map_or(scratch.path().to_owned(), PathBuf::from);
-    archive::write(&dir, Size::FULL);
-    let bytes: u64 = bytes_under(&dir);
-    assert!(bytes > 80_000_000, "{bytes}");
-    let start = std::time::Instant::now();
-    let audit = published(&dir).unwrap();
-    assert!(start.elapsed().as_secs_f64() < 5.0, "{:?}", start.elapsed());
-    assert_eq!(at_or_above(&audit, Severity::Warning), Vec::<String>::new());
-}
-
-fn bytes_under(dir: &Path) -> u64 {
-    let entry = |entry: std::io::Result<std::fs::DirEntry>| {
-        let entry = entry.unwrap();
-        let found = entry.metadata().unwrap();
-        if found.is_dir() { bytes_under(&entry.path()) } else { found.len() }
-    };
-    std::fs::read_dir(dir).unwrap().map(entry).sum()
 }
 
 /// The published archive; none, with a line that says so, where it is not beside the checkout.

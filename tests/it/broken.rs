@@ -77,7 +77,7 @@ struct ImageChange {
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 enum Change {
     Flip { file: String, byte: usize },
     Delete(String),
@@ -403,9 +403,6 @@ fn verified(protocol: &Path, store: &Path) -> Vec<(String, String)> {
     let plan = Plan::make(&protocol, &catalog).unwrap();
     let store = Store::open(store).unwrap();
     let report = verify(&Context::new(&plan, &store, Policy::Portable).unwrap()).unwrap();
-    for check in &report.checked {
-        assert!(check.compared > 0, "{} compared nothing", check.check);
-    }
     report.findings.into_iter().map(|finding| (finding.code.name().to_owned(), finding.subject)).collect()
 }
 
@@ -492,7 +489,11 @@ fn every_code_has_a_fixture_a_test_and_a_description() {
 
 #[test]
 fn the_good_store_is_clean_and_of_every_kind() {
-    assert_eq!(verified(&protocol(), good_store()), []);
+    let ran = on_store(&["verify"], &protocol(), good_store()).expect(0);
+    assert_eq!(ran.findings(), []);
+    for check in ran.json()["checked"].as_array().expect("a list of checks") {
+        assert!(check["compared"].as_u64() > Some(0), "{check} compared nothing");
+    }
     let kinds: BTreeSet<_> = files(good_store())
         .into_iter()
         .filter(|(path, _)| path.starts_with("manifests"))
@@ -510,8 +511,9 @@ fn any_byte_of_any_file_counts() {
     let counts = |sub: &str| all.keys().filter(|path| path.starts_with(sub)).count();
     assert_eq!([counts("splits"), counts("manifests"), counts("checkpoints")], [4, 23, 23]);
     for (relative, bytes) in all {
-        if relative.starts_with("locks") {
-            assert!(bytes.is_empty(), "a lock holds nothing");
+        // Locks hold nothing; what a byte in them means has a test of its own.
+        if bytes.is_empty() {
+            assert!(relative.starts_with("locks") || relative == Path::new("new/writers"), "{relative:?}");
             continue;
         }
         let path = store.join(&relative);
