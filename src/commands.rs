@@ -49,7 +49,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Verdict> {
         Command::Table(args) => {
             let (protocol, data) = inputs(&args.protocol)?;
             let catalog = Catalog::of(&data);
-            let plan = Plan::make(&protocol, &catalog)?;
+            let plan = planned(&args.protocol, &protocol, &catalog)?;
             table(&plan, &args.store, args.format, args.quiet)
         }
         Command::Audit(args) => audit(&args),
@@ -68,6 +68,16 @@ fn inputs(protocol: &str) -> Result<(Protocol, Dataset)> {
     Ok((protocol, data))
 }
 
+/// The plan; what is wrong with its splits is said with the name of the protocol that a user gave.
+fn planned<'a>(origin: &str, protocol: &'a Protocol, catalog: &'a Catalog<'a>) -> Result<Plan<'a>> {
+    Plan::make(protocol, catalog).map_err(|error| match error {
+        Error::Invalid { subject, problem, mend } => {
+            Error::Invalid { subject: format!("{origin}, {subject}"), problem, mend }
+        }
+        other => other,
+    })
+}
+
 fn jobs(common: &Common) -> usize {
     match common.jobs {
         Some(jobs) => usize::from(jobs),
@@ -78,7 +88,7 @@ fn jobs(common: &Common) -> usize {
 fn plan(common: &Common) -> anyhow::Result<Verdict> {
     let (protocol, data) = inputs(&common.protocol)?;
     let catalog = Catalog::of(&data);
-    let plan = Plan::make(&protocol, &catalog)?;
+    let plan = planned(&common.protocol, &protocol, &catalog)?;
     // A plan can be looked at before there is a store.
     let manifests = match common.store.exists() {
         true => trained(&plan, &Store::open(&common.store)?)?,
@@ -104,7 +114,7 @@ fn reproduce(common: &Common, golden: &GoldenDir) -> anyhow::Result<Verdict> {
     let numerics = Numerics::engage(POLICY)?;
     let (protocol, data) = inputs(&common.protocol)?;
     let catalog = Catalog::of(&data);
-    let plan = Plan::make(&protocol, &catalog)?;
+    let plan = planned(&common.protocol, &protocol, &catalog)?;
     // A golden that cannot be read is better known before hours of training than after.
     let golden = Golden::find(golden.dir.as_deref(), &protocol.name, POLICY)?;
     let store = Store::create(&common.store)?;
@@ -149,7 +159,7 @@ fn reproduce(common: &Common, golden: &GoldenDir) -> anyhow::Result<Verdict> {
 fn check_store(common: &Common) -> anyhow::Result<Verdict> {
     let (protocol, data) = inputs(&common.protocol)?;
     let catalog = Catalog::of(&data);
-    let plan = Plan::make(&protocol, &catalog)?;
+    let plan = planned(&common.protocol, &protocol, &catalog)?;
     let store = Store::open(&common.store)?;
     let report = verify(&Context::new(&plan, &store, POLICY)?)?;
     print(common.format, &report, || output::report_text(&report))?;
@@ -161,7 +171,7 @@ fn audit(args: &AuditArgs) -> anyhow::Result<Verdict> {
         true => {
             let (protocol, data) = inputs(&args.protocol)?;
             let catalog = Catalog::of(&data);
-            let plan = Plan::make(&protocol, &catalog)?;
+            let plan = planned(&args.protocol, &protocol, &catalog)?;
             let store = Store::open(&args.path)?;
             audit::store::store(&Context::new(&plan, &store, POLICY)?)?
         }
@@ -207,7 +217,7 @@ fn table(plan: &Plan<'_>, store: &Path, format: TableFormat, quiet: bool) -> any
 fn golden_check(common: &Common, dir: &GoldenDir, review: bool) -> anyhow::Result<Verdict> {
     let (protocol, data) = inputs(&common.protocol)?;
     let catalog = Catalog::of(&data);
-    let plan = Plan::make(&protocol, &catalog)?;
+    let plan = planned(&common.protocol, &protocol, &catalog)?;
     let store = Store::open(&common.store)?;
     let context = Context::new(&plan, &store, POLICY)?;
     let new = Golden::of(&plan, &Table::of(&plan, &context.manifests), POLICY);
@@ -234,7 +244,7 @@ fn golden_check(common: &Common, dir: &GoldenDir, review: bool) -> anyhow::Resul
 fn golden_accept(common: &Common, dir: &GoldenDir, reason: &str) -> anyhow::Result<Verdict> {
     let (protocol, data) = inputs(&common.protocol)?;
     let catalog = Catalog::of(&data);
-    let plan = Plan::make(&protocol, &catalog)?;
+    let plan = planned(&common.protocol, &protocol, &catalog)?;
     let store = Store::open(&common.store)?;
     let context = Context::new(&plan, &store, POLICY)?;
     let report = verify(&context)?;
@@ -246,9 +256,15 @@ fn golden_accept(common: &Common, dir: &GoldenDir, reason: &str) -> anyhow::Resu
     }
     let new = Golden::of(&plan, &Table::of(&plan, &context.manifests), POLICY);
     let dir = dir.dir.as_deref().unwrap_or(Path::new("golden"));
-    let old = Golden::find(Some(dir), &protocol.name, POLICY);
-    // What is being replaced may be damaged: that is a reason to accept, not to refuse.
-    let comparison = output::Comparison::of(old.ok().flatten(), &new, &protocol.name, POLICY);
+    let old = match Golden::find(Some(dir), &protocol.name, POLICY) {
+        // What is being replaced may be damaged: that is a reason to accept, not to refuse.
+        Err(error @ Error::Invalid { .. }) => {
+            say(&format!("the snapshot before could not be compared with: {error}"));
+            None
+        }
+        found => found?,
+    };
+    let comparison = output::Comparison::of(old, &new, &protocol.name, POLICY);
     let path = new.write(dir, &protocol.name, POLICY, reason, &environment(&context)?)?;
     let result = output::Accepted {
         written: path.display().to_string(),

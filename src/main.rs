@@ -9,11 +9,14 @@ use clap::Parser as _;
 use commands::Verdict;
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// The exit code after Ctrl-C or SIGTERM, as shells have it for Ctrl-C.
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
+    // A file over the limit on file sizes (ulimit -f) is to be an error of the write, not the end.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     match commands::run(cli::Cli::parse()) {
         Ok(Verdict::Clean) => ExitCode::SUCCESS,
         Ok(Verdict::Findings) => ExitCode::from(1),

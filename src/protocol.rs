@@ -299,7 +299,11 @@ impl Check<'_> {
         let mut treatments = Vec::new();
         for text in &wire.treatments {
             let family = treatment::family(text, depths).map_err(|error| {
-                Error::invalid(self.origin, format!("split {}: {error}", wire.name), "mend it")
+                Error::invalid(
+                    self.origin,
+                    format!("split {}: {error}", wire.name),
+                    "`selffer --help` explains the notation",
+                )
             })?;
             treatments.extend(family);
         }

@@ -166,7 +166,7 @@ impl Golden {
     pub fn file(&self, reason: &str, environment: &Environment) -> String {
         let quote = |text: &str| serde_json::to_string(text).unwrap_or_default();
         format!(
-            "---\nsource: tests/golden.rs\ndescription: {}\ninfo:\n  selffer: {}\n  libtorch: {}\n  cpu: {}\n---\n{}",
+            "---\nsource: tests/it/golden.rs\ndescription: {}\ninfo:\n  selffer: {}\n  libtorch: {}\n  cpu: {}\n---\n{}",
             quote(reason),
             quote(&environment.selffer),
             quote(&environment.libtorch),
