@@ -116,6 +116,10 @@ fn reproduce(common: &Common, golden: &GoldenDir) -> anyhow::Result<Verdict> {
     let catalog = Catalog::of(&data);
     let plan = planned(&common.protocol, &protocol, &catalog)?;
     // A golden that cannot be read is better known before hours of training than after.
+    if let Some(dir) = golden.dir.as_deref().filter(|dir| !dir.is_dir()) {
+        let mend = "name the directory of golden snapshots, or leave out --golden";
+        return Err(Error::invalid(dir.display().to_string(), "is no directory", mend).into());
+    }
     let golden = Golden::find(golden.dir.as_deref(), &protocol.name, POLICY)?;
     let store = Store::create(&common.store)?;
     let progress = Progress::new(&plan, common.quiet);
@@ -196,8 +200,7 @@ fn audit(args: &AuditArgs) -> anyhow::Result<Verdict> {
 
 fn table(plan: &Plan<'_>, store: &Path, format: TableFormat, quiet: bool) -> anyhow::Result<Verdict> {
     let store = Store::open(store)?;
-    let context = Context::new(plan, &store, POLICY)?;
-    let table = Table::of(plan, &context.manifests);
+    let table = Table::of(plan, &trained(plan, &store)?);
     let missing = plan.runs.len() - table.cells.len();
     if missing > 0 && !quiet {
         say(&format!(
@@ -220,7 +223,8 @@ fn golden_check(common: &Common, dir: &GoldenDir, review: bool) -> anyhow::Resul
     let plan = planned(&common.protocol, &protocol, &catalog)?;
     let store = Store::open(&common.store)?;
     let context = Context::new(&plan, &store, POLICY)?;
-    let new = Golden::of(&plan, &Table::of(&plan, &context.manifests), POLICY);
+    // Only what is whole in the store is compared: a manifest alone is a claim, not a network.
+    let new = Golden::of(&plan, &Table::of(&plan, &trained(&plan, &store)?), POLICY);
     let found = Golden::find(dir.dir.as_deref(), &protocol.name, POLICY)?;
     if found.is_none() {
         let name = golden::file_name(&protocol.name, POLICY);
@@ -230,7 +234,9 @@ fn golden_check(common: &Common, dir: &GoldenDir, review: bool) -> anyhow::Resul
     }
     let comparison = output::Comparison::of(found, &new, &protocol.name, POLICY);
     let findings = comparison.findings();
-    if review && !findings.is_empty() {
+    if review && !findings.is_empty() && verdict(&verify(&context)?.findings) == Verdict::Findings {
+        say("no snapshot to review is written: `selffer verify` has findings");
+    } else if review && !findings.is_empty() {
         let dir = dir.dir.as_deref().unwrap_or(Path::new("golden"));
         let environment = environment(&context)?;
         let path = new.write_pending(dir, &protocol.name, POLICY, &environment)?;

@@ -118,9 +118,9 @@ impl Plan {
             .collect();
         let (mut operations, mut left, mut measured, mut seconds) = (0, 0, 0, 0.0);
         for (run, manifest) in runs.iter().zip(manifests) {
-            operations += run.operations;
+            operations = run.operations.saturating_add(operations);
             match manifest {
-                None => left += run.operations,
+                None => left = run.operations.saturating_add(left),
                 Some(manifest) => {
                     measured += run.operations;
                     seconds += manifest.wall_ms as f64 / 1000.0;

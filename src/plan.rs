@@ -98,9 +98,10 @@ impl<'a> Plan<'a> {
         let (frozen, trained) = shapes.split_at(usize::from(run.treatment.frozen()));
         let products = |layers: &[architecture::Layer]| layers.iter().map(|l| l.products).sum::<u64>();
         let epochs = u64::from(self.protocol.solver.epochs);
-        let operations =
-            2 * products(frozen) * (train + valid) + 2 * products(trained) * epochs * (3 * train + valid);
-        Cost { images: train * epochs, operations }
+        // Saturating: a plan that large is to be looked at, not to overflow.
+        let once = products(frozen).saturating_mul(2 * (train + valid));
+        let each_epoch = products(trained).saturating_mul(2 * (3 * train + valid));
+        Cost { images: train * epochs, operations: each_epoch.saturating_mul(epochs).saturating_add(once) }
     }
 }
 

@@ -44,7 +44,7 @@ struct State {
 impl<'a> Progress<'a> {
     pub fn new(plan: &'a Plan<'a>, quiet: bool) -> Self {
         let costs: Vec<Cost> = plan.runs.iter().map(|run| plan.cost(run)).collect();
-        let operations = costs.iter().map(|cost| cost.operations).sum();
+        let operations = costs.iter().fold(0u64, |sum, cost| sum.saturating_add(cost.operations));
         let bars = (!quiet && std::io::stderr().is_terminal()).then(|| {
             let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
             let whole = all.add(ProgressBar::new(operations / MEGA));

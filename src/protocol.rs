@@ -17,6 +17,10 @@ use std::path::{Path, PathBuf};
 pub const EMBEDDED: [(&str, &str); 2] =
     [("smoke", include_str!("protocols/smoke.toml")), ("ci", include_str!("protocols/ci.toml"))];
 
+/// The largest product of two neighbouring layers' widths: 1 GiB of weights where both are fully
+/// connected, 9 where both are convolutions.
+const WEIGHTS_MAX: u64 = 1 << 28;
+
 /// Where the images come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -264,6 +268,16 @@ impl Check<'_> {
         for width in network.conv.iter().chain(&network.hidden) {
             let good = (1..=65_536).contains(width);
             self.that(good, "network widths", width, "take 1 to 65536 for each layer")?;
+        }
+        for pair in network.conv.windows(2).chain([network.hidden.as_slice()]) {
+            let weights = u64::from(pair[0]) * u64::from(pair[1]);
+            let good = weights <= WEIGHTS_MAX;
+            self.that(
+                good,
+                "network widths",
+                format_args!("{} after {}", pair[1], pair[0]),
+                "take smaller layers",
+            )?;
         }
         if let Filler::Gaussian(std) = network.filler {
             let good = std > 0.0 && std.is_finite();

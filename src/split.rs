@@ -225,6 +225,10 @@ impl<'a> Catalog<'a> {
 fn halves(rule: &SplitRule, classes: &[String]) -> Result<(Vec<usize>, Vec<usize>)> {
     let invalid = |problem: String, mend: &str| Error::invalid(format!("split {}", rule.name), problem, mend);
     match &rule.halves {
+        Halves::Whole if classes.len() < 2 => {
+            let problem = format!("has {} class to tell apart", classes.len());
+            Err(invalid(problem, "take data with at least two classes"))
+        }
         Halves::Whole => Ok(((0..classes.len()).collect(), Vec::new())),
         Halves::Random(seed) => {
             if classes.len() < 4 {

@@ -256,7 +256,12 @@ impl Store {
         for top in sorted(&self.dir)? {
             let name = top.file_name().unwrap_or_default().to_string_lossy().into_owned();
             match name.as_str() {
-                MARK | NEW => {}
+                MARK => {}
+                NEW => {
+                    let known = |path: &PathBuf| unfinished(path) || path.ends_with(WRITERS);
+                    let inside = sorted(&top)?.into_iter().filter(|path| !known(path));
+                    strays.extend(inside.map(|path| self.strip(&path)));
+                }
                 SPLITS | CHECKPOINTS | MANIFESTS | LOCKS => {
                     for path in sorted(&top)? {
                         match entry(&name, &path) {
@@ -278,6 +283,10 @@ impl Store {
 
     fn read<T>(&self, entry: &Entry, parse: impl FnOnce(&[u8]) -> Result<T, String>) -> Result<Found<T>> {
         let path = self.path(entry);
+        // A pipe would be waited for, a directory refused without a finding.
+        if fs::metadata(&path).is_ok_and(|meta| !meta.is_file()) {
+            return Ok(Found::Damaged("it is no regular file".to_owned()));
+        }
         match fs::read(&path) {
             Ok(bytes) => Ok(parse(&bytes).map_or_else(Found::Damaged, Found::Whole)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Found::Absent),
@@ -329,7 +338,7 @@ fn occupied(dir: &Path) -> Result<bool> {
 
 /// Whether a path in `new/` is of a file being written, by its name.
 fn unfinished(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(UNFINISHED))
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(UNFINISHED)) && !path.is_dir()
 }
 
 /// Opens a file to lock, and makes it where there is none.

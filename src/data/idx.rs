@@ -179,6 +179,10 @@ fn class_names(origin: &str, labels: &[u8], names: Option<&str>) -> Result<Vec<S
     };
     let names: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let subject = format!("classes.txt of {origin}");
+    if let Some(name) = names.iter().find(|name| name.chars().any(char::is_control)) {
+        let problem = format!("names a class {name:?}, with a control character");
+        return Err(Error::invalid(subject, problem, "use printable characters only"));
+    }
     let distinct: BTreeSet<_> = names.iter().collect();
     if distinct.len() != names.len() {
         return Err(Error::invalid(subject, "names a class twice", "give each label its own name"));

@@ -89,7 +89,7 @@ codes! {
     EpochsDiffer "epochs-differ" Error
         "A network was trained for another number of epochs, or at other rates, than the recipe says."
     CountImpossible "count-impossible" Error
-        "A count of images is not possible for the split."
+        "A count of images is not possible for the split, or a loss for any."
     ShapeDiffers "shape-differs" Error
         "A checkpoint's layers have other shapes than the recipe's network."
     WeightsNotFinite "weights-not-finite" Error

@@ -11,6 +11,7 @@ use crate::split::Split;
 use crate::store::{Entry, Found};
 use crate::treatment::Task;
 use rayon::prelude::*;
+use std::collections::HashSet;
 
 /// How many of a split's repeated images are named.
 const EXAMPLES: usize = 10;
@@ -19,6 +20,12 @@ const EXAMPLES: usize = 10;
 pub(super) fn files(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
     let (entries, strays) = context.store.list()?;
     let looks = entries.par_iter().map(|entry| look(context, entry)).collect::<Result<Vec<_>>>()?;
+    let mut trained_on = HashSet::new();
+    for entry in &entries {
+        if let Entry::Manifest(recipe) = entry {
+            trained_on.extend(context.store.manifest(*recipe)?.whole().map(|manifest| manifest.recipe.split));
+        }
+    }
     for (entry, damage) in entries.iter().zip(looks) {
         sink.expect(damage.is_none(), || {
             let subject = context.store.path(entry).display().to_string();
@@ -30,7 +37,10 @@ pub(super) fn files(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
             Finding::new(Code::FileDamaged, subject, format!("{why}; {mend}"))
         });
         if let Entry::Split(digest) = entry {
-            classes(context, *digest, sink)?;
+            // A whole split that networks were trained on is that of another protocol in this store.
+            if !(trained_on.contains(digest) && context.store.split(*digest)?.whole().is_some()) {
+                classes(context, *digest, sink)?;
+            }
         }
     }
     for stray in strays {
@@ -59,6 +69,9 @@ fn look(context: &Context<'_>, entry: &Entry) -> Result<Option<String>> {
 /// Whether a split's file, damaged or not, puts every class where the plan's split of that name does.
 fn classes(context: &Context<'_>, digest: SplitDigest, sink: &mut Sink) -> Result<()> {
     let path = context.store.path(&Entry::Split(digest));
+    if !path.is_file() {
+        return Ok(());
+    }
     let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
     let Ok(split) = serde_json::from_slice::<Split>(&bytes) else { return Ok(()) };
     let planned = context.plan.splits.iter().map(|(planned, _)| planned);
