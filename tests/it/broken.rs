@@ -586,3 +586,33 @@ fn a_copied_store_is_as_clean() {
     copy(good_store(), &dir.path().join("store"));
     assert_eq!(verified(&protocol(), &dir.path().join("store")), []);
 }
+
+/// A manifest says what a network came to; without the network itself nothing is golden.
+#[test]
+fn a_golden_check_takes_no_manifest_s_word() {
+    let (dir, store) = good_copy();
+    let golden = dir.path().join("golden");
+    let here = ["--golden", golden.to_str().unwrap()];
+    let accept = ["golden", "accept", "--reason", "a test"];
+    on_store(&[accept.as_slice(), &here].concat(), &protocol(), &store).expect(0);
+    let check = [["golden", "check"], here].concat();
+    assert_eq!(on_store(&check, &protocol(), &store).expect(0).findings(), []);
+    let checkpoint = fs::read_dir(store.join("checkpoints")).unwrap().next().unwrap().unwrap().path();
+    fs::remove_file(checkpoint).unwrap();
+    let findings = on_store(&check, &protocol(), &store).expect(1).findings();
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert_eq!(findings[0].0, "golden-run-missing");
+}
+
+/// Another protocol may have other halves under the same name, in the same store.
+#[test]
+fn two_protocols_share_a_store() {
+    let (dir, store) = good_copy();
+    let text = fs::read_to_string(protocol()).unwrap();
+    let other = dir.path().join("other.toml");
+    fs::write(&other, text.replace("random = 0", "random = 1").replace("\"store\"", "\"other\"")).unwrap();
+    let ran = on_store(&["reproduce", "-q"], &other, &store).expect(0);
+    assert!(ran.json()["trained"].as_u64() > Some(0), "{}", ran.out);
+    assert_eq!(verified(&other, &store), []);
+    assert_eq!(verified(&protocol(), &store), []);
+}

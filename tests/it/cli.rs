@@ -917,3 +917,14 @@ fn help_has_what_readme_tells_and_nothing_else() {
         }
     }
 }
+
+/// A mistyped directory is not the absence of a golden snapshot.
+#[test]
+fn a_golden_directory_that_is_not_there_is_refused_before_training() {
+    let dir = scratch();
+    let (store, golden) = (dir.path().join("store"), dir.path().join("goldne"));
+    let mut call = selffer(["reproduce"]);
+    call.arg("--protocol").arg(protocol()).arg("--store").arg(&store).arg("--golden").arg(&golden);
+    refused(call, &[golden.to_str().unwrap()], "name the directory of golden snapshots");
+    assert!(!store.exists());
+}
