@@ -550,8 +550,8 @@ fn a_byte_in_a_lock_counts() {
     assert_eq!(verified(&protocol(), &store), [("file-stray".to_owned(), lock.display().to_string())]);
 }
 
-/// Every class of every split, put into the other task, is named: where only the file was changed, and
-/// where it was named anew as well, so that all its digests fit.
+/// A class of each task of every split, put into the other task, is named: A's first where only the
+/// file was changed, B's last where it was named anew as well, so that all its digests fit.
 #[test]
 fn any_class_that_moved_is_named() {
     for (path, bytes) in files(&good_store().join("splits")) {
