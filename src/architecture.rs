@@ -43,6 +43,11 @@ impl Layer {
         self.weight[1..].iter().product()
     }
 
+    /// How many numbers leave its units for one image, before pooling.
+    pub fn activations(&self) -> u64 {
+        self.products / self.fan_in() as u64
+    }
+
     /// How many numbers there are in its weights and biases.
     pub fn parameters(&self) -> usize {
         self.weight.iter().product::<usize>() + self.weight[0]

@@ -12,6 +12,7 @@ use crate::progress::Progress;
 use anyhow::Context as _;
 use selffer::audit::{self, report};
 use selffer::data::Dataset;
+use selffer::machine;
 use selffer::manifest::Manifest;
 use selffer::numerics::Numerics;
 use selffer::plan::Plan;
@@ -23,7 +24,7 @@ use selffer::store::Store;
 use selffer::table::Table;
 use selffer::train::Torch;
 use selffer::verify::golden::{self, Golden};
-use selffer::verify::{Code, Context, Finding, Severity, verify};
+use selffer::verify::{Context, Finding, Severity, verify};
 use selffer::{Error, Result};
 use std::io::Write as _;
 use std::path::Path;
@@ -46,12 +47,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Verdict> {
         Command::Plan(common) => plan(&common),
         Command::Reproduce { common, golden } => reproduce(&common, &golden),
         Command::Verify(common) => check_store(&common),
-        Command::Table(args) => {
-            let (protocol, data) = inputs(&args.protocol)?;
-            let catalog = Catalog::of(&data);
-            let plan = planned(&args.protocol, &protocol, &catalog)?;
-            table(&plan, &args.store, args.format, args.quiet)
-        }
+        Command::Table(common) => table(&common),
         Command::Audit(args) => audit(&args),
         Command::Golden(GoldenCommand::Check { common, golden, review }) => {
             golden_check(&common, &golden, review)
@@ -130,6 +126,7 @@ fn reproduce(common: &Common, golden: &GoldenDir) -> anyhow::Result<Verdict> {
         trainer: &Torch::new(numerics),
         policy: POLICY,
         jobs: jobs(common),
+        memory: machine::memory_at_hand(),
         stop: &stop,
         observer: &progress,
     };
@@ -140,16 +137,6 @@ fn reproduce(common: &Common, golden: &GoldenDir) -> anyhow::Result<Verdict> {
     let context = Context::new(&plan, &store, POLICY)?;
     let mut report = verify(&context)?;
     let table = Table::of(&plan, &context.manifests);
-    for done in done.iter().flatten() {
-        if let (Some(before), Some(now)) = (done.contradicts, done.manifest.trained()) {
-            let message = "its checkpoint was gone or damaged, and training it again gave other bits";
-            report.findings.push(
-                Finding::new(Code::RetrainedDifferently, &done.manifest.run, message)
-                    .with(format!("before {before:?}"))
-                    .with(format!("now {:?}", now.whole())),
-            );
-        }
-    }
     let comparison =
         output::Comparison::of(golden, &Golden::of(&plan, &table, POLICY), &protocol.name, POLICY);
     report.findings.extend(comparison.findings());
@@ -198,17 +185,20 @@ fn audit(args: &AuditArgs) -> anyhow::Result<Verdict> {
     })
 }
 
-fn table(plan: &Plan<'_>, store: &Path, format: TableFormat, quiet: bool) -> anyhow::Result<Verdict> {
-    let store = Store::open(store)?;
-    let table = Table::of(plan, &trained(plan, &store)?);
+fn table(common: &Common<TableFormat>) -> anyhow::Result<Verdict> {
+    let (protocol, data) = inputs(&common.protocol)?;
+    let catalog = Catalog::of(&data);
+    let plan = planned(&common.protocol, &protocol, &catalog)?;
+    let store = Store::open(&common.store)?;
+    let table = Table::of(&plan, &trained(&plan, &store)?);
     let missing = plan.runs.len() - table.cells.len();
-    if missing > 0 && !quiet {
+    if missing > 0 && !common.quiet {
         say(&format!(
             "{missing} of {} networks are not in the store; `selffer verify` says why",
             plan.runs.len()
         ));
     }
-    let text = match format {
+    let text = match common.format {
         TableFormat::Text => table.text(),
         TableFormat::Csv => table.csv()?,
         TableFormat::Json => output::json(&table),
@@ -234,12 +224,13 @@ fn golden_check(common: &Common, dir: &GoldenDir, review: bool) -> anyhow::Resul
     }
     let comparison = output::Comparison::of(found, &new, &protocol.name, POLICY);
     let findings = comparison.findings();
-    if review && !findings.is_empty() && verdict(&verify(&context)?.findings) == Verdict::Findings {
+    let dir = dir.dir.as_deref().unwrap_or(Path::new("golden"));
+    if review && findings.is_empty() {
+        Golden::remove_pending(dir, &protocol.name, POLICY)?;
+    } else if review && verdict(&verify(&context)?.findings) == Verdict::Findings {
         say("no snapshot to review is written: `selffer verify` has findings");
-    } else if review && !findings.is_empty() {
-        let dir = dir.dir.as_deref().unwrap_or(Path::new("golden"));
-        let environment = environment(&context)?;
-        let path = new.write_pending(dir, &protocol.name, POLICY, &environment)?;
+    } else if review {
+        let path = new.write_pending(dir, &protocol.name, POLICY, &environment(&context)?)?;
         say(&format!("wrote {}; `cargo insta review` shows it", path.display()));
     }
     let result = output::GoldenCheck { golden: comparison, findings };

@@ -18,6 +18,7 @@ pub mod data;
 pub mod digest;
 pub mod error;
 pub mod init;
+pub mod machine;
 pub mod manifest;
 mod net;
 pub mod numerics;

@@ -4,7 +4,7 @@
 //! canonical JSON, with a digest over the rest of the file at its end, so that any changed byte shows.
 
 use crate::canonical;
-use crate::digest::{Digest, OrderDigest, RecipeDigest};
+use crate::digest::{Digest, OrderDigest, RecipeDigest, WeightsDigest};
 use crate::recipe::Recipe;
 use crate::weights::LayerDigests;
 use serde::{Deserialize, Serialize};
@@ -92,6 +92,10 @@ pub struct Manifest {
     pub epochs: Vec<Epoch>,
     /// How training ended.
     pub outcome: Outcome,
+    /// Where it was trained again because its checkpoint was gone, and came out otherwise: the weights it
+    /// had before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contradicts: Option<WeightsDigest>,
     /// How long it took, in milliseconds.
     pub wall_ms: u64,
     /// Where it was trained.

@@ -1,49 +1,52 @@
 //! The network on libtorch: weights in and out, and the forward pass.
 //!
 //! Uses `architecture` and `weights`; used by `train` alone. One of three modules that know libtorch.
-//! Nothing here draws a random number or keeps state beyond the tensors.
+//! Nothing here draws a random number or keeps state beyond the tensors. Where libtorch refuses, most
+//! often for want of memory, the answer is its error, never a panic.
 //!
 //! Activations between convolutions lie in memory with the channel fastest (NHWC), which libtorch's
 //! CPU convolutions are quicker with; seen from tch they are (N, C, H, W) all the same.
 
 use crate::architecture::{CONVOLUTIONS, KERNEL, LAYERS, pools};
 use crate::weights::{Layer, Tensor as Numbers, Weights};
-use tch::{Kind, Tensor};
+use tch::{Kind, TchError, Tensor};
 
 /// A network's weights as libtorch's tensors, weight and bias of each layer.
 pub(crate) struct Net {
     layers: [[Tensor; 2]; LAYERS],
 }
 
-fn to_tensor(numbers: &Numbers) -> Tensor {
+fn to_tensor(numbers: &Numbers) -> Result<Tensor, TchError> {
     let shape: Vec<i64> = numbers.shape.iter().map(|dim| *dim as i64).collect();
-    Tensor::from_slice(&numbers.values).reshape(shape)
+    Tensor::f_from_slice(&numbers.values)?.f_reshape(shape)
 }
 
-fn from_tensor(tensor: &Tensor) -> Numbers {
+fn from_tensor(tensor: &Tensor) -> Result<Numbers, TchError> {
     let shape = tensor.size().iter().map(|dim| *dim as usize).collect();
     let mut values = vec![0f32; tensor.numel()];
-    tensor.contiguous().copy_data(&mut values, tensor.numel());
-    Numbers { shape, values }
+    tensor.f_contiguous()?.f_copy_data(&mut values, tensor.numel())?;
+    Ok(Numbers { shape, values })
 }
 
 impl Net {
     /// The network of those weights. The layers from `frozen` on ask for gradients.
-    pub(crate) fn new(weights: &Weights, frozen: usize) -> Self {
-        let layers = std::array::from_fn(|index| {
-            let Layer { weight, bias } = &weights.layers[index];
-            [weight, bias].map(|numbers| to_tensor(numbers).set_requires_grad(index >= frozen))
+    pub(crate) fn new(weights: &Weights, frozen: usize) -> Result<Self, TchError> {
+        let layers = weights.layers.iter().enumerate().map(|(index, Layer { weight, bias })| {
+            let tensor = |numbers| to_tensor(numbers).map(|tensor| tensor.set_requires_grad(index >= frozen));
+            Ok([tensor(weight)?, tensor(bias)?])
         });
-        Self { layers }
+        let layers = layers.collect::<Result<Vec<_>, TchError>>()?;
+        Ok(Self { layers: layers.try_into().expect("eight layers") })
     }
 
     /// The weights as they are now.
-    pub(crate) fn weights(&self) -> Weights {
-        let layers = std::array::from_fn(|index| {
-            let [weight, bias] = self.layers[index].each_ref().map(from_tensor);
-            Layer { weight, bias }
-        });
-        Weights { layers }
+    pub(crate) fn weights(&self) -> Result<Weights, TchError> {
+        let layers = self
+            .layers
+            .iter()
+            .map(|[weight, bias]| Ok(Layer { weight: from_tensor(weight)?, bias: from_tensor(bias)? }));
+        let layers = layers.collect::<Result<Vec<_>, TchError>>()?;
+        Ok(Weights { layers: layers.try_into().expect("eight layers") })
     }
 
     /// The tensors from layer `frozen` on, in order.
@@ -53,52 +56,57 @@ impl Net {
 
     /// Runs `input`, what enters layer `range.start` as [`rest`] lays it out, through the layers of
     /// `range`.
-    pub(crate) fn forward(&self, input: &Tensor, range: std::ops::Range<usize>) -> Tensor {
-        let mut x = wake(input);
+    pub(crate) fn forward(&self, input: &Tensor, range: std::ops::Range<usize>) -> Result<Tensor, TchError> {
+        let mut x = wake(input)?;
         for index in range {
             let [weight, bias] = &self.layers[index];
             if index < CONVOLUTIONS {
                 let padding = (KERNEL / 2) as i64;
-                x = x.conv2d(weight, Some(bias), [1, 1], [padding, padding], [1, 1], 1).relu();
+                x = x.f_conv2d(weight, Some(bias), [1, 1], [padding, padding], [1, 1], 1)?.f_relu()?;
                 if pools(index) {
-                    x = x.max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false);
+                    x = x.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?;
                 }
             } else {
                 if index == CONVOLUTIONS {
-                    x = x.flatten(1, -1);
+                    x = x.f_flatten(1, -1)?;
                 }
-                x = x.linear(weight, Some(bias));
+                x = x.f_linear(weight, Some(bias))?;
                 if index + 1 < LAYERS {
-                    x = x.relu();
+                    x = x.f_relu()?;
                 }
             }
         }
-        x
+        Ok(x)
     }
 }
 
 /// Lays activations out to wait in memory: images as (N, H, W, C), contiguous, so that rows can be
 /// picked out; vectors as (N, units).
-pub(crate) fn rest(x: &Tensor) -> Tensor {
+pub(crate) fn rest(x: &Tensor) -> Result<Tensor, TchError> {
     match x.dim() {
-        4 => x.permute([0, 2, 3, 1]).contiguous(),
-        _ => x.contiguous(),
+        4 => x.f_permute([0, 2, 3, 1])?.f_contiguous(),
+        _ => x.f_contiguous(),
     }
 }
 
 /// The inverse of [`rest`], without moving anything.
-fn wake(x: &Tensor) -> Tensor {
+fn wake(x: &Tensor) -> Result<Tensor, TchError> {
     match x.dim() {
-        4 => x.permute([0, 3, 1, 2]),
-        _ => x.shallow_clone(),
+        4 => x.f_permute([0, 3, 1, 2]),
+        _ => Ok(x.shallow_clone()),
     }
 }
 
 /// Grey images scaled by mean and deviation (of pixels on the scale 0 to 1), as [`rest`] lays them out.
-pub(crate) fn scaled(pixels: &[u8], rows: usize, cols: usize, (mean, deviation): (f64, f64)) -> Tensor {
-    let raw = Tensor::from_slice(pixels).to_kind(Kind::Float);
+pub(crate) fn scaled(
+    pixels: &[u8],
+    rows: usize,
+    cols: usize,
+    (mean, deviation): (f64, f64),
+) -> Result<Tensor, TchError> {
+    let raw = Tensor::f_from_slice(pixels)?.f_to_kind(Kind::Float)?;
     let (scale, shift) = (1.0 / (255.0 * deviation), -mean / deviation);
-    (raw * scale + shift).reshape([-1, rows as i64, cols as i64, 1])
+    raw.f_mul_scalar(scale)?.f_add_scalar(shift)?.f_reshape([-1, rows as i64, cols as i64, 1])
 }
 
 #[cfg(test)]

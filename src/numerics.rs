@@ -101,10 +101,3 @@ fn set(name: &str, value: &str) {
     // documented to come before any other thread, and runs this once a process.
     unsafe { env::set_var(name, value) }
 }
-
-/// The processor's name, as the system gives it.
-pub fn cpu_name() -> String {
-    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    name.map_or_else(|| "unknown".to_owned(), |(_, name)| name.trim().to_owned())
-}

@@ -388,9 +388,11 @@ fn findings_text(findings: &[&Finding]) -> String {
 }
 
 fn summary(findings: &[Finding]) -> String {
-    match findings.iter().filter(|finding| finding.severity == Severity::Error).count() {
-        0 => "clean".to_owned(),
-        1 => "1 finding".to_owned(),
-        count => format!("{count} findings"),
+    let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+    match (count(Severity::Error), count(Severity::Warning)) {
+        (0, 0) => "clean".to_owned(),
+        (0, warnings) => format!("no error, {warnings} to be warned of"),
+        (1, _) => "1 finding".to_owned(),
+        (errors, _) => format!("{errors} findings"),
     }
 }

@@ -46,6 +46,8 @@ pub struct Cost {
     pub images: u64,
     /// Floating-point operations: two for each product; a backward pass is twice a forward pass.
     pub operations: u64,
+    /// Bytes of memory that training takes at the least.
+    pub memory: u64,
 }
 
 impl<'a> Plan<'a> {
@@ -101,7 +103,29 @@ impl<'a> Plan<'a> {
         // Saturating: a plan that large is to be looked at, not to overflow.
         let once = products(frozen).saturating_mul(2 * (train + valid));
         let each_epoch = products(trained).saturating_mul(2 * (3 * train + valid));
-        Cost { images: train * epochs, operations: each_epoch.saturating_mul(epochs).saturating_add(once) }
+        Cost {
+            images: train * epochs,
+            operations: each_epoch.saturating_mul(epochs).saturating_add(once),
+            memory: 4 * self.numbers(run, &shapes, [train, valid]),
+        }
+    }
+
+    /// How many numbers are in memory at once while a run is trained, at the least: weights as they
+    /// were and as they are (and the parent's), momentum, gradients, the activations of a step, and what
+    /// enters the first trained layer for every image.
+    fn numbers(&self, run: &PlannedRun, shapes: &[architecture::Layer; LAYERS], images: [u64; 2]) -> u64 {
+        let frozen = usize::from(run.treatment.frozen());
+        let parameters = |layers: &[architecture::Layer]| layers.iter().map(|l| l.parameters() as u64).sum();
+        let (all, trained): (u64, u64) = (parameters(shapes), parameters(&shapes[frozen..]));
+        let weights = all * (2 + u64::from(run.parent.is_some())) + 2 * trained;
+        let step = images[0].min(u64::from(self.protocol.solver.batch));
+        let activations: u64 = shapes[frozen..].iter().map(architecture::Layer::activations).sum();
+        let data = self.catalog.data;
+        let input = match frozen {
+            0 => data.train.rows * data.train.cols,
+            _ => shapes[frozen - 1].output.iter().product(),
+        };
+        weights + step * activations + (images[0] + images[1]) * input as u64
     }
 }
 

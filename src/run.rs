@@ -12,7 +12,7 @@ use crate::plan::{Plan, PlannedRun};
 use crate::recipe::{Policy, Recipe};
 use crate::store::{Found, Store};
 use crate::train::{Task, Trained, Trainer};
-use crate::weights::Weights;
+use crate::weights::{LayerDigests, Weights};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -45,9 +45,6 @@ pub struct Done {
     pub manifest: Manifest,
     /// Whether it was trained just now.
     pub fresh: bool,
-    /// Where it was trained again because its checkpoint was gone, and came out otherwise: the weights
-    /// that its old manifest had.
-    pub contradicts: Option<WeightsDigest>,
 }
 
 /// How to run a plan.
@@ -62,6 +59,8 @@ pub struct Runner<'a> {
     pub policy: Policy,
     /// How many networks are trained at once.
     pub jobs: usize,
+    /// Bytes of memory that training may take, all jobs together.
+    pub memory: u64,
     /// Set by another thread to stop at the next step.
     pub stop: &'a AtomicBool,
     /// Who hears of it.
@@ -168,7 +167,7 @@ impl Runner<'_> {
         let recipe = self.plan.recipe(run, self.policy, parent);
         let found = || -> Result<Option<Turn>> {
             let Some(manifest) = finished(self.store, &recipe)? else { return Ok(None) };
-            Ok(Some(Turn::Done(Box::new(Done { manifest, fresh: false, contradicts: None }))))
+            Ok(Some(Turn::Done(Box::new(Done { manifest, fresh: false }))))
         };
         if let Some(turn) = found()? {
             return Ok(turn);
@@ -185,6 +184,7 @@ impl Runner<'_> {
     fn train(&self, index: usize, run: &PlannedRun, recipe: Recipe, shared: &Shared) -> Result<Done> {
         let before = self.store.manifest(recipe.digest())?.whole();
         let name = self.plan.name(run);
+        self.fits(run, &name)?;
         let parent = match recipe.parent {
             None => None,
             Some(digest) => Some(self.parent_weights(digest)?),
@@ -215,6 +215,14 @@ impl Runner<'_> {
             }
             Trained::Diverged { epochs, epoch, step } => (epochs, Outcome::Diverged { epoch, step }),
         };
+        let now = match &outcome {
+            Outcome::Trained { layers } => Some(layers.whole()),
+            Outcome::Diverged { .. } => None,
+        };
+        let contradicts = before.and_then(|before| match before.trained().map(LayerDigests::whole) {
+            Some(old) if Some(old) != now => Some(old),
+            _ => before.contradicts,
+        });
         let manifest = Manifest {
             format: Format::V1,
             run: name,
@@ -222,15 +230,26 @@ impl Runner<'_> {
             initial: initial.digests(),
             epochs,
             outcome,
+            contradicts,
             wall_ms,
             environment: self.trainer.environment(),
         };
         self.store.put_manifest(&manifest)?;
-        let now = manifest.trained().map(|layers| layers.whole());
-        let contradicts = before
-            .and_then(|before| before.trained().map(|layers| layers.whole()))
-            .filter(|before| Some(*before) != now);
-        Ok(Done { manifest, fresh: true, contradicts })
+        Ok(Done { manifest, fresh: true })
+    }
+
+    /// Refuses a network that as many jobs as there are cannot hold in memory: the system would kill them.
+    fn fits(&self, run: &PlannedRun, name: &str) -> Result<()> {
+        let jobs = self.jobs.min(self.plan.runs.len()) as u64;
+        let takes = self.plan.cost(run).memory;
+        if takes.saturating_mul(jobs) <= self.memory {
+            return Ok(());
+        }
+        let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+        let (takes, free) = (gib(takes), gib(self.memory));
+        let problem =
+            format!("takes at least {takes:.1} GiB of memory in each of {jobs} jobs, and {free:.1} are free");
+        Err(Error::invalid(name, problem, "take fewer --jobs, a smaller batch or narrower layers"))
     }
 
     /// The weights of a base network that was finished a moment ago.

@@ -116,6 +116,7 @@ pub(crate) fn manifest(seed: u64) -> Manifest {
         initial: layers,
         epochs,
         outcome: Outcome::Trained { layers },
+        contradicts: None,
         wall_ms: 12,
         environment: Environment {
             selffer: "0.1.0".to_owned(),

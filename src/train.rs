@@ -7,6 +7,7 @@
 use crate::architecture::LAYERS;
 use crate::data::Images;
 use crate::error::{Error, Result};
+use crate::machine;
 use crate::manifest::{Count, Environment, Epoch};
 use crate::net::{self, Net};
 use crate::numerics::{self, Numerics};
@@ -86,11 +87,8 @@ impl Torch {
 impl Trainer for Torch {
     fn train(&self, task: &Task<'_>, watch: Watch<'_>) -> Result<Trained> {
         self.numerics.enter_thread();
-        let failed = |error: TchError| Error::Torch {
-            run: task.name.to_owned(),
-            message: error.to_string().lines().next().unwrap_or_default().to_owned(),
-        };
-        let mut loop_ = Loop::new(task);
+        let failed = |error| torch_error(task.name, &error);
+        let mut loop_ = Loop::new(task).map_err(failed)?;
         let mut epochs = Vec::new();
         for epoch in 0..task.recipe.solver.epochs {
             match loop_.epoch(epoch, watch).map_err(failed)? {
@@ -99,17 +97,24 @@ impl Trainer for Torch {
                 Pass::Stopped => return Err(Error::Interrupted),
             }
         }
-        Ok(Trained::Whole { weights: loop_.net.weights(), epochs })
+        Ok(Trained::Whole { weights: loop_.net.weights().map_err(failed)?, epochs })
     }
 
     fn environment(&self) -> Environment {
         Environment {
             selffer: env!("CARGO_PKG_VERSION").to_owned(),
             libtorch: numerics::LIBTORCH.to_owned(),
-            cpu: numerics::cpu_name(),
+            cpu: machine::cpu_name(),
             settings: self.numerics.settings().to_vec(),
         }
     }
+}
+
+/// What libtorch failed at, in one line: its errors go on with a stack.
+fn torch_error(run: &str, error: &TchError) -> Error {
+    let text = error.to_string();
+    let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
+    Error::Torch { run: run.to_owned(), message: line.trim().to_owned() }
 }
 
 /// Images as they enter the first trained layer, with their labels.
@@ -120,20 +125,17 @@ struct Features {
 
 impl Features {
     /// Runs all images through the frozen layers, once.
-    fn new(task: &Task<'_>, images: &Images, net: &Net, frozen: usize) -> Self {
+    fn new(images: &Images, moments: (f64, f64), net: &Net, frozen: usize) -> Result<Self, TchError> {
         let labels: Vec<i64> = images.labels.iter().map(|label| i64::from(*label)).collect();
-        let scaled = net::scaled(&images.pixels, images.rows, images.cols, task.moments);
+        let scaled = net::scaled(&images.pixels, images.rows, images.cols, moments)?;
         let inputs = if frozen == 0 {
             scaled
         } else {
-            let parts: Vec<Tensor> = scaled
-                .split(EVALUATED_AT_ONCE, 0)
-                .iter()
-                .map(|part| net::rest(&tch::no_grad(|| net.forward(part, 0..frozen))))
-                .collect();
-            Tensor::cat(&parts, 0)
+            let parts = scaled.f_split(EVALUATED_AT_ONCE, 0)?;
+            let through = |part| net::rest(&tch::no_grad(|| net.forward(part, 0..frozen))?);
+            Tensor::f_cat(&parts.iter().map(through).collect::<Result<Vec<_>, _>>()?, 0)?
         };
-        Self { inputs, labels: Tensor::from_slice(&labels) }
+        Ok(Self { inputs, labels: Tensor::f_from_slice(&labels)? })
     }
 
     fn len(&self) -> i64 {
@@ -161,12 +163,14 @@ struct Loop<'a> {
 }
 
 impl<'a> Loop<'a> {
-    fn new(task: &Task<'a>) -> Self {
+    fn new(task: &Task<'a>) -> Result<Self, TchError> {
         let frozen = usize::from(task.recipe.treatment.frozen());
-        let net = Net::new(task.initial, frozen);
-        let velocity = net.trained(frozen).iter().map(|tensor| tensor.zeros_like()).collect();
-        let [train, valid] = [task.train, task.valid].map(|images| Features::new(task, images, &net, frozen));
-        Self { recipe: task.recipe, net, frozen, velocity, train, valid, images_done: 0 }
+        let net = Net::new(task.initial, frozen)?;
+        let velocity = net.trained(frozen).into_iter().map(Tensor::f_zeros_like);
+        let velocity = velocity.collect::<Result<_, _>>()?;
+        let features = |images| Features::new(images, task.moments, &net, frozen);
+        let (train, valid) = (features(task.train)?, features(task.valid)?);
+        Ok(Self { recipe: task.recipe, net, frozen, velocity, train, valid, images_done: 0 })
     }
 
     /// One pass over the training images, then one over the validation images.
@@ -176,7 +180,7 @@ impl<'a> Loop<'a> {
         let (mut loss_sum, mut correct) = (0.0, 0);
         for (step, batch) in order.chunks(self.recipe.solver.batch as usize).enumerate() {
             let indices: Vec<i64> = batch.iter().map(|index| i64::from(*index)).collect();
-            let (loss, hits) = self.step(&Tensor::from_slice(&indices), rate)?;
+            let (loss, hits) = self.step(&Tensor::f_from_slice(&indices)?, rate)?;
             if !loss.is_finite() {
                 return Ok(Pass::Diverged { step: step as u32 });
             }
@@ -209,7 +213,7 @@ impl<'a> Loop<'a> {
     fn step(&mut self, indices: &Tensor, rate: f64) -> Result<(f64, u32), TchError> {
         let inputs = self.train.inputs.f_index_select(0, indices)?;
         let labels = self.train.labels.f_index_select(0, indices)?;
-        let logits = self.net.forward(&inputs, self.frozen..LAYERS);
+        let logits = self.net.forward(&inputs, self.frozen..LAYERS)?;
         let loss = logits.f_cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0)?;
         let value = f64::try_from(&loss)?;
         if !value.is_finite() {
@@ -239,9 +243,9 @@ impl<'a> Loop<'a> {
         let mut start = 0;
         while start < total {
             let length = EVALUATED_AT_ONCE.min(total - start);
-            let labels = self.valid.labels.narrow(0, start, length);
-            let inputs = self.valid.inputs.narrow(0, start, length);
-            let logits = tch::no_grad(|| self.net.forward(&inputs, self.frozen..LAYERS));
+            let labels = self.valid.labels.f_narrow(0, start, length)?;
+            let inputs = self.valid.inputs.f_narrow(0, start, length)?;
+            let logits = tch::no_grad(|| self.net.forward(&inputs, self.frozen..LAYERS))?;
             let loss = logits.f_cross_entropy_loss::<Tensor>(&labels, None, Reduction::Sum, -100, 0.0)?;
             loss_sum += f64::try_from(&loss)?;
             correct += hits(&logits, &labels)?;

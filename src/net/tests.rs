@@ -13,8 +13,8 @@ fn weights_go_in_and_out_bit_for_bit() {
         *value = f32::from_bits(bits);
     }
     for frozen in [0, 3, 7] {
-        let net = Net::new(&weights, frozen);
-        assert_eq!(net.weights(), weights);
+        let net = Net::new(&weights, frozen).unwrap();
+        assert_eq!(net.weights().unwrap(), weights);
         assert_eq!(net.trained(frozen).len(), 2 * (LAYERS - frozen));
         let asks = net.layers.iter().flatten().map(|tensor| tensor.requires_grad());
         assert!(asks.eq((0..2 * LAYERS).map(|index| index >= 2 * frozen)));
@@ -25,15 +25,15 @@ fn weights_go_in_and_out_bit_for_bit() {
 fn pixels_are_scaled_and_laid_out() {
     Numerics::engage(Policy::Portable).unwrap();
     let pixels: Vec<u8> = (0..12).map(|pixel| pixel * 20).collect();
-    let x = scaled(&pixels, 2, 3, (0.25, 0.5));
+    let x = scaled(&pixels, 2, 3, (0.25, 0.5)).unwrap();
     assert_eq!(x.size(), [2, 2, 3, 1]);
     for (at, pixel) in pixels.iter().enumerate() {
         let (image, row, col) = ((at / 6) as i64, (at / 3 % 2) as i64, (at % 3) as i64);
         let found = x.double_value(&[image, row, col, 0]);
         assert!((found - (f64::from(*pixel) / 255.0 - 0.25) / 0.5).abs() < 1e-6, "{at}: {found}");
     }
-    let seen = wake(&x);
-    assert_eq!((seen.size(), rest(&seen)), (vec![2, 1, 2, 3], x));
+    let seen = wake(&x).unwrap();
+    assert_eq!((seen.size(), rest(&seen).unwrap()), (vec![2, 1, 2, 3], x));
 }
 
 proptest! {
@@ -41,10 +41,11 @@ proptest! {
     #[test]
     fn a_pass_may_stop_to_rest_anywhere(seed: u64, at in 0..=LAYERS) {
         Numerics::engage(Policy::Portable).unwrap().enter_thread();
-        let net = Net::new(&weights(seed), LAYERS);
+        let net = Net::new(&weights(seed), LAYERS).unwrap();
         let images = dataset(2, 4, 1, 8).train;
-        let x = scaled(&images.pixels, 8, 8, (0.5, 0.3));
-        let (through, halfway) = (net.forward(&x, 0..LAYERS), rest(&net.forward(&x, 0..at)));
-        prop_assert_eq!(net.forward(&halfway, at..LAYERS), through);
+        let x = scaled(&images.pixels, 8, 8, (0.5, 0.3)).unwrap();
+        let through = net.forward(&x, 0..LAYERS).unwrap();
+        let halfway = rest(&net.forward(&x, 0..at).unwrap()).unwrap();
+        prop_assert_eq!(net.forward(&halfway, at..LAYERS).unwrap(), through);
     }
 }

@@ -101,13 +101,14 @@ struct World {
     protocol: Protocol,
     dir: TempDir,
     jobs: usize,
+    memory: u64,
 }
 
 type Finished = Result<BTreeMap<String, Option<Done>>>;
 
 impl World {
     fn new(protocol: Protocol) -> Self {
-        Self { protocol, dir: TempDir::new().expect("a directory"), jobs: 1 }
+        Self { protocol, dir: TempDir::new().expect("a directory"), jobs: 1, memory: u64::MAX }
     }
 
     fn run(&self, fake: &Fake) -> Finished {
@@ -125,6 +126,7 @@ impl World {
             trainer: fake,
             policy: Policy::Portable,
             jobs: self.jobs,
+            memory: self.memory,
             stop,
             observer,
         };
@@ -373,7 +375,7 @@ fn what_is_lost_or_damaged_is_trained_again_alone() {
             let again = world.run(&fake).unwrap();
             assert_eq!((fake.called(), fresh(&again)), (vec![name.to_owned()], vec![name]), "harm {harm}");
             assert_eq!(digests(&again), expected);
-            assert_eq!(done(&again, name).contradicts, None);
+            assert_eq!(done(&again, name).manifest.contradicts, None);
         }
     }
 }
@@ -389,17 +391,26 @@ fn other_bits_from_the_same_recipe_are_told() {
     let second = world.run(&other).unwrap();
     assert_eq!(other.called(), ["half/1/R4A"]);
     let again = done(&second, "half/1/R4A");
-    assert_eq!(again.contradicts, Some(whole(done(&first, "half/1/R4A"))));
-    assert_ne!(again.contradicts, Some(whole(again)));
-    assert_eq!(second.values().flatten().filter(|done| done.contradicts.is_some()).count(), 1);
+    assert_eq!(again.manifest.contradicts, Some(whole(done(&first, "half/1/R4A"))));
+    assert_ne!(again.manifest.contradicts, Some(whole(again)));
+    assert_eq!(second.values().flatten().filter(|done| done.manifest.contradicts.is_some()).count(), 1);
 
     // A base: those that copy from it have another recipe now, so there is nothing that they contradict.
     fs::remove_file(world.checkpoint(done(&first, "half/1/baseA"))).unwrap();
     let third = world.run(&other).unwrap();
     assert_eq!(other.called(), ["half/1/baseA", "half/1/A1B", "half/1/A4B"]);
-    let told: Vec<_> =
-        third.iter().filter_map(|(name, done)| Some((name.as_str(), done.as_ref()?.contradicts?))).collect();
-    assert_eq!(told, [("half/1/baseA", whole(done(&first, "half/1/baseA")))]);
+    let told: Vec<_> = third
+        .iter()
+        .filter_map(|(name, done)| Some((name.as_str(), done.as_ref()?.manifest.contradicts?)))
+        .collect();
+    // That R4A came out otherwise once is not forgotten.
+    let before = |name| (name, whole(done(&first, name)));
+    assert_eq!(told, [before("half/1/R4A"), before("half/1/baseA")]);
+
+    // Nor is it when it is trained once more, to the bits it has now.
+    fs::remove_file(world.checkpoint(done(&third, "half/1/R4A"))).unwrap();
+    let fourth = world.run(&other).unwrap();
+    assert_eq!(done(&fourth, "half/1/R4A").manifest.contradicts, Some(before("half/1/R4A").1));
 }
 
 #[test]
@@ -410,7 +421,7 @@ fn a_recipe_that_diverges_the_second_time_contradicts() {
     fs::remove_file(world.checkpoint(before)).unwrap();
     let fake = Fake { diverges: HashSet::from(["half/1/A4B"]), ..Fake::default() };
     let second = world.run(&fake).unwrap();
-    assert_eq!(done(&second, "half/1/A4B").contradicts, Some(whole(before)));
+    assert_eq!(done(&second, "half/1/A4B").manifest.contradicts, Some(whole(before)));
 }
 
 /// Removes the checkpoint of a finished run, once.
@@ -451,4 +462,18 @@ fn two_on_one_store_train_each_network_once() {
     let mut both = [fresh(&one), fresh(&two)].concat();
     both.sort_unstable();
     assert!(both.into_iter().eq(one.keys()));
+}
+
+#[test]
+fn a_network_that_memory_cannot_hold_is_refused_before_training() {
+    let fake = Fake::default();
+    // Each takes 10 KB or so; see the tests of `plan`.
+    let narrow = World { memory: 15_000, jobs: 2, ..World::new(tiny(&[])) };
+    let error = narrow.run(&fake).expect_err("two jobs do not fit").to_string();
+    assert!(error.contains("half/1/baseA: takes at least 0.0 GiB of memory in each of 2 jobs"), "{error}");
+    assert!(error.contains("take fewer --jobs"), "{error}");
+    assert!(fake.called().is_empty());
+    // One at a time they do.
+    let alone = World { memory: 15_000, ..World::new(tiny(&[])) };
+    assert!(alone.run(&fake).is_ok());
 }

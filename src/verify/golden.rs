@@ -86,6 +86,10 @@ pub fn file_name(protocol: &str, policy: Policy) -> String {
     format!("{protocol}.{}.snap", policy.name())
 }
 
+fn pending_name(protocol: &str, policy: Policy) -> String {
+    format!("{}.new", file_name(protocol, policy))
+}
+
 impl Golden {
     /// The snapshot of what a plan came to.
     pub fn of(plan: &Plan<'_>, table: &Table, policy: Policy) -> Self {
@@ -228,8 +232,22 @@ impl Golden {
         policy: Policy,
         environment: &Environment,
     ) -> Result<PathBuf> {
-        let name = format!("{}.new", file_name(protocol, policy));
+        let name = pending_name(protocol, policy);
         write(&dir.join(name), &self.file("written by `selffer golden check --review`", environment))
+    }
+
+    /// Removes a pending snapshot, now that there is nothing to review.
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub fn remove_pending(dir: &Path, protocol: &str, policy: Policy) -> Result<()> {
+        let path = dir.join(pending_name(protocol, policy));
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::io("remove", &path)(error))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// How `new` differs from this snapshot, the largest change of accuracy first, then what is only

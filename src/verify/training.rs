@@ -6,10 +6,13 @@
 use super::{Code, Context, Finding, Sink};
 use crate::architecture::NAMES;
 use crate::data::Part;
+use crate::digest::WeightsDigest;
 use crate::error::Result;
 use crate::manifest::{Count, Manifest};
 use crate::plan::PlannedRun;
 use crate::recipe::order_digest;
+use crate::store::Entry;
+use crate::weights::LayerDigests;
 use rayon::prelude::*;
 
 /// How many standard deviations above guessing a network has to end, so that it learnt something.
@@ -20,6 +23,7 @@ pub(super) fn check(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
     let parts = runs.par_iter().map(|(run, name, manifest)| {
         let mut sink = Sink::default();
         epochs(context, run, name, manifest, &mut sink);
+        again(context, name, manifest, &mut sink);
         moved(run, name, manifest, &mut sink);
         weights(context, run, name, manifest, &mut sink)?;
         chance(context, run, name, manifest, &mut sink);
@@ -73,6 +77,22 @@ fn epochs(context: &Context<'_>, run: &PlannedRun, name: &str, manifest: &Manife
             });
         }
     }
+}
+
+/// Where it was trained more than once, it came out with the same bits.
+fn again(context: &Context<'_>, name: &str, manifest: &Manifest, sink: &mut Sink) {
+    sink.expect(manifest.contradicts.is_none(), || {
+        let message = "its checkpoint was gone or damaged, and training it again gave other bits";
+        let path = context.store.path(&Entry::Manifest(manifest.recipe_digest()));
+        let evidence = |when: &str, weights: Option<WeightsDigest>| match weights {
+            Some(weights) => format!("{when} {weights:?}"),
+            None => format!("{when} it diverged"),
+        };
+        Finding::new(Code::RetrainedDifferently, name, message)
+            .with(evidence("before", manifest.contradicts))
+            .with(evidence("now", manifest.trained().map(LayerDigests::whole)))
+            .with(format!("until it is deleted, {} keeps both", path.display()))
+    });
 }
 
 /// Frozen layers kept their bits, and every other layer moved.

@@ -66,6 +66,8 @@ enum By {
     #[default]
     Verify,
     Reproduce,
+    /// `verify`, after `reproduce` was called twice.
+    VerifyLater,
     GoldenCheck,
 }
 
@@ -306,6 +308,12 @@ impl World {
     fn findings(&self, case: &Case) -> Vec<(String, String)> {
         let command: &[&str] = match case.by {
             By::Verify => return verified(&self.protocol, &self.store),
+            By::VerifyLater => {
+                for _ in 0..2 {
+                    on_store(&["reproduce", "-q", "--jobs", "1"], &self.protocol, &self.store).expect(1);
+                }
+                return verified(&self.protocol, &self.store);
+            }
             By::Reproduce => &["reproduce", "-q", "--jobs", "1"],
             By::GoldenCheck => &["golden", "check"],
         };
@@ -454,7 +462,7 @@ macro_rules! fixtures {
 // A test for each code, so that a failure has its name and they run beside one another.
 fixtures! {
     file_damaged file_stray split_missing run_missing checkpoint_missing run_misnamed run_barred class_moved
-    image_in_both_tasks image_in_train_and_validation prefix_not_copied frozen_moved trained_unmoved
+    image_in_both_tasks image_in_train_and_validation image_in_two_classes prefix_not_copied frozen_moved trained_unmoved
     fresh_differs top_not_shared top_not_independent random_shared order_differs epochs_differ
     count_impossible shape_differs weights_not_finite loss_not_finite run_at_chance retrained_differently
     golden_absent golden_inputs_differ golden_accuracy_differs golden_weights_differ golden_run_missing

@@ -187,6 +187,34 @@ fn a_protocol_that_cannot_be_read_is_refused() {
     }
 }
 
+#[test]
+fn a_network_that_memory_cannot_hold_is_refused_with_the_mend() {
+    let dir = scratch();
+    let (path, store) = (dir.path().join("wide.toml"), dir.path().join("store"));
+    // Each network takes more than 150 GiB, and there are 23 jobs for the 23 networks.
+    fs::write(&path, with("conv = [8, 8, 8, 8, 8]", "conv = [16384, 16384, 16384, 16384, 16384]")).unwrap();
+    let mut call = selffer(["reproduce", "--jobs", "64", "--quiet", "--protocol"]);
+    call.arg(&path).arg("--store").arg(&store);
+    refused(call, &["takes at least", "GiB of memory in each of 23 jobs"], "take fewer --jobs");
+}
+
+/// A limit that the least estimate keeps to and training does not: libtorch's own refusal is told in
+/// one sentence, and the store is whole.
+#[test]
+fn libtorch_without_memory_is_one_sentence() {
+    let dir = scratch();
+    let (path, store) = (dir.path().join("wide.toml"), dir.path().join("store"));
+    let batch = with("batch = 5", "batch = 65536").replace("train_per_class = 40", "train_per_class = 300");
+    fs::write(&path, batch.replace("conv = [8, 8, 8, 8, 8]", "conv = [160, 160, 8, 8, 8]")).unwrap();
+    let program = reproduce(&path, &store);
+    let mut call = Command::new("sh");
+    call.args(["-c", "ulimit -v 2200000; exec \"$0\" \"$@\""]).arg(program.get_program());
+    // Threads and their arenas take address space as well: as few of them as can be.
+    call.args(program.get_args()).envs([("RAYON_NUM_THREADS", "1"), ("MALLOC_ARENA_MAX", "1")]);
+    refused(call, &["libtorch failed while training mixed/1/base", "allocate memory"], "");
+    all_whole(&store);
+}
+
 /// Four classes of images of one size, two images each and part.
 fn little_data(side: usize) -> Dataset {
     let part = |first: u8| {

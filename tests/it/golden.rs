@@ -473,6 +473,13 @@ fn a_review_has_the_new_snapshot() {
     let file = fs::read_to_string(golden.join(&pending)).unwrap();
     assert_eq!(Golden::parse(&file, &pending).unwrap(), good_golden());
 
+    // When nothing differs any more, nothing is left to review.
+    put(&golden, &good_golden());
+    call(&review, &golden, good_store(), "text").expect(0);
+    assert_eq!(names(&golden), [FILE]);
+    put(&golden, &old);
+    call(&review, &golden, good_store(), "text").expect(1);
+
     // What a reviewer does who agrees.
     fs::rename(golden.join(&pending), golden.join(FILE)).unwrap();
     check(&golden).expect(0);
