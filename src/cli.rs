@@ -45,7 +45,7 @@ pub enum Command {
     /// re-initialised and random layers against what the treatment says; data order, rates, counts.
     Verify(Common),
     /// Print the accuracy of every network in the store.
-    Table(TableArgs),
+    Table(Common<TableFormat>),
     /// Audit a result: the paper's own published archive of training logs, or a selffer store.
     ///
     /// For the archive: lists against their md5 sums; each run's network, solver, links and logs against
@@ -82,9 +82,9 @@ pub enum Golden {
     },
 }
 
-/// What every command takes.
-#[derive(Args, Clone)]
-pub struct Common {
+/// What every command takes. `table` has one more format.
+#[derive(Args)]
+pub struct Common<F: ValueEnum + Send + Sync + 'static = Format> {
     /// The protocol: an embedded one (smoke: seconds; ci: minutes), or a TOML file.
     #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
     pub protocol: String,
@@ -96,7 +96,7 @@ pub struct Common {
     pub jobs: Option<u16>,
     /// What standard output is written as. Progress and messages go to standard error.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub format: Format,
+    pub format: F,
     /// No progress and no messages but errors.
     #[arg(long, short)]
     pub quiet: bool,
@@ -107,26 +107,6 @@ pub struct GoldenDir {
     /// The directory of golden snapshots. [default: ./golden, else those built into the program]
     #[arg(long = "golden", value_name = "DIR")]
     pub dir: Option<PathBuf>,
-}
-
-/// `table` alone has CSV.
-#[derive(Args)]
-pub struct TableArgs {
-    /// The protocol: an embedded one (smoke, ci), or a TOML file.
-    #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
-    pub protocol: String,
-    /// The directory of checkpoints and manifests.
-    #[arg(long, value_name = "DIR", default_value = "store")]
-    pub store: PathBuf,
-    /// Taken as by every command; nothing is trained here.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub jobs: Option<u16>,
-    /// What standard output is written as.
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub format: TableFormat,
-    /// No messages but errors.
-    #[arg(long, short)]
-    pub quiet: bool,
 }
 
 #[derive(Args)]

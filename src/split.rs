@@ -81,6 +81,15 @@ impl Overlap {
     pub fn across_parts(&self) -> bool {
         Part::BOTH.iter().all(|part| self.places.iter().any(|place| place.1 == *part))
     }
+
+    /// Whether it occurs in two classes of one part of a task.
+    pub fn across_classes(&self) -> bool {
+        // A place is there once, so two of one task and part are two classes.
+        let same = |(at, place): (usize, &(Task, Part, String))| {
+            self.places[at + 1..].iter().any(|other| (other.0, other.1) == (place.0, place.1))
+        };
+        self.places.iter().enumerate().any(same)
+    }
 }
 
 impl Split {

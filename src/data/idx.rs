@@ -8,11 +8,11 @@ use super::{Dataset, Images};
 use crate::error::{Error, Result};
 use flate2::read::GzDecoder;
 use std::collections::BTreeSet;
-use std::io::Read as _;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
-/// What one IDX file may hold once unpacked; a gzip file that grows beyond it is refused. All of
-/// EMNIST is half as large.
+/// What one IDX file may say that it holds. All of EMNIST is half as large.
 const BYTES_MAX: u64 = 2 << 30;
 
 /// Sides of an image, in pixels. Three poolings by two leave nothing of an image below 8.
@@ -34,10 +34,10 @@ pub(super) fn read_dir(dir: &Path) -> Result<Dataset> {
     }
     files.sort();
     let part = |prefixes: &[&str]| -> Result<_> {
-        let (path, bytes) = find(dir, &files, prefixes, "images", 3)?;
-        let images = images(&bytes, &path)?;
-        let (path, bytes) = find(dir, &files, prefixes, "labels", 1)?;
-        Ok((images, labels(&bytes, &path)?))
+        let (path, file) = find(dir, &files, prefixes, "images", 3)?;
+        let images = images(file, &path)?;
+        let (path, file) = find(dir, &files, prefixes, "labels", 1)?;
+        Ok((images, labels(file, &path)?))
     };
     let (train, valid) = (part(&["train"])?, part(&["t10k", "test"])?);
     let path = dir.join("classes.txt");
@@ -50,7 +50,13 @@ pub(super) fn read_dir(dir: &Path) -> Result<Dataset> {
 }
 
 /// The one file of `files` that holds `what` for one of the `prefixes`.
-fn find(dir: &Path, files: &[PathBuf], prefixes: &[&str], what: &str, rank: u8) -> Result<(String, Vec<u8>)> {
+fn find(
+    dir: &Path,
+    files: &[PathBuf],
+    prefixes: &[&str],
+    what: &str,
+    rank: u8,
+) -> Result<(String, impl BufRead)> {
     let fits = |path: &&PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let name = name.strip_suffix(".gz").unwrap_or(&name);
@@ -62,8 +68,13 @@ fn find(dir: &Path, files: &[PathBuf], prefixes: &[&str], what: &str, rank: u8) 
     let expected = format!("{}-{what}-idx{rank}-ubyte", prefixes[0]);
     match found.as_slice() {
         [path] => {
-            let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-            Ok((path.display().to_string(), bytes))
+            let name = path.display().to_string();
+            // A pipe would be waited for.
+            if !std::fs::metadata(path).map_err(Error::io("read", path))?.is_file() {
+                return Err(Error::invalid(name, "is no regular file", "put the file itself there"));
+            }
+            let file = File::open(path).map_err(Error::io("read", path))?;
+            Ok((name, BufReader::new(file)))
         }
         [] => Err(Error::invalid(
             dir.display().to_string(),
@@ -79,7 +90,7 @@ fn find(dir: &Path, files: &[PathBuf], prefixes: &[&str], what: &str, rank: u8) 
 }
 
 /// The images of an IDX file of rank 3.
-pub(super) fn images(file: &[u8], origin: &str) -> Result<RawImages> {
+pub(super) fn images(file: impl BufRead, origin: &str) -> Result<RawImages> {
     let ([count, rows, cols], pixels) = parse::<3>(file, origin, "images")?;
     for (side, name) in [(rows, "rows"), (cols, "columns")] {
         if !SIDE.contains(&side) {
@@ -95,46 +106,55 @@ pub(super) fn images(file: &[u8], origin: &str) -> Result<RawImages> {
 }
 
 /// The labels of an IDX file of rank 1.
-pub(super) fn labels(file: &[u8], origin: &str) -> Result<Vec<u8>> {
+pub(super) fn labels(file: impl BufRead, origin: &str) -> Result<Vec<u8>> {
     parse::<1>(file, origin, "labels").map(|(_, labels)| labels)
 }
 
-/// Takes an IDX file of unsigned bytes apart: its `RANK` dimensions and its bytes.
-fn parse<const RANK: usize>(file: &[u8], origin: &str, what: &str) -> Result<([usize; RANK], Vec<u8>)> {
+/// Takes an IDX file of unsigned bytes apart: its `RANK` dimensions and its bytes. Nothing beyond what
+/// the header says is unpacked.
+fn parse<const RANK: usize>(
+    mut file: impl BufRead,
+    origin: &str,
+    what: &str,
+) -> Result<([usize; RANK], Vec<u8>)> {
     let bad = |problem: String, mend: &str| Err(Error::invalid(origin, problem, mend));
     let again = "fetch or unpack the file again";
-    let mut bytes = Vec::new();
-    let read = if file.starts_with(&[0x1f, 0x8b]) {
-        GzDecoder::new(file).take(BYTES_MAX + 1).read_to_end(&mut bytes)
-    } else {
-        file.take(BYTES_MAX + 1).read_to_end(&mut bytes)
+    let failed = |error| Error::io("read", Path::new(origin))(error);
+    let gzip = file.fill_buf().map_err(failed)?.starts_with(&[0x1f, 0x8b]);
+    let mut file: Box<dyn Read> = if gzip { Box::new(GzDecoder::new(file)) } else { Box::new(file) };
+    let mut read = |most: u64| {
+        let mut bytes = Vec::new();
+        match file.by_ref().take(most).read_to_end(&mut bytes) {
+            Ok(_) => Ok(bytes),
+            Err(error) if gzip => {
+                let problem = format!("its gzip data is damaged or cut off ({error})");
+                Err(Error::invalid(origin, problem, again))
+            }
+            Err(error) => Err(failed(error)),
+        }
     };
-    if let Err(error) = read {
-        return bad(format!("its gzip data is damaged or cut off ({error})"), again);
-    }
-    if bytes.len() as u64 > BYTES_MAX {
-        return bad(format!("holds more than {BYTES_MAX} bytes"), "name a smaller file");
-    }
-    let header = 4 + 4 * RANK;
+    let header = read(4 + 4 * RANK as u64)?;
     let magic = [0, 0, 0x08, RANK as u8];
-    if !bytes.starts_with(&magic) || bytes.len() < header {
-        let begins = hex::encode(&bytes[..bytes.len().min(4)]);
+    if !header.starts_with(&magic) || header.len() < 4 + 4 * RANK {
+        let begins = hex::encode(&header[..header.len().min(4)]);
         let problem =
             format!("is no IDX file of {what}: it begins with {begins}, not {}", hex::encode(magic));
         return bad(problem, "check that the file is what its name says");
     }
-    let dims: [usize; RANK] = std::array::from_fn(|i| {
-        let at = 4 + 4 * i;
-        u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes")) as usize
-    });
-    let size = dims.iter().try_fold(1usize, |size, dim| size.checked_mul(*dim));
-    let held = bytes.len() - header;
-    if size != Some(held) {
-        let said = dims.map(|dim| dim.to_string()).join(" × ");
+    let dims: [u32; RANK] =
+        std::array::from_fn(|i| u32::from_be_bytes(header[4 + 4 * i..][..4].try_into().expect("four bytes")));
+    let said = dims.map(|dim| dim.to_string()).join(" × ");
+    let size = dims.iter().try_fold(1u64, |size, dim| size.checked_mul(u64::from(*dim)));
+    let Some(size) = size.filter(|size| *size <= BYTES_MAX) else {
+        return bad(format!("says that it holds {said} bytes of {what}, more than {BYTES_MAX}"), again);
+    };
+    // One byte more than it says, to see that there is none.
+    let bytes = read(size + 1)?;
+    if bytes.len() as u64 != size {
+        let held = if bytes.len() as u64 > size { "more".to_owned() } else { bytes.len().to_string() };
         return bad(format!("says that it holds {said} bytes of {what}, but holds {held}"), again);
     }
-    bytes.drain(..header);
-    Ok((dims, bytes))
+    Ok((dims.map(|dim| dim as usize), bytes))
 }
 
 /// Puts the parts together. Labels that no training image has are not classes (EMNIST's letters

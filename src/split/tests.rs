@@ -183,14 +183,21 @@ fn planted_duplicates_are_found_and_named() {
     let found = split(halves(), &everything(), &data).unwrap().overlaps();
     let places = vec![place(Task::A, Part::Train, "class-0"), place(Task::B, Part::Train, "class-1")];
     assert_eq!(found, [Overlap { image, places }]);
-    assert!(found[0].across_tasks() && !found[0].across_parts());
+    assert!(found[0].across_tasks() && !found[0].across_parts() && !found[0].across_classes());
 
     let mut data = dataset(4, 3, 3, 8);
     let image = plant(&mut data, (Part::Train, 2), (Part::Valid, 6));
     let found = split(halves(), &everything(), &data).unwrap().overlaps();
     let places = vec![place(Task::A, Part::Train, "class-2"), place(Task::A, Part::Valid, "class-2")];
     assert_eq!(found, [Overlap { image, places }]);
-    assert!(!found[0].across_tasks() && found[0].across_parts());
+    assert!(!found[0].across_tasks() && found[0].across_parts() && !found[0].across_classes());
+
+    let mut data = dataset(4, 3, 3, 8);
+    let image = plant(&mut data, (Part::Valid, 0), (Part::Valid, 2));
+    let found = split(halves(), &everything(), &data).unwrap().overlaps();
+    let places = vec![place(Task::A, Part::Valid, "class-0"), place(Task::A, Part::Valid, "class-2")];
+    assert_eq!(found, [Overlap { image, places }]);
+    assert!(!found[0].across_tasks() && !found[0].across_parts() && found[0].across_classes());
 
     // Twice in one place is no overlap; two at once are both found.
     let mut data = dataset(4, 3, 3, 8);

@@ -70,6 +70,8 @@ codes! {
         "The same image occurs in task A and in task B."
     ImageInTrainAndValidation "image-in-train-and-validation" Error
         "The same image occurs among the training and the validation images."
+    ImageInTwoClasses "image-in-two-classes" Warning
+        "The same image occurs in two classes of one task and part."
     PrefixNotCopied "prefix-not-copied" Error
         "A network did not start from the first n layers of the network it copies from."
     FrozenMoved "frozen-moved" Error

@@ -145,7 +145,7 @@ pub(super) fn complete(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
 /// Whether an image stands on both sides of a split, or in training and in validation.
 pub(super) fn overlaps(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
     for (split, _) in &context.plan.splits {
-        let (mut both_tasks, mut both_parts) = (Vec::new(), Vec::new());
+        let [mut both_tasks, mut both_parts, mut both_classes] = [const { Vec::new() }; 3];
         for overlap in split.overlaps() {
             let places: Vec<String> =
                 overlap.places.iter().map(|(task, part, class)| format!("{task} {part} {class}")).collect();
@@ -154,12 +154,16 @@ pub(super) fn overlaps(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
                 both_tasks.push(line.clone());
             }
             if overlap.across_parts() {
-                both_parts.push(line);
+                both_parts.push(line.clone());
+            }
+            if overlap.across_classes() {
+                both_classes.push(line);
             }
         }
         for (code, lines, where_) in [
             (Code::ImageInBothTasks, both_tasks, "in task A and in task B"),
             (Code::ImageInTrainAndValidation, both_parts, "in training and in validation"),
+            (Code::ImageInTwoClasses, both_classes, "in two classes of one task and part"),
         ] {
             sink.expect(lines.is_empty(), || {
                 let message = format!("{} images are {where_}; take them out of the data", lines.len());

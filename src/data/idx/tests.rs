@@ -119,7 +119,7 @@ fn a_file_cut_off_anywhere_is_refused_by_name() {
     );
     assert!(error.ends_with("fetch or unpack the file again"), "{error}");
     let error = refuse(1, [label_file(&[0, 1, 0]), vec![0]].concat());
-    assert!(error.contains("says that it holds 3 bytes of labels, but holds 4"), "{error}");
+    assert!(error.contains("says that it holds 3 bytes of labels, but holds more"), "{error}");
     // A changed byte inside gzip is seen by its checksum.
     let mut packed = gzip(&image_file(10, 3));
     let checksum = packed.len() - 8;
@@ -137,7 +137,9 @@ fn other_files_are_refused() {
     assert!(error.contains("begins with 3c21444f"), "{error}");
     // Dimensions whose product no computer can hold.
     let error = refuse(0, idx(&[u32::MAX; 3], &[]));
-    assert!(error.contains("4294967295 × 4294967295 × 4294967295 bytes of images, but holds 0"), "{error}");
+    assert!(error.contains("4294967295 × 4294967295 × 4294967295 bytes of images, more than"), "{error}");
+    let error = refuse(0, idx(&[1 << 16, 128, 512], &[]));
+    assert!(error.contains("65536 × 128 × 512 bytes of images, more than 2147483648"), "{error}");
     let error = refuse(0, idx(&[0, 8, 8], &[]));
     assert!(error.contains("holds no image"), "{error}");
     let error = refuse(0, idx(&[3, 7, 8], &[0; 168]));
@@ -220,4 +222,27 @@ fn directories_without_the_four_files_are_refused() {
         error,
         "cannot read the directory /no/such/place: No such file or directory (os error 2); check the name"
     );
+}
+
+#[test]
+fn a_gzip_file_is_not_unpacked_beyond_what_it_says() {
+    // Three images, then noise, of which the end is cut off: who reads it all would find that first.
+    let mut stream = crate::seed::Stream::open(&crate::seed::Name::new("noise"));
+    let noise: Vec<u8> = (0..1 << 20).map(|_| stream.below(256) as u8).collect();
+    let packed = gzip(&[image_file(10, 3), noise].concat());
+    let error = refuse(0, packed[..packed.len() - 1000].to_vec());
+    assert!(error.contains("says that it holds 3 × 8 × 8 bytes of images, but holds more"), "{error}");
+    // A header alone, that says as much as is allowed: nothing is set aside for it.
+    let error = refuse(0, gzip(&idx(&[1 << 15, 128, 512], &[])));
+    assert!(error.contains("32768 × 128 × 512 bytes of images, but holds 0"), "{error}");
+}
+
+#[test]
+fn a_pipe_is_refused_and_not_waited_for() {
+    let dir = directory(MNIST.into_iter().zip(contents()));
+    let pipe = dir.path().join(MNIST[0]);
+    std::fs::remove_file(&pipe).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let error = read(&dir).unwrap_err().to_string();
+    assert!(error.contains("train-images-idx3-ubyte: is no regular file"), "{error}");
 }
