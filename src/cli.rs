@@ -50,7 +50,8 @@ pub enum Command {
     ///
     /// For the archive: lists against their md5 sums; each run's network, solver, links and logs against
     /// its name; every accuracy derived again; Table 1; the paper's claims and questions, each with an
-    /// interval and the runs behind it. For a store: what `verify` says, and the same claims and questions.
+    /// interval and the runs behind it. For a store: what `verify` says; every accuracy, from the checkpoints
+    /// evaluated again; with --sample or --full, networks trained again; and the same claims and questions.
     Audit(AuditArgs),
     /// Compare a store with the accepted snapshot, or accept it as the new one.
     #[command(subcommand)]
@@ -114,15 +115,37 @@ pub struct AuditArgs {
     /// The root of the published archive (it has a directory `results`), or a selffer store.
     #[arg(value_name = "PATH")]
     pub path: PathBuf,
+    /// Another archive or store, whose claims and answers are set beside those of PATH.
+    #[arg(long, value_name = "PATH")]
+    pub beside: Option<PathBuf>,
     /// For a store: its protocol, an embedded one (smoke, ci) or a TOML file.
     #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
     pub protocol: String,
+    /// For a store: train so many of its networks again, drawn by --seed, and compare every bit.
+    #[arg(long, value_name = "K", requires = "seed", value_parser = clap::value_parser!(u32).range(1..))]
+    pub sample: Option<u32>,
+    /// Your own seed for --sample: whoever made the store could not know it.
+    #[arg(long, value_name = "SEED", requires = "sample")]
+    pub seed: Option<u64>,
+    /// For a store: train all of its networks again.
+    #[arg(long, conflicts_with = "sample")]
+    pub full: bool,
+    /// Where a network comes out with other bits: the difference of accuracy, in points, within which it is
+    /// equivalent.
+    #[arg(long, value_name = "POINTS", default_value = "2", value_parser = margin)]
+    pub margin: f64,
+    /// How many networks are seen to at once. [default: the cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
     /// The least severity that makes the exit code 1.
     #[arg(long, value_name = "SEVERITY", default_value = "warning")]
     pub fail_on: FailOn,
     /// What standard output is written as.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub format: AuditFormat,
+    /// No progress and no messages but errors.
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -157,5 +180,12 @@ fn reason(text: &str) -> Result<String, String> {
     match text.trim() {
         "" => Err("say in a few words why the numbers may change".to_owned()),
         text => Ok(text.to_owned()),
+    }
+}
+
+fn margin(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(points) if points > 0.0 && points <= 100.0 => Ok(points),
+        _ => Err("take a number of points above 0 and at most 100".to_owned()),
     }
 }

@@ -10,7 +10,8 @@ use crate::cli::{
 use crate::output;
 use crate::progress::Progress;
 use anyhow::Context as _;
-use selffer::audit::{self, report};
+use selffer::audit::proof::{Again, Prover};
+use selffer::audit::{self, Audit, report};
 use selffer::data::Dataset;
 use selffer::machine;
 use selffer::manifest::Manifest;
@@ -74,8 +75,8 @@ fn planned<'a>(origin: &str, protocol: &'a Protocol, catalog: &'a Catalog<'a>) -
     })
 }
 
-fn jobs(common: &Common) -> usize {
-    match common.jobs {
+fn jobs(asked: Option<u16>) -> usize {
+    match asked {
         Some(jobs) => usize::from(jobs),
         None => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
     }
@@ -90,7 +91,7 @@ fn plan(common: &Common) -> anyhow::Result<Verdict> {
         true => trained(&plan, &Store::open(&common.store)?)?,
         false => vec![None; plan.runs.len()],
     };
-    let listing = output::Plan::of(&plan, &manifests, POLICY, jobs(common));
+    let listing = output::Plan::of(&plan, &manifests, POLICY, jobs(common.jobs));
     print(common.format, &listing, || listing.text())?;
     Ok(Verdict::Clean)
 }
@@ -118,14 +119,15 @@ fn reproduce(common: &Common, golden: &GoldenDir) -> anyhow::Result<Verdict> {
     }
     let golden = Golden::find(golden.dir.as_deref(), &protocol.name, POLICY)?;
     let store = Store::create(&common.store)?;
-    let progress = Progress::new(&plan, common.quiet);
+    let everything: Vec<usize> = (0..plan.runs.len()).collect();
+    let progress = Progress::new(&plan, &everything, common.quiet);
     let stop = stop_on_signals()?;
     let runner = Runner {
         plan: &plan,
         store: &store,
         trainer: &Torch::new(numerics),
         policy: POLICY,
-        jobs: jobs(common),
+        jobs: jobs(common.jobs),
         memory: machine::memory_at_hand(),
         stop: &stop,
         observer: &progress,
@@ -158,16 +160,20 @@ fn check_store(common: &Common) -> anyhow::Result<Verdict> {
 }
 
 fn audit(args: &AuditArgs) -> anyhow::Result<Verdict> {
-    let audit = match Store::is_at(&args.path) {
-        true => {
-            let (protocol, data) = inputs(&args.protocol)?;
-            let catalog = Catalog::of(&data);
-            let plan = planned(&args.protocol, &protocol, &catalog)?;
-            let store = Store::open(&args.path)?;
-            audit::store::store(&Context::new(&plan, &store, POLICY)?)?
-        }
-        false => audit::published(&args.path)?,
+    let again = match (args.sample, args.seed) {
+        (Some(networks), Some(seed)) => Again::Sample { networks: networks as usize, seed },
+        _ if args.full => Again::Everything,
+        _ => Again::Nothing,
     };
+    if again != Again::Nothing && !Store::is_at(&args.path) {
+        let mend = "leave out --sample and --full, or name a selffer store";
+        let subject = args.path.display().to_string();
+        return Err(Error::invalid(subject, "holds no networks that could be trained again", mend).into());
+    }
+    let mut audit = audited(args, &args.path, again)?;
+    if let Some(path) = &args.beside {
+        audit.beside = Some(audited(args, path, Again::Nothing)?.as_beside(path));
+    }
     let fail_on = match args.fail_on {
         FailOn::Note => Severity::Note,
         FailOn::Warning => Severity::Warning,
@@ -183,6 +189,34 @@ fn audit(args: &AuditArgs) -> anyhow::Result<Verdict> {
         true => Verdict::Findings,
         false => Verdict::Clean,
     })
+}
+
+/// The audit of an archive, or of a store with some of its networks trained again.
+fn audited(args: &AuditArgs, path: &Path, again: Again) -> anyhow::Result<Audit> {
+    if !Store::is_at(path) {
+        return Ok(audit::published(path)?);
+    }
+    // Before any thread is started: it sets environment variables.
+    let numerics = Numerics::engage(POLICY)?;
+    let (protocol, data) = inputs(&args.protocol)?;
+    let catalog = Catalog::of(&data);
+    let plan = planned(&args.protocol, &protocol, &catalog)?;
+    let store = Store::open(path)?;
+    let context = Context::new(&plan, &store, POLICY)?;
+    let chosen = again.chosen(&plan);
+    let progress = Progress::new(&plan, &chosen, args.quiet);
+    let prover = Prover {
+        trainer: &Torch::new(numerics),
+        again,
+        margin: args.margin / 100.0,
+        jobs: jobs(args.jobs),
+        memory: machine::memory_at_hand(),
+        stop: &*stop_on_signals()?,
+        observer: &progress,
+    };
+    let audit = audit::store::store(&context, &prover);
+    progress.finish();
+    Ok(audit?)
 }
 
 fn table(common: &Common<TableFormat>) -> anyhow::Result<Verdict> {

@@ -354,7 +354,7 @@ impl Accepted {
 /// What `verify` prints.
 pub fn report_text(report: &Report) -> String {
     let mut text = String::new();
-    for Checked { check, compared, findings } in &report.checked {
+    for Checked { check, compared, findings, .. } in &report.checked {
         let _ = writeln!(text, "{compared:>7} compared, {findings:>3} wrong   {check}");
     }
     let findings: Vec<&Finding> = report.findings.iter().collect();

@@ -5,7 +5,7 @@
 //! list it.
 
 use crate::architecture::{self, LAYERS};
-use crate::data::{Dataset, Part};
+use crate::data::{Dataset, Images, Part};
 use crate::digest::{SplitDigest, WeightsDigest};
 use crate::error::Result;
 use crate::protocol::Protocol;
@@ -89,6 +89,14 @@ impl<'a> Plan<'a> {
     pub fn shapes(&self, run: &PlannedRun) -> [architecture::Layer; LAYERS] {
         let classes = self.splits[run.split].0.task(run.treatment.target()).len();
         shapes(self.protocol, self.catalog.data, classes)
+    }
+
+    /// The images of one part of a run's target.
+    ///
+    /// # Errors
+    /// Where the split names an image that the data set lacks.
+    pub fn images(&self, run: &PlannedRun, part: Part) -> Result<Images> {
+        self.catalog.images(&self.splits[run.split].0, run.treatment.target(), part)
     }
 
     /// An estimate of what a run costs. Frozen layers are computed once.

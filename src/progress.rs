@@ -17,8 +17,9 @@ const MEGA: u64 = 1_000_000;
 
 pub struct Progress<'a> {
     plan: &'a Plan<'a>,
-    // What each run costs, and all together, counted once.
+    // What each run costs, and those that are to be seen to, together, counted once.
     costs: Vec<Cost>,
+    runs: usize,
     operations: u64,
     began: Instant,
     bars: Option<Bars>,
@@ -42,10 +43,11 @@ struct State {
 }
 
 impl<'a> Progress<'a> {
-    pub fn new(plan: &'a Plan<'a>, quiet: bool) -> Self {
+    /// Progress over those runs of the plan.
+    pub fn new(plan: &'a Plan<'a>, runs: &[usize], quiet: bool) -> Self {
         let costs: Vec<Cost> = plan.runs.iter().map(|run| plan.cost(run)).collect();
-        let operations = costs.iter().fold(0u64, |sum, cost| sum.saturating_add(cost.operations));
-        let bars = (!quiet && std::io::stderr().is_terminal()).then(|| {
+        let operations = runs.iter().fold(0u64, |sum, run| sum.saturating_add(costs[*run].operations));
+        let bars = (!quiet && !runs.is_empty() && std::io::stderr().is_terminal()).then(|| {
             let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
             let whole = all.add(ProgressBar::new(operations / MEGA));
             whole.set_style(style("{prefix:<24} {bar:24} {percent:>3} %  {msg}"));
@@ -53,7 +55,16 @@ impl<'a> Progress<'a> {
             whole.enable_steady_tick(Duration::from_millis(500));
             Bars { all, whole }
         });
-        Self { plan, costs, operations, began: Instant::now(), bars, quiet, state: Mutex::default() }
+        Self {
+            plan,
+            costs,
+            runs: runs.len(),
+            operations,
+            began: Instant::now(),
+            bars,
+            quiet,
+            state: Mutex::default(),
+        }
     }
 
     /// Takes the bars off the terminal.
@@ -69,7 +80,7 @@ impl<'a> Progress<'a> {
         let left = self.operations.saturating_sub(state.operations_found + trained);
         let seconds = self.began.elapsed().as_secs_f64();
         let speed = trained as f64 / seconds.max(1e-3);
-        let count = format!("{}/{}", state.done, self.plan.runs.len());
+        let count = format!("{}/{}", state.done, self.runs);
         if trained == 0 {
             return count;
         }

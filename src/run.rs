@@ -8,10 +8,10 @@ use crate::digest::WeightsDigest;
 use crate::error::{Error, Result};
 use crate::init::initial;
 use crate::manifest::{Format, Manifest, Outcome};
-use crate::plan::{Plan, PlannedRun};
+use crate::plan::Plan;
 use crate::recipe::{Policy, Recipe};
 use crate::store::{Found, Store};
-use crate::train::{Task, Trained, Trainer};
+use crate::train::{Task, Trained, Trainer, Watch};
 use crate::weights::{LayerDigests, Weights};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -177,79 +177,31 @@ impl Runner<'_> {
         if let Some(turn) = found()? {
             return Ok(turn);
         }
-        let done = self.train(index, run, recipe, shared)?;
+        let done = self.train(index, recipe, shared)?;
         Ok(Turn::Done(Box::new(done)))
     }
 
-    fn train(&self, index: usize, run: &PlannedRun, recipe: Recipe, shared: &Shared) -> Result<Done> {
+    fn train(&self, index: usize, recipe: Recipe, shared: &Shared) -> Result<Done> {
+        fits(self.plan, index, self.jobs, self.memory)?;
         let before = self.store.manifest(recipe.digest())?.whole();
-        let name = self.plan.name(run);
-        self.fits(run, &name)?;
-        let parent = match recipe.parent {
-            None => None,
-            Some(digest) => Some(self.parent_weights(digest)?),
-        };
-        let initial = initial(&recipe, &self.plan.shapes(run), parent.as_ref());
-        let split = &self.plan.splits[run.split].0;
-        let images = |part| self.plan.catalog.images(split, run.treatment.target(), part);
-        let task = Task {
-            name: &name,
-            recipe: &recipe,
-            initial: &initial,
-            train: &images(Part::Train)?,
-            valid: &images(Part::Valid)?,
-            moments: self.plan.catalog.moments,
-        };
+        let parent = recipe.parent.map(|digest| self.parent_weights(digest)).transpose()?;
         self.observer.started(index);
-        let start = Instant::now();
-        let trained = self.trainer.train(&task, &|images| {
-            self.observer.advanced(index, images);
-            let failed = shared.failure.lock().expect("no thread panicked").is_some();
-            !failed && !self.stop.load(Ordering::Relaxed)
-        })?;
-        let wall_ms = start.elapsed().as_millis() as u64;
-        let (epochs, outcome) = match trained {
-            Trained::Whole { weights, epochs } => {
-                self.store.put_weights(&weights)?;
-                (epochs, Outcome::Trained { layers: weights.digests() })
-            }
-            Trained::Diverged { epochs, epoch, step } => (epochs, Outcome::Diverged { epoch, step }),
-        };
-        let now = match &outcome {
-            Outcome::Trained { layers } => Some(layers.whole()),
-            Outcome::Diverged { .. } => None,
-        };
-        let contradicts = before.and_then(|before| match before.trained().map(LayerDigests::whole) {
+        let (mut manifest, weights) =
+            train(self.plan, index, recipe, parent.as_ref(), self.trainer, &|images| {
+                self.observer.advanced(index, images);
+                let failed = shared.failure.lock().expect("no thread panicked").is_some();
+                !failed && !self.stop.load(Ordering::Relaxed)
+            })?;
+        if let Some(weights) = &weights {
+            self.store.put_weights(weights)?;
+        }
+        let now = manifest.trained().map(LayerDigests::whole);
+        manifest.contradicts = before.and_then(|before| match before.trained().map(LayerDigests::whole) {
             Some(old) if Some(old) != now => Some(old),
             _ => before.contradicts,
         });
-        let manifest = Manifest {
-            format: Format::V1,
-            run: name,
-            recipe,
-            initial: initial.digests(),
-            epochs,
-            outcome,
-            contradicts,
-            wall_ms,
-            environment: self.trainer.environment(),
-        };
         self.store.put_manifest(&manifest)?;
         Ok(Done { manifest, fresh: true })
-    }
-
-    /// Refuses a network that as many jobs as there are cannot hold in memory: the system would kill them.
-    fn fits(&self, run: &PlannedRun, name: &str) -> Result<()> {
-        let jobs = self.jobs.min(self.plan.runs.len()) as u64;
-        let takes = self.plan.cost(run).memory;
-        if takes.saturating_mul(jobs) <= self.memory {
-            return Ok(());
-        }
-        let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-        let (takes, free) = (gib(takes), gib(self.memory));
-        let problem =
-            format!("takes at least {takes:.1} GiB of memory in each of {jobs} jobs, and {free:.1} are free");
-        Err(Error::invalid(name, problem, "take fewer --jobs, a smaller batch or narrower layers"))
     }
 
     /// The weights of a base network that was finished a moment ago.
@@ -263,6 +215,74 @@ impl Runner<'_> {
             Found::Damaged(why) => Err(gone(&why)),
         }
     }
+}
+
+/// Trains one network of a plan and keeps nothing: its record and, unless it diverged, its weights.
+/// `parent` is the network that it copies from, if any.
+///
+/// # Errors
+/// Where its images cannot be put together, or training fails or is stopped by `watch`.
+pub fn train(
+    plan: &Plan<'_>,
+    index: usize,
+    recipe: Recipe,
+    parent: Option<&Weights>,
+    trainer: &dyn Trainer,
+    watch: Watch<'_>,
+) -> Result<(Manifest, Option<Weights>)> {
+    let run = &plan.runs[index];
+    let name = plan.name(run);
+    let initial = initial(&recipe, &plan.shapes(run), parent);
+    let task = Task {
+        name: &name,
+        recipe: &recipe,
+        initial: &initial,
+        train: &plan.images(run, Part::Train)?,
+        valid: &plan.images(run, Part::Valid)?,
+        moments: plan.catalog.moments,
+    };
+    let start = Instant::now();
+    let trained = trainer.train(&task, watch)?;
+    let wall_ms = start.elapsed().as_millis() as u64;
+    let (epochs, outcome, weights) = match trained {
+        Trained::Whole { weights, epochs } => {
+            (epochs, Outcome::Trained { layers: weights.digests() }, Some(weights))
+        }
+        Trained::Diverged { epochs, epoch, step } => (epochs, Outcome::Diverged { epoch, step }, None),
+    };
+    let initial = initial.digests();
+    let environment = trainer.environment();
+    let manifest = Manifest {
+        format: Format::V1,
+        run: name,
+        recipe,
+        initial,
+        epochs,
+        outcome,
+        contradicts: None,
+        wall_ms,
+        environment,
+    };
+    Ok((manifest, weights))
+}
+
+/// Refuses a network that so many jobs at once cannot hold in so many bytes of memory: the system would
+/// kill them.
+///
+/// # Errors
+/// With the mend.
+pub fn fits(plan: &Plan<'_>, index: usize, jobs: usize, memory: u64) -> Result<()> {
+    let run = &plan.runs[index];
+    let jobs = jobs.min(plan.runs.len()) as u64;
+    let takes = plan.cost(run).memory;
+    if takes.saturating_mul(jobs) <= memory {
+        return Ok(());
+    }
+    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    let (takes, free) = (gib(takes), gib(memory));
+    let problem =
+        format!("takes at least {takes:.1} GiB of memory in each of {jobs} jobs, and {free:.1} are free");
+    Err(Error::invalid(plan.name(run), problem, "take fewer --jobs, a smaller batch or narrower layers"))
 }
 
 /// The manifest of a network that the store has whole: its record and, unless it diverged, its weights.

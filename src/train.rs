@@ -56,6 +56,23 @@ pub enum Trained {
     },
 }
 
+/// What a network makes of images.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluation {
+    /// Mean cross-entropy in nats.
+    pub loss: f64,
+    /// For each image, whether it is classified rightly.
+    pub right: Vec<bool>,
+}
+
+impl Evaluation {
+    /// How many are right.
+    pub fn count(&self) -> Count {
+        let correct = self.right.iter().filter(|right| **right).count();
+        Count { correct: correct as u32, total: self.right.len() as u32 }
+    }
+}
+
 /// Hears how far a run is, after each step: images trained on so far. Its answer is whether to go on.
 pub type Watch<'a> = &'a (dyn Fn(u64) -> bool + Sync);
 
@@ -67,6 +84,19 @@ pub trait Trainer: Sync {
     /// # Errors
     /// [`Error::Interrupted`] where `watch` said to stop; otherwise what the trainer failed at.
     fn train(&self, task: &Task<'_>, watch: Watch<'_>) -> Result<Trained>;
+
+    /// Evaluates weights on images of which mean and deviation of the data set's pixels are `moments`, as
+    /// training does after each epoch. `name` is for messages.
+    ///
+    /// # Errors
+    /// What the trainer failed at.
+    fn evaluate(
+        &self,
+        name: &str,
+        weights: &Weights,
+        images: &Images,
+        moments: (f64, f64),
+    ) -> Result<Evaluation>;
 
     /// Where and with what it trains, for manifests.
     fn environment(&self) -> Environment;
@@ -98,6 +128,21 @@ impl Trainer for Torch {
             }
         }
         Ok(Trained::Whole { weights: loop_.net.weights().map_err(failed)?, epochs })
+    }
+
+    fn evaluate(
+        &self,
+        name: &str,
+        weights: &Weights,
+        images: &Images,
+        moments: (f64, f64),
+    ) -> Result<Evaluation> {
+        self.numerics.enter_thread();
+        let evaluated = || {
+            let net = Net::new(weights, LAYERS)?;
+            evaluate(&net, 0, &Features::new(images, moments, &net, 0)?)
+        };
+        evaluated().map_err(|error| torch_error(name, &error))
     }
 
     fn environment(&self) -> Environment {
@@ -191,9 +236,9 @@ impl<'a> Loop<'a> {
                 return Ok(Pass::Stopped);
             }
         }
-        let (valid_loss, valid) = self.evaluate()?;
+        let valid = evaluate(&self.net, self.frozen, &self.valid)?;
         // The last step's own loss was that of the weights before it.
-        if !valid_loss.is_finite() {
+        if !valid.loss.is_finite() {
             let steps = order.len().div_ceil(self.recipe.solver.batch as usize);
             return Ok(Pass::Diverged { step: steps as u32 });
         }
@@ -203,8 +248,8 @@ impl<'a> Loop<'a> {
             order: order_digest(&order),
             train_loss: loss_sum / f64::from(total),
             train: Count { correct, total },
-            valid_loss,
-            valid,
+            valid_loss: valid.loss,
+            valid: valid.count(),
         }))
     }
 
@@ -233,32 +278,32 @@ impl<'a> Loop<'a> {
             }
             Ok(())
         })?;
-        Ok((value, hits(&logits, &labels)?))
-    }
-
-    /// Mean loss and right answers on all validation images.
-    fn evaluate(&self) -> Result<(f64, Count), TchError> {
-        let (mut loss_sum, mut correct) = (0.0, 0);
-        let total = self.valid.len();
-        let mut start = 0;
-        while start < total {
-            let length = EVALUATED_AT_ONCE.min(total - start);
-            let labels = self.valid.labels.f_narrow(0, start, length)?;
-            let inputs = self.valid.inputs.f_narrow(0, start, length)?;
-            let logits = tch::no_grad(|| self.net.forward(&inputs, self.frozen..LAYERS))?;
-            let loss = logits.f_cross_entropy_loss::<Tensor>(&labels, None, Reduction::Sum, -100, 0.0)?;
-            loss_sum += f64::try_from(&loss)?;
-            correct += hits(&logits, &labels)?;
-            start += length;
-        }
-        Ok((loss_sum / total as f64, Count { correct, total: total as u32 }))
+        let hits = i64::try_from(&hits(&logits, &labels)?.f_sum(Kind::Int64)?)?;
+        Ok((value, hits as u32))
     }
 }
 
-/// How many rows have their largest value where the label says.
-fn hits(logits: &Tensor, labels: &Tensor) -> Result<u32, TchError> {
-    let right = logits.f_argmax(1, false)?.f_eq_tensor(labels)?.f_sum(Kind::Int64)?;
-    Ok(i64::try_from(&right)? as u32)
+/// What the layers from `first` on make of what enters them.
+fn evaluate(net: &Net, first: usize, features: &Features) -> Result<Evaluation, TchError> {
+    let (mut loss_sum, mut right) = (0.0, Vec::new());
+    let total = features.len();
+    let mut start = 0;
+    while start < total {
+        let length = EVALUATED_AT_ONCE.min(total - start);
+        let labels = features.labels.f_narrow(0, start, length)?;
+        let inputs = features.inputs.f_narrow(0, start, length)?;
+        let logits = tch::no_grad(|| net.forward(&inputs, first..LAYERS))?;
+        let loss = logits.f_cross_entropy_loss::<Tensor>(&labels, None, Reduction::Sum, -100, 0.0)?;
+        loss_sum += f64::try_from(&loss)?;
+        right.extend(Vec::<bool>::try_from(hits(&logits, &labels)?)?);
+        start += length;
+    }
+    Ok(Evaluation { loss: loss_sum / total as f64, right })
+}
+
+/// Whether each row has its largest value where the label says.
+fn hits(logits: &Tensor, labels: &Tensor) -> Result<Tensor, TchError> {
+    logits.f_argmax(1, false)?.f_eq_tensor(labels)
 }
 
 #[cfg(test)]

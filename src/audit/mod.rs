@@ -1,6 +1,6 @@
 //! Audits a result: what holds, what does not, what cannot be known, and on which evidence.
 //!
-//! Uses findings, `seed` and `treatment`, and for a selffer store `verify`; used by the command line. For
+//! Uses findings, `seed` and `treatment`, and for a selffer store `verify` and `run`; used by the command line. For
 //! the paper's own archive of training logs, one direction:
 //!
 //! ```text
@@ -9,11 +9,12 @@
 //! ```
 //!
 //! From `numbers` on nothing knows where accuracies come from, so a selffer store is judged by the same
-//! claims; see [`store`].
+//! claims; see [`store`]. How far a store can be trusted is for [`proof`] to say.
 
 pub mod archive;
 pub mod claims;
 pub mod effect;
+pub mod equivalence;
 pub mod files;
 pub mod history;
 pub mod log;
@@ -21,6 +22,7 @@ pub mod mt19937;
 pub mod names;
 pub mod network;
 pub mod numbers;
+pub mod proof;
 pub mod prototxt;
 pub mod questions;
 pub mod report;
@@ -37,6 +39,7 @@ use archive::{Archive, Kind};
 use effect::Point;
 use files::RunFiles;
 use names::Name;
+use proof::Proof;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::cmp::Reverse;
@@ -58,6 +61,8 @@ pub enum Source {
 pub struct Audit {
     /// Where the result is from.
     pub source: Source,
+    /// How far a store was proven; none for an archive, which has no networks.
+    pub proof: Option<Proof>,
     /// What is wrong, the worst first.
     pub findings: Vec<Finding>,
     /// Every run.
@@ -74,9 +79,35 @@ pub struct Audit {
     pub questions: questions::Questions,
     /// The lists and their sums; empty for a store.
     pub splits: splits::Splits,
+    /// Another result, where one was set beside this one.
+    pub beside: Option<Beside>,
+}
+
+/// What another result concludes, beside an audit of this one.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Beside {
+    /// Where it lies.
+    pub path: String,
+    /// Where it is from.
+    pub source: Source,
+    /// How far it was proven, where it is a store.
+    pub verdict: Option<proof::Verdict>,
+    /// Its Table 1.
+    pub table1: Vec<table1::Row>,
+    /// What it says of the paper's findings.
+    pub claims: Vec<claims::Claim>,
+    /// What it answers.
+    pub questions: questions::Questions,
 }
 
 impl Audit {
+    /// Its conclusions, to be set beside those of another audit. What is wrong with it is not told there.
+    pub fn as_beside(self, path: &Path) -> Beside {
+        let Self { source, table1, claims, questions, .. } = self;
+        let verdict = self.proof.map(|proof| proof.verdict);
+        Beside { path: path.display().to_string(), source, verdict, table1, claims, questions }
+    }
+
     /// The worst severity that was found.
     pub fn worst(&self) -> Option<Severity> {
         self.findings.iter().map(|finding| finding.severity).max()
@@ -129,6 +160,7 @@ fn concluded(points: &[Point]) -> Result<Audit> {
     let (claims, findings) = claims::judge(points)?;
     Ok(Audit {
         source: Source::Store,
+        proof: None,
         findings,
         runs: Vec::new(),
         cells: Vec::new(),
@@ -137,6 +169,7 @@ fn concluded(points: &[Point]) -> Result<Audit> {
         claims,
         questions: questions::answer(points),
         splits: splits::Splits::default(),
+        beside: None,
     })
 }
 

@@ -1,34 +1,51 @@
-//! Audits a selffer store: what `verify` says of it, and the claims and questions of its own table.
+//! Audits a selffer store: how far it is proven, and the claims and questions of its own table.
 //!
-//! Uses `verify` and `table`; used by the command line. Nothing is trained here. Splits into random halves
+//! Uses `audit::proof` and `table`; used by the command line. Splits into random halves
 //! are the paper's similar tasks, halves by name its dissimilar ones.
 
 use super::effect::Point;
 use super::names::SplitKind;
 use super::numbers::{self, Run};
+use super::proof::Prover;
 use super::scores::at_chance;
 use super::{Audit, Source, concluded, sorted};
 use crate::data::Part;
 use crate::error::Result;
+use crate::manifest::Count;
 use crate::plan::Plan;
 use crate::protocol::Halves;
 use crate::table::{Cell, Table};
-use crate::verify::{Context, verify};
+use crate::verify::Context;
 
-/// Audits what a store has of a plan.
+/// Audits what a store has of a plan, and proves it as far as `prover` is to go. What is concluded rests on
+/// the accuracies that evaluating the checkpoints gives, not on those that manifests record.
 ///
 /// # Errors
-/// Where the system does not let a file be read.
-pub fn store(context: &Context<'_>) -> Result<Audit> {
-    let mut findings = verify(context)?.findings;
-    let table = Table::of(context.plan, &context.manifests);
+/// Where the system does not let a file be read, or a network cannot be evaluated or trained.
+pub fn store(context: &Context<'_>, prover: &Prover<'_>) -> Result<Audit> {
+    let (proof, mut findings, counts) = prover.prove(context)?;
+    let mut table = Table::of(context.plan, &context.manifests);
+    table.cells.retain_mut(|cell| match counts.get(&cell.run()) {
+        None => false,
+        Some(Count { correct, total }) => {
+            (cell.correct, cell.total) = (*correct, *total);
+            true
+        }
+    });
     let runs: Vec<(Run, Point)> = table.cells.iter().filter_map(|cell| run(context.plan, cell)).collect();
     let points: Vec<Point> = runs.iter().map(|(_, point)| point.clone()).collect();
     let concluded = concluded(&points)?;
     findings.extend(concluded.findings.iter().cloned());
     let cells = numbers::cells(runs.iter().map(|(run, _)| (run, None)));
     let runs = runs.into_iter().map(|(run, _)| run).collect();
-    Ok(Audit { source: Source::Store, findings: sorted(findings), runs, cells, ..concluded })
+    Ok(Audit {
+        source: Source::Store,
+        findings: sorted(findings),
+        runs,
+        cells,
+        proof: Some(proof),
+        ..concluded
+    })
 }
 
 fn run(plan: &Plan<'_>, cell: &Cell) -> Option<(Run, Point)> {

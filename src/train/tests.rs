@@ -365,3 +365,18 @@ fn the_environment_is_recorded() {
     }
     assert_eq!(settings.last().unwrap(), &("threads".to_owned(), "1".to_owned()));
 }
+
+#[test]
+fn evaluating_again_is_what_training_recorded_to_the_last_bit() {
+    for treatment in ["baseA", "A3B", "B7B", "R5A", "A3B+"] {
+        let owned = Owned::new(&wide(&[]), treatment, 3);
+        let (weights, epochs) = owned.train();
+        let last = epochs.last().unwrap();
+        let again = torch().evaluate("a test", &weights, &owned.valid, MOMENTS).unwrap();
+        assert_eq!((again.loss, again.count()), (last.valid_loss, last.valid), "{treatment}");
+        assert_eq!(again.right.len(), owned.valid.len());
+        // Other weights, another answer.
+        let began = torch().evaluate("a test", &owned.initial, &owned.valid, MOMENTS).unwrap();
+        assert_ne!(began.loss, last.valid_loss, "{treatment}");
+    }
+}

@@ -102,6 +102,10 @@ codes! {
         "A network ended no better than guessing."
     RetrainedDifferently "retrained-differently" Error
         "A network that was trained again came out with other bits."
+    RecordDiffers "record-differs" Error
+        "A manifest records other first weights, losses or counts than training that network again gives."
+    EvaluatedDifferently "evaluated-differently" Error
+        "A checkpoint, evaluated again, does not give the count and the loss of its manifest."
     GoldenAbsent "golden-absent" Note
         "There is no golden snapshot for this protocol and these numerics."
     GoldenInputsDiffer "golden-inputs-differ" Error

@@ -65,15 +65,25 @@ impl Sink {
     }
 }
 
-/// One check: a name, and the function.
-type Check = (&'static str, fn(&Context<'_>, &mut Sink) -> Result<()>);
+/// What a check is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum About {
+    /// Whether what is there is whole, and all of it there.
+    Integrity,
+    /// Whether what is there is the experiment that the protocol says.
+    Invariants,
+}
+
+/// One check: a name, what it is about, and the function.
+type Check = (&'static str, About, fn(&Context<'_>, &mut Sink) -> Result<()>);
 
 const CHECKS: [Check; 5] = [
-    ("files: names, seals and digests", integrity::files),
-    ("plan: every split and network is there", integrity::complete),
-    ("splits: no image in two places", integrity::overlaps),
-    ("initial weights: copied, drawn anew, shared, independent", initial::check),
-    ("training: order, rates, frozen layers, counts, losses", training::check),
+    ("files: names, seals and digests", About::Integrity, integrity::files),
+    ("plan: every split and network is there", About::Integrity, integrity::complete),
+    ("splits: no image in two places", About::Invariants, integrity::overlaps),
+    ("initial weights: copied, drawn anew, shared, independent", About::Invariants, initial::check),
+    ("training: order, rates, frozen layers, counts, losses", About::Invariants, training::check),
 ];
 
 /// What one check did.
@@ -81,6 +91,8 @@ const CHECKS: [Check; 5] = [
 pub struct Checked {
     /// What it looks at.
     pub check: &'static str,
+    /// What that is about.
+    pub about: About,
     /// How many comparisons it made.
     pub compared: usize,
     /// How many of them did not hold.
@@ -92,8 +104,24 @@ pub struct Checked {
 pub struct Report {
     /// What each check did.
     pub checked: Vec<Checked>,
-    /// What is wrong, by code and subject.
+    /// What is wrong: check by check, and within each by code and subject.
     pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// How many comparisons the checks of one kind made, and what they found.
+    pub fn about(&self, about: About) -> (usize, Vec<&Finding>) {
+        let (mut compared, mut found, mut rest) = (0, Vec::new(), self.findings.as_slice());
+        for checked in &self.checked {
+            let (ours, others) = rest.split_at(checked.findings);
+            rest = others;
+            if checked.about == about {
+                compared += checked.compared;
+                found.extend(ours);
+            }
+        }
+        (compared, found)
+    }
 }
 
 /// Holds a store against a plan.
@@ -102,12 +130,12 @@ pub struct Report {
 /// Where the system does not let a file be read.
 pub fn verify(context: &Context<'_>) -> Result<Report> {
     let (mut checked, mut findings) = (Vec::new(), Vec::new());
-    for (check, function) in CHECKS {
+    for (check, about, function) in CHECKS {
         let mut sink = Sink::default();
         function(context, &mut sink)?;
-        checked.push(Checked { check, compared: sink.compared, findings: sink.findings.len() });
+        checked.push(Checked { check, about, compared: sink.compared, findings: sink.findings.len() });
+        sink.findings.sort();
         findings.extend(sink.findings);
     }
-    findings.sort();
     Ok(Report { checked, findings })
 }

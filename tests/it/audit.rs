@@ -1,7 +1,7 @@
 //! `selffer audit` on a small archive of its own, on broken copies of it, and on the published archive.
 
 use crate::archive::{self, Mutation, Size};
-use assert_cmd::Command;
+use crate::common;
 use selffer::audit::claims::Verdict;
 use selffer::audit::splits::State;
 use selffer::audit::table1::Pooling;
@@ -123,23 +123,23 @@ fn every_alteration_is_named() {
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
-fn selffer(args: &[&str]) -> (Option<i32>, String, String) {
-    let output = Command::cargo_bin("selffer").unwrap().arg("audit").args(args).output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    (output.status.code(), text(output.stdout), text(output.stderr))
+/// The exit code, standard output and standard error of `selffer audit ARGS`.
+fn audit(args: &[&str]) -> (Option<i32>, String, String) {
+    let ran = common::run(common::selffer([&["audit"], args].concat()));
+    (ran.code, ran.out, ran.err)
 }
 
 #[test]
 fn the_program_exits_by_severity_and_writes_every_format() {
     let path = small().to_str().unwrap();
-    let (code, text, errors) = selffer(&[path]);
+    let (code, text, errors) = audit(&[path]);
     assert_eq!((code, errors.as_str()), (Some(0), ""));
     assert!(text.contains("Table 1") && text.contains("14 supported"), "{text}");
-    assert_eq!(selffer(&[path]).1, text, "the same archive, the same bytes");
-    assert_eq!(selffer(&[path, "--fail-on", "note"]).0, Some(1));
-    assert_eq!(selffer(&[path, "--fail-on", "error"]).0, Some(0));
+    assert_eq!(audit(&[path]).1, text, "the same archive, the same bytes");
+    assert_eq!(audit(&[path, "--fail-on", "note"]).0, Some(1));
+    assert_eq!(audit(&[path, "--fail-on", "error"]).0, Some(0));
 
-    let (_, json, _) = selffer(&[path, "--format", "json"]);
+    let (_, json, _) = audit(&[path, "--format", "json"]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     for key in ["findings", "runs", "cells", "table1", "claims", "questions", "splits", "selection", "source"]
     {
@@ -152,15 +152,15 @@ fn the_program_exits_by_severity_and_writes_every_format() {
         assert!(json["findings"][0].get(key).is_some(), "{key}");
     }
 
-    let (code, junit, _) = selffer(&[path, "--format", "junit", "--fail-on", "note"]);
+    let (code, junit, _) = audit(&[path, "--format", "junit", "--fail-on", "note"]);
     assert_eq!(code, Some(1));
     assert!(
         junit.starts_with("<?xml") && junit.contains("<failure") && junit.contains("frozen-differs"),
         "{junit}"
     );
-    assert!(!selffer(&[path, "--format", "junit"]).1.contains("<failure"));
+    assert!(!audit(&[path, "--format", "junit"]).1.contains("<failure"));
 
-    let (_, sarif, _) = selffer(&[path, "--format", "sarif"]);
+    let (_, sarif, _) = audit(&[path, "--format", "sarif"]);
     let sarif: serde_json::Value = serde_json::from_str(&sarif).unwrap();
     assert_eq!(sarif["version"], "2.1.0");
     let results = sarif["runs"][0]["results"].as_array().unwrap();
@@ -178,7 +178,7 @@ fn what_is_no_archive_is_refused_in_one_sentence() {
     let file = empty.path().join("file");
     std::fs::write(&file, "x").unwrap();
     for path in [empty.path(), file.as_path(), Path::new("/no/such/place")] {
-        let (code, text, errors) = selffer(&[path.to_str().unwrap()]);
+        let (code, text, errors) = audit(&[path.to_str().unwrap()]);
         assert_eq!((code, text.as_str(), errors.lines().count()), (Some(2), "", 1), "{errors}");
         assert!(errors.contains(path.to_str().unwrap()) && errors.contains("name the root"), "{errors}");
     }
@@ -187,7 +187,7 @@ fn what_is_no_archive_is_refused_in_one_sentence() {
     for index in 0..=selffer::audit::archive::ENTRIES_MAX {
         std::fs::write(many.join(index.to_string()), "").unwrap();
     }
-    let (code, _, errors) = selffer(&[empty.path().to_str().unwrap()]);
+    let (code, _, errors) = audit(&[empty.path().to_str().unwrap()]);
     assert_eq!(code, Some(2));
     assert!(errors.contains("entries"), "{errors}");
 }

@@ -42,6 +42,9 @@ struct Case {
     /// Which command is to notice.
     #[serde(default)]
     by: By,
+    /// Further options of an audit.
+    #[serde(default)]
+    options: Vec<String>,
     /// Changes of the protocol. Where there are any, the store is trained anew with it.
     protocol: Option<toml::Table>,
     /// Changes of the images. Where there are any, the store is trained anew with them.
@@ -58,6 +61,8 @@ struct Case {
     /// The codes that cannot but come along.
     #[serde(default)]
     also: BTreeSet<String>,
+    /// What an audit is to say of the whole.
+    verdict: Option<String>,
 }
 
 #[derive(Deserialize, Default, PartialEq)]
@@ -69,6 +74,8 @@ enum By {
     /// `verify`, after `reproduce` was called twice.
     VerifyLater,
     GoldenCheck,
+    /// `audit`, which evaluates every checkpoint, with the case's options.
+    Audit,
 }
 
 #[derive(Deserialize)]
@@ -88,6 +95,7 @@ enum Change {
     Copy { run: String, at: String, from_run: String, from_at: String },
     Graft { run: String, layer: String, from: String, start_too: bool },
     Fill { run: String, layer: String, value: f32 },
+    Nudge { run: String, layer: String },
     Transpose { run: String, layer: String },
     MoveClass { split: String, class: String, renamed: bool },
 }
@@ -255,6 +263,13 @@ impl World {
                 let index = layer_index(layer);
                 self.reweigh(run, |weights| weights.layers[index].bias.values.fill(*value));
             }
+            Change::Nudge { run, layer } => {
+                let index = layer_index(layer);
+                self.reweigh(run, |weights| {
+                    let value = &mut weights.layers[index].bias.values[0];
+                    *value = f32::from_bits(value.to_bits() ^ 1);
+                });
+            }
             Change::Transpose { run, layer } => {
                 let index = layer_index(layer);
                 self.reweigh(run, |weights| weights.layers[index].weight.shape.swap(0, 1));
@@ -316,6 +331,7 @@ impl World {
             }
             By::Reproduce => &["reproduce", "-q", "--jobs", "1"],
             By::GoldenCheck => &["golden", "check"],
+            By::Audit => return self.audited(case),
         };
         let golden = self.golden.to_str().unwrap();
         let ran = on_store(&[command, &["--golden", golden]].concat(), &self.protocol, &self.store);
@@ -323,6 +339,20 @@ impl World {
         let wrong = findings.iter().any(|(name, _)| code(name).severity() == Severity::Error);
         ran.expect(i32::from(wrong));
         findings
+    }
+}
+
+impl World {
+    /// What an audit finds in the store, but for what the paper's claims come to on such little networks.
+    fn audited(&self, case: &Case) -> Vec<(String, String)> {
+        let mut call = selffer(["audit", "-q", "--format", "json", "--protocol"]);
+        call.arg(&self.protocol).arg(&self.store).args(&case.options);
+        let ran = crate::common::run(call);
+        let findings = ran.findings();
+        let ran = ran.expect(i32::from(!findings.is_empty()));
+        let verdict = case.verdict.as_deref().expect("the verdict of an audit");
+        assert_eq!(ran.json()["proof"]["verdict"], verdict, "{}: {}", case.what, ran.json()["proof"]);
+        findings.into_iter().filter(|(code, _)| code != "claim-refuted").collect()
     }
 }
 
@@ -465,6 +495,7 @@ fixtures! {
     image_in_both_tasks image_in_train_and_validation image_in_two_classes prefix_not_copied frozen_moved trained_unmoved
     fresh_differs top_not_shared top_not_independent random_shared order_differs epochs_differ
     count_impossible shape_differs weights_not_finite loss_not_finite run_at_chance retrained_differently
+    record_differs evaluated_differently
     golden_absent golden_inputs_differ golden_accuracy_differs golden_weights_differ golden_run_missing
     golden_run_new
 }

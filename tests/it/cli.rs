@@ -583,7 +583,7 @@ fn findings() -> Value {
 }
 
 fn checked() -> Value {
-    json!([{"check": "text", "compared": "count", "findings": "count"}])
+    json!([{"check": "text", "about": "text", "compared": "count", "findings": "count"}])
 }
 
 fn comparison() -> Value {
@@ -935,7 +935,16 @@ fn help_has_what_readme_tells_and_nothing_else() {
     for words in &commands {
         let help = help(words);
         let options: &[&str] = match words.as_slice() {
-            ["audit"] => &["--format", "--fail-on", "--protocol"],
+            ["audit"] => &[
+                "--format",
+                "--fail-on",
+                "--protocol",
+                "--beside",
+                "--sample",
+                "--seed",
+                "--full",
+                "--margin",
+            ],
             ["golden", ..] => &["--protocol", "--store", "--jobs", "--format", "--quiet", "--golden"],
             _ => &["--protocol", "--store", "--jobs", "--format", "--quiet"],
         };

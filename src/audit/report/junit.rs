@@ -1,10 +1,11 @@
-//! An audit as JUnit XML, for CI: a case for each kind of finding, each claim, and each row of Table 1.
+//! An audit as JUnit XML, for CI: a case for each kind of finding, each stage of a proof, and each
+//! claim.
 //!
 //! Uses `audit`'s outcome; used by the command line. What is at or above the severity that fails the audit
 //! is a failure; notes below it stand in the case's output.
 
 use crate::audit::claims::Verdict;
-use crate::audit::{Audit, Source};
+use crate::audit::{Audit, Source, proof};
 use crate::error::{Error, Result};
 use crate::verify::{Code, Finding, Severity};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
@@ -27,6 +28,16 @@ pub fn junit(audit: &Audit, fail_on: Severity) -> Result<String> {
         }
     }
     report.add_test_suite(checks);
+    if let Some(proof) = &audit.proof {
+        let mut stages = TestSuite::new("stages");
+        for staged in &proof.stages {
+            let reason = format!("{}: {}", staged.verdict.word(), staged.reason);
+            let mut case = TestCase::new(staged.stage.name(), stage_status(staged.verdict, &reason));
+            case.set_system_out(reason);
+            stages.add_test_case(case);
+        }
+        report.add_test_suite(stages);
+    }
     let mut claims = TestSuite::new("claims");
     for claim in &audit.claims {
         let status = match claim.verdict {
@@ -42,6 +53,16 @@ pub fn junit(audit: &Audit, fail_on: Severity) -> Result<String> {
     }
     report.add_test_suite(claims);
     report.to_string().map_err(|error| Error::invalid("junit", error.to_string(), "report it"))
+}
+
+fn stage_status(verdict: proof::Verdict, reason: &str) -> TestCaseStatus {
+    let mut status = match verdict {
+        proof::Verdict::Bitwise | proof::Verdict::Equivalent => return TestCaseStatus::success(),
+        proof::Verdict::Unverifiable => TestCaseStatus::skipped(),
+        proof::Verdict::Refuted => TestCaseStatus::non_success(NonSuccessKind::Failure),
+    };
+    status.set_message(reason);
+    status
 }
 
 fn case(name: &str, found: &[&Finding], fail_on: Severity) -> TestCase {

@@ -2,7 +2,9 @@
 //!
 //! Uses `audit`'s outcome and nothing that made it; used by the command line.
 
+mod beside;
 mod junit;
+mod proof;
 mod sarif;
 mod text;
 

@@ -2,6 +2,8 @@
 //!
 //! Uses `audit`'s outcome; used by the command line.
 
+use super::beside::beside;
+use super::proof::proof;
 use crate::audit::claims::{Verdict, depths};
 use crate::audit::effect::{Basis, Effect};
 use crate::audit::names::SplitKind;
@@ -34,6 +36,8 @@ pub fn text(audit: &Audit) -> String {
         table1(audit),
         claims(audit),
         questions(audit),
+        audit.beside.as_ref().map_or_else(String::new, |other| beside(audit, other)),
+        audit.proof.as_ref().map_or_else(String::new, proof),
         summary(audit),
     ];
     sections.into_iter().filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n")
@@ -222,7 +226,7 @@ fn selection(audit: &Audit) -> String {
     )
 }
 
-fn range(interval: Interval) -> String {
+pub(super) fn range(interval: Interval) -> String {
     format!("{:+.2} to {:+.2}", 100.0 * interval.low, 100.0 * interval.high)
 }
 
@@ -329,13 +333,14 @@ fn basis(effect: &Effect) -> &'static str {
     }
 }
 
+pub(super) fn known(effect: &Option<Effect>) -> String {
+    effect.as_ref().map_or_else(
+        || "-".to_owned(),
+        |effect| format!("{:+.2}\n({})", 100.0 * effect.value, range(effect.interval)),
+    )
+}
+
 fn questions(audit: &Audit) -> String {
-    let known = |effect: &Option<Effect>| {
-        effect.as_ref().map_or_else(
-            || "-".to_owned(),
-            |effect| format!("{:+.2}\n({})", 100.0 * effect.value, range(effect.interval)),
-        )
-    };
     let mut table = plain(["n", "co-adaptation\nbase - BnB", "specificity\nBnB - AnB", "generality"]);
     let mut relative = false;
     for layer in &audit.questions.layers {

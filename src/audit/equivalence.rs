@@ -1,0 +1,140 @@
+//! Whether two networks are as good as one another on the same images, and what a sample of networks
+//! says of those that were not in it.
+//!
+//! Uses nothing of this crate; used by `audit::proof`. The comparison is paired and has a margin: two
+//! one-sided tests, which is to ask that a 90 % interval of the difference lies within the margin.
+
+/// The normal distribution's 95 % point: a one-sided test at 5 %.
+const ONE_SIDED: f64 = 1.644_853_626_951_472_2;
+
+/// How many of the same images two networks classify rightly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Paired {
+    /// All images.
+    pub images: usize,
+    /// Those that the left network alone has right.
+    pub left_alone: usize,
+    /// Those that the right network alone has right.
+    pub right_alone: usize,
+}
+
+/// How a difference lies to a margin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lies {
+    /// Both tests reject a difference as large as the margin.
+    Within,
+    /// A test rejects a difference as small as the margin.
+    Beyond,
+    /// There are too few images to tell.
+    Open,
+}
+
+impl Paired {
+    /// Counts two networks' right answers on the same images, in one order.
+    pub fn of(left: &[bool], right: &[bool]) -> Self {
+        let alone = |a: &[bool], b: &[bool]| a.iter().zip(b).filter(|(a, b)| **a && !**b).count();
+        Self {
+            images: left.len().min(right.len()),
+            left_alone: alone(left, right),
+            right_alone: alone(right, left),
+        }
+    }
+
+    /// Left minus right, as a share of the images.
+    pub fn difference(self) -> f64 {
+        (self.left_alone as f64 - self.right_alone as f64) / self.images as f64
+    }
+
+    /// A 90 % interval of the difference: Wald's with half an image added to each of the four cells
+    /// (Agresti and Min 2005), so that no disagreement at all is not taken for certainty.
+    pub fn interval(self) -> (f64, f64) {
+        let images = self.images as f64 + 2.0;
+        let (left, right) = (self.left_alone as f64 + 0.5, self.right_alone as f64 + 0.5);
+        let difference = (left - right) / images;
+        let error = (left + right - (left - right).powi(2) / images).sqrt() / images;
+        (difference - ONE_SIDED * error, difference + ONE_SIDED * error)
+    }
+
+    /// Where the difference lies to `margin`, a share of the images.
+    pub fn lies(self, margin: f64) -> Lies {
+        let (low, high) = self.interval();
+        match () {
+            () if low >= -margin && high <= margin => Lies::Within,
+            () if low > margin || high < -margin => Lies::Beyond,
+            () => Lies::Open,
+        }
+    }
+}
+
+/// The most of `total` networks that may be otherwise although none of `sampled`, drawn without
+/// replacement, was: with one more, the sample would have met one in 95 of 100 draws.
+pub fn most_unseen(total: usize, sampled: usize) -> usize {
+    // The chance that a sample misses all of `other`: the product of (total - sampled - i) / (total - i).
+    let missed = |other: usize| -> f64 {
+        (0..other).map(|i| (total - sampled).saturating_sub(i) as f64 / (total - i) as f64).product()
+    };
+    (0..=total - sampled).take_while(|other| missed(*other) > 0.05).last().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn pairs_are_counted() {
+        let (left, right) = ([true, true, false, false, true], [true, false, true, false, false]);
+        let paired = Paired::of(&left, &right);
+        assert_eq!(paired, Paired { images: 5, left_alone: 2, right_alone: 1 });
+        assert_eq!(paired.difference(), 0.2);
+    }
+
+    // Both tests' values are printed by tests/reference/equivalence.py.
+    #[test]
+    fn the_interval_is_that_of_multinomial_shares() {
+        let known = [
+            (1000, 30, 10, 0.009500196948348132, 0.03041996273229059),
+            (1000, 0, 0, -0.0016415704859795125, 0.0016415704859795125),
+            (50, 3, 9, -0.22635631262338773, -0.004412918145843006),
+            (2000, 100, 150, -0.0379592794293416, -0.011990770520708337),
+        ];
+        for (images, left_alone, right_alone, low, high) in known {
+            let interval = Paired { images, left_alone, right_alone }.interval();
+            assert!((interval.0 - low).abs() < 1e-12 && (interval.1 - high).abs() < 1e-12, "{interval:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_sample_leaves_open_is_counted_in_binomials() {
+        for (total, sampled, most) in [(103, 5, 45), (103, 10, 25), (103, 30, 8), (103, 102, 0), (20, 1, 18)]
+        {
+            assert_eq!(most_unseen(total, sampled), most, "{total} {sampled}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_difference_lies_one_way_and_mirrors(
+            images in 1usize..5000,
+            left in 0usize..300,
+            right in 0usize..300,
+            margin in 0.001f64..0.2,
+        ) {
+            prop_assume!(left + right <= images);
+            let paired = Paired { images, left_alone: left, right_alone: right };
+            let mirrored = Paired { left_alone: right, right_alone: left, ..paired };
+            prop_assert_eq!(paired.lies(margin), mirrored.lies(margin));
+            // A wider margin never makes two networks less alike.
+            let rank = |lies| match lies { Lies::Within => 0, Lies::Open => 1, Lies::Beyond => 2 };
+            prop_assert!(rank(paired.lies(2.0 * margin)) <= rank(paired.lies(margin)));
+        }
+
+        #[test]
+        fn a_sample_says_more_the_larger_it_is(total in 1usize..300, sampled in 1usize..300) {
+            prop_assume!(sampled < total);
+            prop_assert!(most_unseen(total, sampled + 1) <= most_unseen(total, sampled));
+            prop_assert_eq!(most_unseen(total, total), 0);
+            prop_assert_eq!(most_unseen(total, 0), total);
+        }
+    }
+}

@@ -1,0 +1,465 @@
+//! How far a selffer store was proven, in stages that cost more and prove more: its files, its
+//! invariants, its numbers from its checkpoints, and networks trained again.
+//!
+//! Uses `verify`, `run` and a [`Trainer`]; used by `audit::store`. A network that is trained again starts
+//! from what the store says it started from, so each one is a proof of its own, whatever others are.
+
+use super::equivalence::{Lies, Paired, most_unseen};
+use crate::architecture::LAYERS;
+use crate::data::Part;
+use crate::error::{Error, Result};
+use crate::manifest::{Count, Manifest, Outcome};
+use crate::plan::Plan;
+use crate::run::{self, Done, Observer};
+use crate::seed::{Name, Stream};
+use crate::train::{Evaluation, Trainer};
+use crate::verify::{self, About, Code, Context, Finding, Report, Severity};
+use crate::weights::Weights;
+use rayon::prelude::*;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A loss that is this near to the recorded one, as a share of it, differs by rounding alone.
+const LOSS_ROUNDING: f64 = 1e-4;
+
+/// What became of something that a store says, from the best to the worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// It came out again to the last bit.
+    Bitwise,
+    /// Its bits differ, and its numbers are the same within the margin.
+    Equivalent,
+    /// It could not be held against anything, or too little to tell.
+    Unverifiable,
+    /// It is not so.
+    Refuted,
+}
+
+impl Verdict {
+    /// The word for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Bitwise => "Bitwise",
+            Self::Equivalent => "Equivalent",
+            Self::Unverifiable => "Unverifiable",
+            Self::Refuted => "Refuted",
+        }
+    }
+}
+
+/// What a stage holds against what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Each file against its digest, and what is there against the plan.
+    Integrity,
+    /// Splits, first weights and training against the protocol.
+    Invariants,
+    /// Recorded counts and losses against the checkpoints, evaluated again.
+    Tables,
+    /// Networks against themselves, trained again.
+    Retraining,
+}
+
+impl Stage {
+    /// Its name in output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Integrity => "integrity",
+            Self::Invariants => "invariants",
+            Self::Tables => "tables",
+            Self::Retraining => "retraining",
+        }
+    }
+}
+
+/// One network in one stage.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Trial {
+    /// The run.
+    pub run: String,
+    /// What became of it.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a stage came to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Staged {
+    /// The stage.
+    pub stage: Stage,
+    /// The worst that became of anything in it.
+    pub verdict: Verdict,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// The networks that were tried one by one; none in the first two stages.
+    pub trials: Vec<Trial>,
+}
+
+/// How far a store was proven.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Proof {
+    /// The worst verdict of its stages.
+    pub verdict: Verdict,
+    /// The stages that were gone through.
+    pub stages: Vec<Staged>,
+}
+
+/// Which networks are trained again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// None.
+    Nothing,
+    /// So many, drawn by the auditor's seed.
+    Sample {
+        /// How many; all, where there are fewer.
+        networks: usize,
+        /// The seed.
+        seed: u64,
+    },
+    /// All.
+    Everything,
+}
+
+impl Again {
+    /// Which runs of a plan, by index. A draw depends on its seed and the protocol, and on nothing else.
+    pub fn chosen(self, plan: &Plan<'_>) -> Vec<usize> {
+        let count = plan.runs.len();
+        match self {
+            Self::Nothing => Vec::new(),
+            Self::Everything => (0..count).collect(),
+            Self::Sample { networks, seed } => {
+                let protocol = plan.protocol.digest().hex();
+                let name = Name::new("audit sample").and("seed", seed).and("protocol", protocol);
+                let drawn = Stream::open(&name).permutation(count).into_iter().take(networks);
+                let mut chosen: Vec<usize> = drawn.map(|index| index as usize).collect();
+                chosen.sort_unstable();
+                chosen
+            }
+        }
+    }
+}
+
+/// With what, and how far, a store is to be proven.
+pub struct Prover<'a> {
+    /// What evaluates and trains.
+    pub trainer: &'a dyn Trainer,
+    /// Which networks are trained again.
+    pub again: Again,
+    /// The difference of accuracy, as a share, within which two networks are equivalent.
+    pub margin: f64,
+    /// How many networks are seen to at once.
+    pub jobs: usize,
+    /// Bytes of memory that they may take together.
+    pub memory: u64,
+    /// Set by another thread to stop.
+    pub stop: &'a AtomicBool,
+    /// Who hears of networks that are trained again.
+    pub observer: &'a dyn Observer,
+}
+
+/// What evaluating the checkpoints gave, by run.
+pub type Counts = BTreeMap<String, Count>;
+
+impl Prover<'_> {
+    /// Goes through the stages. The answer has what is wrong, and the accuracies that evaluating gave.
+    ///
+    /// # Errors
+    /// Where the system does not let a file be read, the trainer fails, or it was told to stop.
+    pub fn prove(&self, context: &Context<'_>) -> Result<(Proof, Vec<Finding>, Counts)> {
+        let report = verify::verify(context)?;
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(self.jobs)
+            .build()
+            .map_err(|error| Error::invalid("--jobs", error.to_string(), "take fewer"))?;
+        let (tables, evaluated, counts) = pool.install(|| self.tables(context))?;
+        let mut stages = vec![
+            checked(&report, Stage::Integrity, About::Integrity),
+            checked(&report, Stage::Invariants, About::Invariants),
+            tables,
+        ];
+        let mut findings = report.findings;
+        findings.extend(evaluated);
+        if self.again != Again::Nothing {
+            let (retrained, found) = pool.install(|| self.retraining(context))?;
+            stages.push(retrained);
+            findings.extend(found);
+        }
+        let verdict = worst(stages.iter().map(|staged| staged.verdict));
+        Ok((Proof { verdict, stages }, findings, counts))
+    }
+
+    fn go_on(&self) -> Result<()> {
+        match self.stop.load(Ordering::Relaxed) {
+            true => Err(Error::Interrupted),
+            false => Ok(()),
+        }
+    }
+
+    fn evaluate(&self, context: &Context<'_>, index: usize, weights: &Weights) -> Result<Evaluation> {
+        self.go_on()?;
+        let run = &context.plan.runs[index];
+        let images = context.plan.images(run, Part::Valid)?;
+        self.trainer.evaluate(&context.plan.name(run), weights, &images, context.plan.catalog.moments)
+    }
+
+    /// Every checkpoint, evaluated again.
+    fn tables(&self, context: &Context<'_>) -> Result<(Staged, Vec<Finding>, Counts)> {
+        let look = |index: usize| -> Result<(Trial, Option<Finding>, Option<Count>)> {
+            let run = context.plan.name(&context.plan.runs[index]);
+            let trial =
+                |verdict, reason: &str| Trial { run: run.clone(), verdict, reason: reason.to_owned() };
+            let open = |reason| Ok((trial(Verdict::Unverifiable, reason), None, None));
+            let Some(manifest) = &context.manifests[index] else { return open("it is not in the store") };
+            let (Some(layers), Some(epoch)) = (manifest.trained(), manifest.epochs.last()) else {
+                return open("training diverged, so there is nothing to evaluate");
+            };
+            let Some(weights) = context.store.weights(layers.whole())?.whole() else {
+                return open("its checkpoint is missing or damaged");
+            };
+            let shapes = context.plan.shapes(&context.plan.runs[index]);
+            if !shapes.iter().zip(&weights.layers).all(|(shape, layer)| shape.weight == layer.weight.shape) {
+                return open("its checkpoint has other shapes than the protocol's network");
+            }
+            let evaluation = self.evaluate(context, index, &weights)?;
+            let count = evaluation.count();
+            let off = (evaluation.loss - epoch.valid_loss).abs();
+            let (verdict, reason) = match () {
+                () if count != epoch.valid || off > LOSS_ROUNDING * epoch.valid_loss.abs() => {
+                    (Verdict::Refuted, "its checkpoint does not give what its manifest records")
+                }
+                () if off > 0.0 => (Verdict::Equivalent, "the same count; the loss differs by rounding"),
+                () => (Verdict::Bitwise, "the same count, and the same loss to the last bit"),
+            };
+            let finding = (verdict != Verdict::Bitwise).then(|| {
+                let finding = Finding::new(Code::EvaluatedDifferently, &run, reason)
+                    .with(format!("recorded {}, loss {}", show(epoch.valid), epoch.valid_loss))
+                    .with(format!("evaluated {}, loss {}", show(count), evaluation.loss));
+                graded(finding, verdict)
+            });
+            Ok((trial(verdict, reason), finding, Some(count)))
+        };
+        let looks: Vec<_> =
+            (0..context.plan.runs.len()).into_par_iter().map(look).collect::<Result<Vec<_>>>()?;
+        let (mut trials, mut findings, mut counts) = (Vec::new(), Vec::new(), Counts::new());
+        for (trial, finding, count) in looks {
+            counts.extend(count.map(|count| (trial.run.clone(), count)));
+            findings.extend(finding);
+            trials.push(trial);
+        }
+        let reason = format!("of {} networks, evaluated here, {}", trials.len(), tally(&trials));
+        Ok((staged(Stage::Tables, reason, trials), findings, counts))
+    }
+
+    /// The chosen networks, trained again.
+    fn retraining(&self, context: &Context<'_>) -> Result<(Staged, Vec<Finding>)> {
+        let chosen = self.again.chosen(context.plan);
+        let trials = chosen
+            .par_iter()
+            .map(|index| self.retrain(context, *index))
+            .collect::<Result<Vec<(Trial, Option<Finding>)>>>()?;
+        let (trials, findings): (Vec<Trial>, Vec<Option<Finding>>) = trials.into_iter().unzip();
+        let (all, tried) = (context.plan.runs.len(), trials.len());
+        let mut reason = match self.again {
+            Again::Sample { seed, .. } => {
+                format!(
+                    "of {tried} of {all} networks, drawn by seed {seed} and trained again, {}",
+                    tally(&trials)
+                )
+            }
+            _ => format!("of all {all} networks, trained again, {}", tally(&trials)),
+        };
+        // Only a sample without exception says something of the rest.
+        if tried < all && tried > 0 && trials.iter().all(|trial| trial.verdict == Verdict::Bitwise) {
+            let most = most_unseen(all, tried);
+            reason.push_str(&format!(
+                "; were more than {most} of the {all} otherwise, 95 of 100 such samples would have met one"
+            ));
+        }
+        Ok((staged(Stage::Retraining, reason, trials), findings.into_iter().flatten().collect()))
+    }
+
+    fn retrain(&self, context: &Context<'_>, index: usize) -> Result<(Trial, Option<Finding>)> {
+        self.go_on()?;
+        let plan = context.plan;
+        let run = plan.name(&plan.runs[index]);
+        let open = |reason: &str| {
+            let trial = Trial { run: run.clone(), verdict: Verdict::Unverifiable, reason: reason.to_owned() };
+            Ok((trial, None))
+        };
+        let Some(then) = &context.manifests[index] else { return open("it is not in the store") };
+        let parent = match then.recipe.parent {
+            None => None,
+            Some(digest) => match context.store.weights(digest)?.whole() {
+                Some(weights) => Some(weights),
+                None => return open("the checkpoint that it copies from is missing or damaged"),
+            },
+        };
+        run::fits(plan, index, self.jobs, self.memory)?;
+        self.observer.started(index);
+        let (now, weights) =
+            run::train(plan, index, then.recipe.clone(), parent.as_ref(), self.trainer, &|images| {
+                self.observer.advanced(index, images);
+                !self.stop.load(Ordering::Relaxed)
+            })?;
+        self.observer.finished(index, &Done { manifest: now.clone(), fresh: true });
+        let (verdict, code, reason) = self.compare(context, index, then, &now, weights.as_ref())?;
+        let finding = (verdict != Verdict::Bitwise).then(|| {
+            let finding = Finding::new(code, &run, &reason)
+                .with(format!("recorded {}", outcome(then)))
+                .with(format!("trained again {}", outcome(&now)));
+            graded(finding, verdict)
+        });
+        Ok((Trial { run, verdict, reason }, finding))
+    }
+
+    /// Holds a record against that of the same network, trained again.
+    fn compare(
+        &self,
+        context: &Context<'_>,
+        index: usize,
+        then: &Manifest,
+        now: &Manifest,
+        weights: Option<&Weights>,
+    ) -> Result<(Verdict, Code, String)> {
+        let record = |manifest: &Manifest| (manifest.initial, manifest.epochs.clone());
+        if then.outcome == now.outcome {
+            return Ok(match record(then) == record(now) {
+                true => {
+                    let reason = "the same weights, losses and counts to the last bit";
+                    (Verdict::Bitwise, Code::RecordDiffers, reason.to_owned())
+                }
+                false => (Verdict::Refuted, Code::RecordDiffers, unlike(then, now)),
+            });
+        }
+        let differs = |verdict, reason: String| Ok((verdict, Code::RetrainedDifferently, reason));
+        let (Some(layers), Some(weights)) = (then.trained(), weights) else {
+            return differs(Verdict::Refuted, "one of the two diverged, and not the other".to_owned());
+        };
+        let Some(old) = context.store.weights(layers.whole())?.whole() else {
+            let reason =
+                "other weights, and its checkpoint is missing or damaged, so its answers are not known";
+            return differs(Verdict::Unverifiable, reason.to_owned());
+        };
+        let [old, new] = [&old, weights].map(|weights| self.evaluate(context, index, weights));
+        let paired = Paired::of(&new?.right, &old?.right);
+        let (low, high) = paired.interval();
+        let (verdict, word) = match paired.lies(self.margin) {
+            Lies::Within => (Verdict::Equivalent, "within"),
+            Lies::Beyond => (Verdict::Refuted, "beyond"),
+            Lies::Open => (Verdict::Unverifiable, "on both sides of"),
+        };
+        let percent = |share: f64| 100.0 * share;
+        differs(
+            verdict,
+            format!(
+                "other weights; on the same {} images {:+.2} points (90 %: {:+.2} to {:+.2}), {word} the margin of {}",
+                paired.images,
+                percent(paired.difference()),
+                percent(low),
+                percent(high),
+                percent(self.margin)
+            ),
+        )
+    }
+}
+
+/// Where two records of the same weights part first.
+fn unlike(then: &Manifest, now: &Manifest) -> String {
+    let layer = (0..LAYERS).find(|layer| then.initial.0[*layer] != now.initial.0[*layer]);
+    let epoch = then.epochs.iter().zip(&now.epochs).position(|(then, now)| then != now);
+    match (layer, epoch) {
+        (Some(layer), _) => {
+            format!(
+                "the same weights, but its record says that {} began otherwise",
+                crate::architecture::NAMES[layer]
+            )
+        }
+        (None, Some(epoch)) => {
+            format!("the same weights, but its record of epoch {epoch} is not what training gives")
+        }
+        (None, None) => format!(
+            "the same weights, but its record has {} epochs, and training {}",
+            then.epochs.len(),
+            now.epochs.len()
+        ),
+    }
+}
+
+fn outcome(manifest: &Manifest) -> String {
+    match (&manifest.outcome, manifest.epochs.last()) {
+        (Outcome::Trained { layers }, Some(epoch)) => {
+            format!("{:?}, {}, loss {}", layers.whole(), show(epoch.valid), epoch.valid_loss)
+        }
+        (Outcome::Trained { layers }, None) => format!("{:?}, no epoch", layers.whole()),
+        (Outcome::Diverged { epoch, step }, _) => format!("as diverged in epoch {epoch}, step {step}"),
+    }
+}
+
+fn show(Count { correct, total }: Count) -> String {
+    format!("{correct} of {total}")
+}
+
+/// What is refuted is an error, what is not the same or not known a warning.
+fn graded(finding: Finding, verdict: Verdict) -> Finding {
+    finding.graded(if verdict == Verdict::Refuted { Severity::Error } else { Severity::Warning })
+}
+
+fn worst(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
+    // Where nothing was tried, nothing is known.
+    verdicts.max().unwrap_or(Verdict::Unverifiable)
+}
+
+fn staged(stage: Stage, reason: String, trials: Vec<Trial>) -> Staged {
+    Staged { stage, verdict: worst(trials.iter().map(|trial| trial.verdict)), reason, trials }
+}
+
+/// How many trials came to what, in words.
+fn tally(trials: &[Trial]) -> String {
+    let count = |verdict| trials.iter().filter(|trial| trial.verdict == verdict).count();
+    let all = [
+        (Verdict::Bitwise, "are the same to the last bit"),
+        (Verdict::Equivalent, "are equivalent"),
+        (Verdict::Unverifiable, "cannot be verified"),
+        (Verdict::Refuted, "are refuted"),
+    ];
+    let parts: Vec<String> = all
+        .into_iter()
+        .filter(|(verdict, _)| count(*verdict) > 0)
+        .map(|(verdict, words)| format!("{} {words}", count(verdict)))
+        .collect();
+    if parts.is_empty() { "none was tried".to_owned() } else { parts.join(", ") }
+}
+
+/// The verdict of what `verify` held against one another.
+fn checked(report: &Report, stage: Stage, about: About) -> Staged {
+    let (compared, mut found) = report.about(about);
+    found.retain(|finding| finding.severity == Severity::Error);
+    // What is not there, or means nothing, refutes nothing.
+    let absent = |finding: &&&Finding| {
+        matches!(
+            finding.code,
+            Code::SplitMissing
+                | Code::RunMissing
+                | Code::CheckpointMissing
+                | Code::RunBarred
+                | Code::LossNotFinite
+                | Code::RunAtChance
+        )
+    };
+    let missing = found.iter().filter(absent).count();
+    let wrong = found.len() - missing;
+    let verdict = match () {
+        () if wrong > 0 => Verdict::Refuted,
+        () if missing > 0 || compared == 0 => Verdict::Unverifiable,
+        () => Verdict::Bitwise,
+    };
+    let reason = match found.len() {
+        0 => format!("all {compared} comparisons hold"),
+        _ => format!("of {compared} comparisons {wrong} do not hold, and {missing} find nothing that counts"),
+    };
+    Staged { stage, verdict, reason, trials: Vec::new() }
+}

@@ -1,0 +1,27 @@
+//! How far a store was proven, as text: a line for each stage, and the networks that are not the same.
+//!
+//! Uses `audit::proof`'s outcome; used by `report::text`.
+
+use crate::audit::proof::{Proof, Verdict};
+use std::fmt::Write as _;
+
+/// Networks of a stage that are named; JSON has them all.
+const SHOWN: usize = 10;
+
+pub(super) fn proof(proof: &Proof) -> String {
+    let mut text = String::from("Proof, stage by stage\n");
+    for staged in &proof.stages {
+        let _ =
+            writeln!(text, "  {:<13}{:<11} {}", staged.verdict.word(), staged.stage.name(), staged.reason);
+        let others = staged.trials.iter().filter(|trial| trial.verdict != Verdict::Bitwise);
+        for trial in others.clone().take(SHOWN) {
+            let _ = writeln!(text, "    {:<13}{}: {}", trial.verdict.word(), trial.run, trial.reason);
+        }
+        let more = others.count().saturating_sub(SHOWN);
+        if more > 0 {
+            let _ = writeln!(text, "    … and {more} more; --format json lists all");
+        }
+    }
+    let _ = writeln!(text, "  as a whole: {}", proof.verdict.word());
+    text
+}

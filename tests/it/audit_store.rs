@@ -1,0 +1,173 @@
+//! `selffer audit STORE`: how far a store is proven, what is drawn to be trained again, and two results side
+//! by side. What it finds in broken stores is in `broken`.
+
+use crate::archive::{self, Size};
+use crate::common::{Ran, files, good_copy, good_store, protocol, run, scratch, selffer};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+fn audit(store: &Path, options: &[&str]) -> Ran {
+    let mut call = selffer(["audit", "--quiet", "--fail-on", "error", "--protocol"]);
+    call.arg(protocol()).arg(store).args(options);
+    run(call)
+}
+
+fn json(store: &Path, options: &[&str]) -> Value {
+    audit(store, &[&["--format", "json"], options].concat()).expect(0).json()
+}
+
+/// The stage of that name.
+fn stage<'a>(audit: &'a Value, name: &str) -> &'a Value {
+    let stages = audit["proof"]["stages"].as_array().expect("stages");
+    stages.iter().find(|stage| stage["stage"] == name).unwrap_or_else(|| panic!("no stage {name}"))
+}
+
+fn tried(audit: &Value) -> BTreeSet<String> {
+    let trials = stage(audit, "retraining")["trials"].as_array().expect("trials");
+    trials.iter().map(|trial| trial["run"].as_str().expect("a run").to_owned()).collect()
+}
+
+#[test]
+fn a_good_store_is_bitwise_as_far_as_one_goes() {
+    let audit = json(good_store(), &[]);
+    assert_eq!(audit["source"], "store");
+    assert_eq!(audit["proof"]["verdict"], "bitwise");
+    let stages: Vec<&str> =
+        audit["proof"]["stages"].as_array().unwrap().iter().map(|s| s["stage"].as_str().unwrap()).collect();
+    assert_eq!(stages, ["integrity", "invariants", "tables"]);
+    let trials = stage(&audit, "tables")["trials"].as_array().unwrap();
+    assert_eq!(trials.len(), 23);
+    assert!(trials.iter().all(|trial| trial["verdict"] == "bitwise"), "{trials:?}");
+    // Evaluating gave the accuracies that the table has.
+    let table = crate::common::on_store(&["table"], &protocol(), good_store()).expect(0).json();
+    let cells = table["cells"].as_array().unwrap();
+    assert_eq!(audit["runs"].as_array().unwrap().len(), cells.len());
+    for (run, cell) in audit["runs"].as_array().unwrap().iter().zip(cells) {
+        let share = cell["correct"].as_f64().unwrap() / cell["total"].as_f64().unwrap();
+        assert_eq!(run["accuracy"].as_f64(), Some(share), "{run}");
+    }
+
+    let audit = json(good_store(), &["--full", "--jobs", "2"]);
+    let retraining = stage(&audit, "retraining");
+    assert_eq!(retraining["verdict"], "bitwise");
+    assert_eq!(retraining["reason"], "of all 23 networks, trained again, 23 are the same to the last bit");
+    assert_eq!(tried(&audit).len(), 23);
+}
+
+#[test]
+fn a_sample_is_drawn_by_the_auditor_s_seed() {
+    let sample = |count: &str, seed: &str| json(good_store(), &["--sample", count, "--seed", seed]);
+    let first = sample("4", "1");
+    assert_eq!(tried(&first).len(), 4);
+    assert_eq!(json(good_store(), &["--sample", "4", "--seed", "1", "--jobs", "1"]), first);
+    assert_ne!(tried(&sample("4", "2")), tried(&first));
+    // A larger sample of one seed has the smaller in it.
+    assert!(tried(&sample("5", "1")).is_superset(&tried(&first)));
+    let reason = stage(&first, "retraining")["reason"].as_str().unwrap();
+    // From tests/reference/equivalence.py: of 23, 4.
+    assert!(reason.contains("were more than 11 of the 23 otherwise"), "{reason}");
+    // There are no more than all, and then there is no rest to speak of.
+    let all = sample("99", "1");
+    assert_eq!(tried(&all).len(), 23);
+    assert!(!stage(&all, "retraining")["reason"].as_str().unwrap().contains("were more than"));
+}
+
+#[test]
+fn what_is_not_there_is_unverifiable_and_concludes_nothing() {
+    let (_dir, store) = good_copy();
+    let whole = json(&store, &[]);
+    let manifest = files(&store.join("manifests"))
+        .into_values()
+        .map(|bytes| serde_json::from_slice::<Value>(&bytes).unwrap()["manifest"].clone())
+        .find(|manifest| manifest["run"] == "mixed/1/baseB")
+        .unwrap();
+    // The checkpoint that those who copy from baseB name as their parent's.
+    let parent = files(&store.join("manifests"))
+        .into_values()
+        .map(|bytes| serde_json::from_slice::<Value>(&bytes).unwrap()["manifest"]["recipe"].clone())
+        .find(|recipe| recipe["treatment"] == "B1B" && recipe["split"] == manifest["recipe"]["split"])
+        .unwrap()["parent"]
+        .clone();
+    fs::remove_file(store.join(format!("checkpoints/{}.safetensors", parent.as_str().unwrap()))).unwrap();
+    let ran = audit(&store, &["--format", "json", "--full"]).expect(1);
+    let broken = ran.json();
+    assert_eq!(broken["proof"]["verdict"], "unverifiable");
+    // baseB itself is trained again to the bits that its manifest names.
+    for (stage_name, lost) in [("tables", 1), ("retraining", 5)] {
+        let trials = stage(&broken, stage_name)["trials"].as_array().unwrap();
+        let open: Vec<&Value> = trials.iter().filter(|trial| trial["verdict"] != "bitwise").collect();
+        assert!(open.iter().all(|trial| trial["verdict"] == "unverifiable"), "{open:?}");
+        assert_eq!(open.len(), lost, "{stage_name}: {open:?}");
+    }
+    let runs = |audit: &Value| audit["runs"].as_array().unwrap().len();
+    assert_eq!(runs(&broken), runs(&whole) - 1);
+}
+
+#[test]
+fn every_format_has_the_proof() {
+    let text = audit(good_store(), &[]).expect(0).out;
+    assert!(text.contains("Proof, stage by stage\n  Bitwise      integrity   all "), "{text}");
+    assert!(text.contains("  as a whole: Bitwise\n"), "{text}");
+    assert_eq!(audit(good_store(), &[]).out, text, "the same store, the same bytes");
+    let junit = audit(good_store(), &["--format", "junit"]).expect(0).out;
+    assert!(junit.contains("<testsuite name=\"stages\" tests=\"3\""), "{junit}");
+    let sarif = audit(good_store(), &["--format", "sarif"]).expect(0).json();
+    assert_eq!(sarif["version"], "2.1.0");
+}
+
+#[test]
+fn two_results_stand_side_by_side() {
+    let dir = scratch();
+    archive::write(dir.path(), Size::SMALL);
+    let (archive, store) = (dir.path().to_str().unwrap(), good_store().to_str().unwrap());
+    let left = json(good_store(), &["--beside", archive]);
+    let right = json(dir.path(), &["--beside", store]);
+    assert_eq!((&left["beside"]["source"], &right["beside"]["source"]), (&"archive".into(), &"store".into()));
+    assert_eq!(right["beside"]["verdict"], "bitwise");
+    // Either way each is judged as it is alone.
+    for (one, other) in [(&left, &right), (&right, &left)] {
+        for part in ["claims", "questions", "table1"] {
+            assert_eq!(one[part], other["beside"][part], "{part}");
+        }
+    }
+    assert_eq!(json(good_store(), &[])["claims"], left["claims"]);
+    assert!(json(good_store(), &[])["beside"].is_null());
+
+    let text = audit(dir.path(), &["--beside", store]).expect(0).out;
+    let section = text.split_once("Side by side with ").expect("the section").1;
+    assert!(section.contains("archive") && section.contains("store (Bitwise)"), "{section}");
+    let row = section.lines().find(|line| line.contains("AnB+ - base at n = 1-7 ")).expect("a row");
+    let effect = |audit: &Value| {
+        let claims = audit["claims"].as_array().unwrap();
+        let claim = claims.iter().find(|claim| claim["name"] == "tuned-transfer-exceeds-base").unwrap();
+        format!("{:+.2} (", 100.0 * claim["parts"][0]["effect"]["value"].as_f64().unwrap())
+    };
+    let (first, second) = (row.find(&effect(&right)), row.rfind(&effect(&left)));
+    assert!(first.is_some() && second.is_some() && first < second, "{row}");
+}
+
+#[test]
+fn options_that_cannot_be_are_refused() {
+    let dir = scratch();
+    archive::write(dir.path(), Size::SMALL);
+    let path = dir.path().to_str().unwrap();
+    for options in [&["--full"][..], &["--sample", "3", "--seed", "1"]] {
+        let ran = audit(dir.path(), options).expect(2);
+        assert_eq!((ran.out.as_str(), ran.err.lines().count()), ("", 1), "{}", ran.err);
+        assert!(ran.err.contains(path) && ran.err.contains("or name a selffer store"), "{}", ran.err);
+    }
+    for options in [
+        &["--sample", "3"][..],
+        &["--seed", "3"],
+        &["--sample", "0", "--seed", "1"],
+        &["--full", "--sample", "3", "--seed", "1"],
+        &["--margin", "0"],
+        &["--margin", "NaN"],
+        &["--beside", "/no/such/place"],
+    ] {
+        let ran = audit(good_store(), options).expect(2);
+        assert!(ran.out.is_empty() && ran.err.starts_with("error: "), "{options:?}: {}", ran.err);
+    }
+}

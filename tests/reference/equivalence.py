@@ -1,0 +1,24 @@
+#!/usr/bin/env python3
+"""Prints the values that the tests of src/audit/equivalence.rs hold intervals and samples to.
+
+With the standard library alone: the interval is that of a difference of two multinomial shares after half an image was
+added to each cell (Agresti and Min 2005), the normal quantile is statistics.NormalDist's, the sample's share is counted in
+whole binomials.
+Run it by hand: python3 tests/reference/equivalence.py
+"""
+
+from math import comb
+from statistics import NormalDist
+
+z = NormalDist().inv_cdf(0.95)
+print("images, left alone, right alone: low, high")
+for images, left, right in [(1000, 30, 10), (1000, 0, 0), (50, 3, 9), (2000, 100, 150)]:
+    shares = [(left + 0.5) / (images + 2), (right + 0.5) / (images + 2)]
+    difference = shares[0] - shares[1]
+    variance = (sum(shares) - difference**2) / (images + 2)
+    print(images, left, right, difference - z * variance**0.5, difference + z * variance**0.5)
+
+print("total, sampled: most unseen")
+for total, sampled in [(103, 5), (103, 10), (103, 30), (103, 102), (20, 1)]:
+    unlikely = [m for m in range(total - sampled + 1) if comb(total - m, sampled) / comb(total, sampled) > 0.05]
+    print(total, sampled, max(unlikely))
