@@ -14,7 +14,7 @@ use selffer::plan::Plan;
 use selffer::protocol::Protocol;
 use selffer::recipe::Policy;
 use selffer::split::Catalog;
-use selffer::train::{Task, Torch, Trained, Trainer as _};
+use selffer::train::{Along, Task, Torch, Trained, Trainer as _};
 use std::path::Path;
 
 /// Images of a first, untimed epoch: libtorch prepares its kernels at their first use.
@@ -63,7 +63,7 @@ fn main() {
     let once = |train: &Images, valid: &Images| {
         let moments = catalog.moments;
         let task = Task { name: case, recipe: &recipe, initial: &initial, train, valid, moments };
-        match trainer.train(&task, &|_| true).expect("libtorch trains") {
+        match trainer.train(&task, &Along::ALONE).expect("libtorch trains") {
             Trained::Whole { epochs, .. } => epochs[0].clone(),
             Trained::Diverged { .. } => panic!("it does not diverge"),
         }

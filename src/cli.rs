@@ -3,7 +3,9 @@
 //! Used by `main` and `commands`.
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use selffer::run::Every;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Rerun, check and audit layer-transfer experiments, bit for bit.
 ///
@@ -36,6 +38,8 @@ pub enum Command {
     Reproduce {
         #[command(flatten)]
         common: Common,
+        #[command(flatten)]
+        training: Training,
         #[command(flatten)]
         golden: GoldenDir,
     },
@@ -101,6 +105,18 @@ pub struct Common<F: ValueEnum + Send + Sync + 'static = Format> {
     /// No progress and no messages but errors.
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// What only a command that trains takes.
+#[derive(Args)]
+pub struct Training {
+    /// How often the state of a network in training is kept, so that a killed run goes on from there: a
+    /// number of steps, or of minutes (`10min`), or `never`. The bits do not depend on it.
+    #[arg(long, value_name = "STEPS|Nmin|never", default_value = "10min", value_parser = every)]
+    pub snapshot_every: Every,
+    /// Keep every such state, also of finished networks: `selffer bisect` begins from them.
+    #[arg(long)]
+    pub keep_snapshots: bool,
 }
 
 #[derive(Args)]
@@ -188,4 +204,16 @@ fn margin(text: &str) -> Result<f64, String> {
         Ok(points) if points > 0.0 && points <= 100.0 => Ok(points),
         _ => Err("take a number of points above 0 and at most 100".to_owned()),
     }
+}
+
+fn every(text: &str) -> Result<Every, String> {
+    let above_0 = |number: &str| number.parse::<u64>().ok().filter(|number| *number > 0);
+    match text.strip_suffix("min") {
+        _ if text == "never" => Some(Every::Never),
+        Some(minutes) => above_0(minutes)
+            .and_then(|minutes| minutes.checked_mul(60))
+            .map(|seconds| Every::Time(Duration::from_secs(seconds))),
+        None => above_0(text).map(Every::Steps),
+    }
+    .ok_or_else(|| "take a number of steps (500), of minutes (10min), or never".to_owned())
 }

@@ -5,7 +5,7 @@
 
 use crate::cli::{
     AuditArgs, AuditFormat, Cli, Command, Common, FailOn, Format, Golden as GoldenCommand, GoldenDir,
-    TableFormat,
+    TableFormat, Training,
 };
 use crate::output;
 use crate::progress::Progress;
@@ -19,7 +19,7 @@ use selffer::numerics::Numerics;
 use selffer::plan::Plan;
 use selffer::protocol::Protocol;
 use selffer::recipe::Policy;
-use selffer::run::{Runner, finished};
+use selffer::run::{Runner, Snapshots, finished};
 use selffer::split::Catalog;
 use selffer::store::Store;
 use selffer::table::Table;
@@ -46,7 +46,7 @@ pub enum Verdict {
 pub fn run(cli: Cli) -> anyhow::Result<Verdict> {
     match cli.command {
         Command::Plan(common) => plan(&common),
-        Command::Reproduce { common, golden } => reproduce(&common, &golden),
+        Command::Reproduce { common, training, golden } => reproduce(&common, &training, &golden),
         Command::Verify(common) => check_store(&common),
         Command::Table(common) => table(&common),
         Command::Audit(args) => audit(&args),
@@ -106,7 +106,7 @@ fn trained(plan: &Plan<'_>, store: &Store) -> Result<Vec<Option<Manifest>>> {
     Ok(manifests)
 }
 
-fn reproduce(common: &Common, golden: &GoldenDir) -> anyhow::Result<Verdict> {
+fn reproduce(common: &Common, training: &Training, golden: &GoldenDir) -> anyhow::Result<Verdict> {
     // Before any thread is started: it sets environment variables.
     let numerics = Numerics::engage(POLICY)?;
     let (protocol, data) = inputs(&common.protocol)?;
@@ -129,6 +129,7 @@ fn reproduce(common: &Common, golden: &GoldenDir) -> anyhow::Result<Verdict> {
         policy: POLICY,
         jobs: jobs(common.jobs),
         memory: machine::memory_at_hand(),
+        snapshots: Snapshots { every: training.snapshot_every, keep: training.keep_snapshots },
         stop: &stop,
         observer: &progress,
     };

@@ -151,6 +151,8 @@ digests! {
     RecipeDigest;
     /// The order in which one epoch visits the training images.
     OrderDigest;
+    /// The state of a run at one place, chained to the places before it.
+    LedgerDigest;
     /// A protocol's numbers, after parsing.
     ProtocolDigest;
 }

@@ -13,11 +13,13 @@
 
 pub mod architecture;
 pub mod audit;
+pub mod bisect;
 pub mod canonical;
 pub mod data;
 pub mod digest;
 pub mod error;
 pub mod init;
+pub mod ledger;
 pub mod machine;
 pub mod manifest;
 mod net;
@@ -27,6 +29,7 @@ pub mod protocol;
 pub mod recipe;
 pub mod run;
 pub mod seed;
+pub mod snapshot;
 pub mod split;
 pub mod store;
 pub mod table;

@@ -5,6 +5,7 @@
 
 use crate::canonical;
 use crate::digest::{Digest, OrderDigest, RecipeDigest, WeightsDigest};
+use crate::ledger::Ledger;
 use crate::recipe::Recipe;
 use crate::weights::LayerDigests;
 use serde::{Deserialize, Serialize};
@@ -96,6 +97,8 @@ pub struct Manifest {
     /// had before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contradicts: Option<WeightsDigest>,
+    /// Digests of its state as training went.
+    pub ledger: Ledger,
     /// How long it took, in milliseconds.
     pub wall_ms: u64,
     /// Where it was trained.

@@ -16,12 +16,21 @@ pub(crate) struct Net {
     layers: [[Tensor; 2]; LAYERS],
 }
 
-fn to_tensor(numbers: &Numbers) -> Result<Tensor, TchError> {
+/// A tensor of those numbers.
+pub(crate) fn to_tensor(numbers: &Numbers) -> Result<Tensor, TchError> {
     let shape: Vec<i64> = numbers.shape.iter().map(|dim| *dim as i64).collect();
     Tensor::f_from_slice(&numbers.values)?.f_reshape(shape)
 }
 
-fn from_tensor(tensor: &Tensor) -> Result<Numbers, TchError> {
+/// The bits of a tensor's numbers.
+pub(crate) fn bytes(tensor: &Tensor) -> Result<Vec<u8>, TchError> {
+    let mut bytes = vec![0; tensor.numel() * 4];
+    tensor.f_contiguous()?.f_copy_data_u8(&mut bytes, tensor.numel())?;
+    Ok(bytes)
+}
+
+/// A tensor's numbers.
+pub(crate) fn from_tensor(tensor: &Tensor) -> Result<Numbers, TchError> {
     let shape = tensor.size().iter().map(|dim| *dim as usize).collect();
     let mut values = vec![0f32; tensor.numel()];
     tensor.f_contiguous()?.f_copy_data(&mut values, tensor.numel())?;

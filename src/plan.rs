@@ -99,6 +99,12 @@ impl<'a> Plan<'a> {
         self.catalog.images(&self.splits[run.split].0, run.treatment.target(), part)
     }
 
+    /// How many steps an epoch of a run has.
+    pub fn steps(&self, run: &PlannedRun) -> u32 {
+        let images = self.splits[run.split].0.count(run.treatment.target(), Part::Train);
+        images.div_ceil(self.protocol.solver.batch as usize) as u32
+    }
+
     /// An estimate of what a run costs. Frozen layers are computed once.
     pub fn cost(&self, run: &PlannedRun) -> Cost {
         let split = &self.splits[run.split].0;

@@ -4,14 +4,16 @@
 //! on the number of jobs, on the order in which runs are ready, or on what was there before.
 
 use crate::data::Part;
-use crate::digest::WeightsDigest;
+use crate::digest::{RecipeDigest, WeightsDigest};
 use crate::error::{Error, Result};
 use crate::init::initial;
+use crate::ledger::{self, Place};
 use crate::manifest::{Format, Manifest, Outcome};
 use crate::plan::Plan;
 use crate::recipe::{Policy, Recipe};
+use crate::snapshot::State;
 use crate::store::{Found, Store};
-use crate::train::{Task, Trained, Trainer, Watch};
+use crate::train::{Along, Next, Task, Trained, Trainer};
 use crate::weights::{LayerDigests, Weights};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -47,6 +49,36 @@ pub struct Done {
     pub fresh: bool,
 }
 
+/// How often the state of a run is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Every {
+    /// Never: a run that is interrupted begins anew.
+    Never,
+    /// After so many steps.
+    Steps(u64),
+    /// After so much time.
+    Time(Duration),
+}
+
+/// Which states of unfinished runs are kept. No bit of a result depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Snapshots {
+    /// How often one is taken. When a run is told to stop, one is taken too.
+    pub every: Every,
+    /// Whether to keep all of them, also when the run is finished; else only the last of an unfinished one.
+    pub keep: bool,
+}
+
+impl Snapshots {
+    fn due(&self, steps_done: u64, since_last: Duration) -> bool {
+        match self.every {
+            Every::Never => false,
+            Every::Steps(steps) => steps_done.is_multiple_of(steps),
+            Every::Time(time) => since_last >= time,
+        }
+    }
+}
+
 /// How to run a plan.
 pub struct Runner<'a> {
     /// The plan.
@@ -61,6 +93,8 @@ pub struct Runner<'a> {
     pub jobs: usize,
     /// Bytes of memory that training may take, all jobs together.
     pub memory: u64,
+    /// Which states of unfinished runs are kept.
+    pub snapshots: Snapshots,
     /// Set by another thread to stop at the next step.
     pub stop: &'a AtomicBool,
     /// Who hears of it.
@@ -183,15 +217,41 @@ impl Runner<'_> {
 
     fn train(&self, index: usize, recipe: Recipe, shared: &Shared) -> Result<Done> {
         fits(self.plan, index, self.jobs, self.memory)?;
-        let before = self.store.manifest(recipe.digest())?.whole();
+        let digest = recipe.digest();
+        let before = self.store.manifest(digest)?.whole();
         let parent = recipe.parent.map(|digest| self.parent_weights(digest)).transpose()?;
+        let from = self.latest(digest)?;
+        let wall_before = from.as_ref().map_or(0, |state| state.progress.wall_ms);
+        let start = Instant::now();
+        let kept = Mutex::new(start);
+        let steps = self.plan.steps(&self.plan.runs[index]);
         self.observer.started(index);
-        let (mut manifest, weights) =
-            train(self.plan, index, recipe, parent.as_ref(), self.trainer, &|images| {
-                self.observer.advanced(index, images);
-                let failed = shared.failure.lock().expect("no thread panicked").is_some();
-                !failed && !self.stop.load(Ordering::Relaxed)
-            })?;
+        let watch = |place: Place, images: u64| {
+            self.observer.advanced(index, images);
+            let failed = shared.failure.lock().expect("no thread panicked").is_some();
+            if failed || self.stop.load(Ordering::Relaxed) {
+                return Next::Stop;
+            }
+            let mut kept = kept.lock().expect("no thread panicked");
+            match self.snapshots.due(place.steps_done(steps), kept.elapsed()) {
+                true => {
+                    *kept = Instant::now();
+                    Next::Keep
+                }
+                false => Next::Go,
+            }
+        };
+        let keep = |mut state: State| {
+            if self.snapshots.every == Every::Never {
+                return Ok(());
+            }
+            state.progress.wall_ms = wall_before + start.elapsed().as_millis() as u64;
+            let done = state.progress.place.steps_done(steps);
+            self.store.put_snapshot(&state, done)?;
+            self.forget(digest, done)
+        };
+        let along = Along { from, every: ledger::EVERY, watch: &watch, keep: &keep };
+        let (mut manifest, weights) = train(self.plan, index, recipe, parent.as_ref(), self.trainer, &along)?;
         if let Some(weights) = &weights {
             self.store.put_weights(weights)?;
         }
@@ -201,7 +261,27 @@ impl Runner<'_> {
             _ => before.contradicts,
         });
         self.store.put_manifest(&manifest)?;
+        self.forget(digest, u64::MAX)?;
         Ok(Done { manifest, fresh: true })
+    }
+
+    /// The last state of a run that the store has whole.
+    fn latest(&self, recipe: RecipeDigest) -> Result<Option<State>> {
+        for steps in self.store.snapshots(recipe)?.into_iter().rev() {
+            if let Some(state) = self.store.snapshot(recipe, steps)?.whole() {
+                return Ok(Some(state));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Removes the snapshots of a run before that of so many steps, unless all are to be kept.
+    fn forget(&self, recipe: RecipeDigest, before: u64) -> Result<()> {
+        if self.snapshots.keep {
+            return Ok(());
+        }
+        let old = self.store.snapshots(recipe)?.into_iter().filter(|steps| *steps < before);
+        old.map(|steps| self.store.remove_snapshot(recipe, steps)).collect()
     }
 
     /// The weights of a base network that was finished a moment ago.
@@ -221,14 +301,14 @@ impl Runner<'_> {
 /// `parent` is the network that it copies from, if any.
 ///
 /// # Errors
-/// Where its images cannot be put together, or training fails or is stopped by `watch`.
+/// Where its images cannot be put together, or training fails or is stopped.
 pub fn train(
     plan: &Plan<'_>,
     index: usize,
     recipe: Recipe,
     parent: Option<&Weights>,
     trainer: &dyn Trainer,
-    watch: Watch<'_>,
+    along: &Along<'_>,
 ) -> Result<(Manifest, Option<Weights>)> {
     let run = &plan.runs[index];
     let name = plan.name(run);
@@ -242,13 +322,16 @@ pub fn train(
         moments: plan.catalog.moments,
     };
     let start = Instant::now();
-    let trained = trainer.train(&task, watch)?;
-    let wall_ms = start.elapsed().as_millis() as u64;
-    let (epochs, outcome, weights) = match trained {
-        Trained::Whole { weights, epochs } => {
-            (epochs, Outcome::Trained { layers: weights.digests() }, Some(weights))
+    let trained = trainer.train(&task, along)?;
+    let wall_before = along.from.as_ref().map_or(0, |state| state.progress.wall_ms);
+    let wall_ms = wall_before + start.elapsed().as_millis() as u64;
+    let (epochs, ledger, outcome, weights) = match trained {
+        Trained::Whole { weights, epochs, ledger } => {
+            (epochs, ledger, Outcome::Trained { layers: weights.digests() }, Some(weights))
         }
-        Trained::Diverged { epochs, epoch, step } => (epochs, Outcome::Diverged { epoch, step }, None),
+        Trained::Diverged { epochs, epoch, step, ledger } => {
+            (epochs, ledger, Outcome::Diverged { epoch, step }, None)
+        }
     };
     let initial = initial.digests();
     let environment = trainer.environment();
@@ -260,6 +343,7 @@ pub fn train(
         epochs,
         outcome,
         contradicts: None,
+        ledger,
         wall_ms,
         environment,
     };

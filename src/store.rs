@@ -10,12 +10,14 @@
 //! STORE/splits/SPLIT.json                 named by the SHA-256 of the file
 //! STORE/checkpoints/WEIGHTS.safetensors   named by the digest of the weights
 //! STORE/manifests/RECIPE.json             named by the digest of the recipe
+//! STORE/snapshots/RECIPE-STEPS.snapshot  states of unfinished runs: recipe's digest and steps done
 //! STORE/locks/, STORE/new/                empty files; files being written, and who may sweep them
 //! ```
 
 use crate::digest::{Digest, RecipeDigest, SplitDigest, WeightsDigest};
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
+use crate::snapshot::State;
 use crate::split::Split;
 use crate::weights::Weights;
 use std::fs::{self, File, TryLockError};
@@ -27,6 +29,7 @@ const MARK_TEXT: &[u8] = b"selffer store 1\n";
 const SPLITS: &str = "splits";
 const CHECKPOINTS: &str = "checkpoints";
 const MANIFESTS: &str = "manifests";
+const SNAPSHOTS: &str = "snapshots";
 const LOCKS: &str = "locks";
 const NEW: &str = "new";
 /// In `new/`: the file that every process that writes holds a shared lock on.
@@ -75,6 +78,8 @@ pub enum Entry {
     Checkpoint(WeightsDigest),
     /// A manifest.
     Manifest(RecipeDigest),
+    /// The state of a run after so many steps.
+    Snapshot(RecipeDigest, u64),
 }
 
 impl Store {
@@ -118,7 +123,7 @@ impl Store {
         if !mark.exists() {
             store.write(Path::new(MARK), MARK_TEXT)?;
         }
-        for sub in [SPLITS, CHECKPOINTS, MANIFESTS, LOCKS] {
+        for sub in [SPLITS, CHECKPOINTS, MANIFESTS, SNAPSHOTS, LOCKS] {
             make(sub)?;
         }
         Ok(store)
@@ -246,6 +251,54 @@ impl Store {
         Ok(digest)
     }
 
+    /// The state of a run after so many steps.
+    ///
+    /// # Errors
+    /// As for [`Store::manifest`].
+    pub fn snapshot(&self, recipe: RecipeDigest, steps: u64) -> Result<Found<State>> {
+        self.read(&Entry::Snapshot(recipe, steps), |bytes| {
+            let state = State::from_bytes(bytes)?;
+            if state.progress.recipe != recipe {
+                return Err("it is of another run than its name says".to_owned());
+            }
+            Ok(state)
+        })
+    }
+
+    /// After how many steps there are snapshots of a run, in order.
+    ///
+    /// # Errors
+    /// Where the directory cannot be read.
+    pub fn snapshots(&self, recipe: RecipeDigest) -> Result<Vec<u64>> {
+        let dir = self.dir.join(SNAPSHOTS);
+        // A store that is read may be older than snapshots are.
+        let paths = if dir.exists() { sorted(&dir)? } else { Vec::new() };
+        let ours = |path: &PathBuf| match entry(SNAPSHOTS, path) {
+            Some(Some(Entry::Snapshot(of, steps))) if of == recipe => Some(steps),
+            _ => None,
+        };
+        let mut steps: Vec<u64> = paths.iter().filter_map(ours).collect();
+        steps.sort_unstable();
+        Ok(steps)
+    }
+
+    /// Writes a snapshot of a run after so many steps.
+    ///
+    /// # Errors
+    /// As for [`Store::put_manifest`].
+    pub fn put_snapshot(&self, state: &State, steps: u64) -> Result<()> {
+        self.write(&relative(&Entry::Snapshot(state.progress.recipe, steps)), &state.to_bytes())
+    }
+
+    /// Removes a snapshot.
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub fn remove_snapshot(&self, recipe: RecipeDigest, steps: u64) -> Result<()> {
+        let path = self.path(&Entry::Snapshot(recipe, steps));
+        fs::remove_file(&path).map_err(Error::io("remove", &path))
+    }
+
     /// Every file of the store: what is an entry by its name, and the paths, relative to the store, of
     /// what has no business there.
     ///
@@ -262,7 +315,7 @@ impl Store {
                     let inside = sorted(&top)?.into_iter().filter(|path| !known(path));
                     strays.extend(inside.map(|path| self.strip(&path)));
                 }
-                SPLITS | CHECKPOINTS | MANIFESTS | LOCKS => {
+                SPLITS | CHECKPOINTS | MANIFESTS | SNAPSHOTS | LOCKS => {
                     for path in sorted(&top)? {
                         match entry(&name, &path) {
                             Some(Some(entry)) => entries.push(entry),
@@ -352,6 +405,9 @@ fn relative(entry: &Entry) -> PathBuf {
         Entry::Split(digest) => Path::new(SPLITS).join(format!("{}.json", digest.hex())),
         Entry::Checkpoint(digest) => Path::new(CHECKPOINTS).join(format!("{}.safetensors", digest.hex())),
         Entry::Manifest(digest) => Path::new(MANIFESTS).join(format!("{}.json", digest.hex())),
+        Entry::Snapshot(digest, steps) => {
+            Path::new(SNAPSHOTS).join(format!("{}-{steps}.snapshot", digest.hex()))
+        }
     }
 }
 
@@ -367,6 +423,13 @@ fn entry(sub: &str, path: &Path) -> Option<Option<Entry>> {
         SPLITS => Entry::Split(name.strip_suffix(".json")?.parse().ok()?),
         CHECKPOINTS => Entry::Checkpoint(name.strip_suffix(".safetensors")?.parse().ok()?),
         MANIFESTS => Entry::Manifest(name.strip_suffix(".json")?.parse().ok()?),
+        SNAPSHOTS => {
+            let (recipe, steps) = name.strip_suffix(".snapshot")?.split_once('-')?;
+            let count: u64 = steps.parse().ok()?;
+            // One name for each: no plus sign, no leading zeros.
+            let entry = Entry::Snapshot(recipe.parse().ok()?, count);
+            return (count.to_string() == steps).then_some(Some(entry));
+        }
         _ => {
             name.parse::<Digest>().ok()?;
             return (meta.len() == 0).then_some(None);

@@ -4,8 +4,9 @@
 
 use crate::architecture::{self, LAYERS};
 use crate::data::{Dataset, Images, Part};
-use crate::digest::{DataDigest, Digest, SplitDigest};
+use crate::digest::{DataDigest, Digest, LedgerDigest, SplitDigest};
 use crate::init::initial;
+use crate::ledger::Ledger;
 use crate::manifest::{Count, Environment, Epoch, Format, Manifest, Outcome};
 use crate::protocol::Protocol;
 use crate::recipe::{CORE, Policy, Recipe, order_digest};
@@ -117,6 +118,7 @@ pub(crate) fn manifest(seed: u64) -> Manifest {
         epochs,
         outcome: Outcome::Trained { layers },
         contradicts: None,
+        ledger: Ledger { every: 2, entries: vec![LedgerDigest(Digest::of(b"entry"))] },
         wall_ms: 12,
         environment: Environment {
             selffer: "0.1.0".to_owned(),

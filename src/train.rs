@@ -6,13 +6,16 @@
 
 use crate::architecture::LAYERS;
 use crate::data::Images;
+use crate::digest::OrderDigest;
 use crate::error::{Error, Result};
+use crate::ledger::{self, Ledger, Place};
 use crate::machine;
 use crate::manifest::{Count, Environment, Epoch};
 use crate::net::{self, Net};
 use crate::numerics::{self, Numerics};
 use crate::recipe::{Recipe, order_digest};
-use crate::weights::Weights;
+use crate::snapshot::{Progress, State};
+use crate::weights::{Layer, Weights};
 use tch::{Kind, Reduction, TchError, Tensor};
 
 /// Images that are evaluated at once. It is part of the training core: another number may change
@@ -44,6 +47,8 @@ pub enum Trained {
         weights: Weights,
         /// The epochs.
         epochs: Vec<Epoch>,
+        /// The ledger.
+        ledger: Ledger,
     },
     /// The loss was not finite in that step, or in the validation after the epoch, and training stopped.
     Diverged {
@@ -53,6 +58,8 @@ pub enum Trained {
         epoch: u32,
         /// The step within it, from 0; as many as there are steps where it was the validation.
         step: u32,
+        /// The ledger until then.
+        ledger: Ledger,
     },
 }
 
@@ -73,8 +80,34 @@ impl Evaluation {
     }
 }
 
-/// Hears how far a run is, after each step: images trained on so far. Its answer is whether to go on.
-pub type Watch<'a> = &'a (dyn Fn(u64) -> bool + Sync);
+/// What a run is to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// Go on.
+    Go,
+    /// Hand over the state, then go on.
+    Keep,
+    /// Hand over the state, then stop.
+    Stop,
+}
+
+/// What goes along with training, and changes no bit of it.
+pub struct Along<'a> {
+    /// Where to go on from; the beginning where there is none.
+    pub from: Option<State>,
+    /// Steps between two entries of the ledger, unless it goes on from a state that has one.
+    pub every: u32,
+    /// Hears after each step where the run is and how many images it was trained on, and says what is next.
+    pub watch: &'a (dyn Fn(Place, u64) -> Next + Sync),
+    /// Takes the states that are handed over.
+    pub keep: &'a (dyn Fn(State) -> Result<()> + Sync),
+}
+
+impl Along<'_> {
+    /// Training from the beginning to the end, unwatched.
+    pub const ALONE: Along<'static> =
+        Along { from: None, every: ledger::EVERY, watch: &|_, _| Next::Go, keep: &|_| Ok(()) };
+}
 
 /// Whatever can train a network. The program has one, on libtorch; tests of the scheduler have one
 /// without.
@@ -82,8 +115,8 @@ pub trait Trainer: Sync {
     /// Trains one network. The result depends on nothing but `task`.
     ///
     /// # Errors
-    /// [`Error::Interrupted`] where `watch` said to stop; otherwise what the trainer failed at.
-    fn train(&self, task: &Task<'_>, watch: Watch<'_>) -> Result<Trained>;
+    /// [`Error::Interrupted`] where it was told to stop; otherwise what the trainer failed at.
+    fn train(&self, task: &Task<'_>, along: &Along<'_>) -> Result<Trained>;
 
     /// Evaluates weights on images of which mean and deviation of the data set's pixels are `moments`, as
     /// training does after each epoch. `name` is for messages.
@@ -105,29 +138,43 @@ pub trait Trainer: Sync {
 /// The trainer on libtorch.
 pub struct Torch {
     numerics: &'static Numerics,
+    #[cfg(test)]
+    pub(crate) meddler: Option<Meddler>,
 }
+
+/// What tests do to weights and momentum after a step, to see it noticed. It is not in the program.
+#[cfg(test)]
+pub(crate) type Meddler = std::sync::Arc<dyn Fn(Place, &Net, &mut [Tensor]) + Send + Sync>;
 
 impl Torch {
     /// A trainer under the numerics policy in force.
     pub fn new(numerics: &'static Numerics) -> Self {
-        Self { numerics }
+        Self {
+            numerics,
+            #[cfg(test)]
+            meddler: None,
+        }
     }
 }
 
 impl Trainer for Torch {
-    fn train(&self, task: &Task<'_>, watch: Watch<'_>) -> Result<Trained> {
+    fn train(&self, task: &Task<'_>, along: &Along<'_>) -> Result<Trained> {
         self.numerics.enter_thread();
         let failed = |error| torch_error(task.name, &error);
-        let mut loop_ = Loop::new(task).map_err(failed)?;
-        let mut epochs = Vec::new();
-        for epoch in 0..task.recipe.solver.epochs {
-            match loop_.epoch(epoch, watch).map_err(failed)? {
-                Pass::Finished(record) => epochs.push(record),
-                Pass::Diverged { step } => return Ok(Trained::Diverged { epochs, epoch, step }),
-                Pass::Stopped => return Err(Error::Interrupted),
+        let mut loop_ = Loop::new(task, along).map_err(failed)?;
+        #[cfg(test)]
+        loop_.meddler.clone_from(&self.meddler);
+        while loop_.progress.place.epoch < task.recipe.solver.epochs {
+            match loop_.epoch(along).map_err(|problem| problem.of(task.name))? {
+                Pass::Finished => {}
+                Pass::Diverged { step } => {
+                    let Progress { place, epochs, ledger, .. } = loop_.progress;
+                    return Ok(Trained::Diverged { epochs, epoch: place.epoch, step, ledger });
+                }
             }
         }
-        Ok(Trained::Whole { weights: loop_.net.weights().map_err(failed)?, epochs })
+        let Progress { epochs, ledger, .. } = loop_.progress;
+        Ok(Trained::Whole { weights: loop_.net.weights().map_err(failed)?, epochs, ledger })
     }
 
     fn evaluate(
@@ -190,67 +237,160 @@ impl Features {
 
 /// How a pass over the training images ended.
 enum Pass {
-    Finished(Epoch),
+    Finished,
     Diverged { step: u32 },
-    Stopped,
+}
+
+/// Why a pass could not go on.
+enum Problem {
+    Torch(TchError),
+    Other(Error),
+}
+
+impl Problem {
+    fn of(self, run: &str) -> Error {
+        match self {
+            Self::Torch(error) => torch_error(run, &error),
+            Self::Other(error) => error,
+        }
+    }
+}
+
+impl From<TchError> for Problem {
+    fn from(error: TchError) -> Self {
+        Self::Torch(error)
+    }
+}
+
+impl From<Error> for Problem {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
 }
 
 /// The state of one run between steps.
 struct Loop<'a> {
     recipe: &'a Recipe,
+    steps: u32,
     net: Net,
     frozen: usize,
     // One for each trained tensor, in the same order: its last change, before the learning rate.
     velocity: Vec<Tensor>,
     train: Features,
     valid: Features,
-    images_done: u64,
+    progress: Progress,
+    #[cfg(test)]
+    meddler: Option<Meddler>,
 }
 
 impl<'a> Loop<'a> {
-    fn new(task: &Task<'a>) -> Result<Self, TchError> {
+    fn new(task: &Task<'a>, along: &Along<'_>) -> Result<Self, TchError> {
         let frozen = usize::from(task.recipe.treatment.frozen());
-        let net = Net::new(task.initial, frozen)?;
-        let velocity = net.trained(frozen).into_iter().map(Tensor::f_zeros_like);
-        let velocity = velocity.collect::<Result<_, _>>()?;
+        let net = Net::new(along.from.as_ref().map_or(task.initial, |state| &state.weights), frozen)?;
+        let (velocity, progress) = match &along.from {
+            Some(state) => {
+                let tensors = state.momentum.iter().flat_map(|layer| [&layer.weight, &layer.bias]);
+                (tensors.map(net::to_tensor).collect::<Result<_, _>>()?, state.progress.clone())
+            }
+            None => {
+                let zeros = net.trained(frozen).into_iter().map(Tensor::f_zeros_like);
+                let progress = Progress {
+                    recipe: task.recipe.digest(),
+                    place: Place::START,
+                    epochs: Vec::new(),
+                    loss_sum: 0.0,
+                    correct: 0,
+                    ledger: Ledger::new(along.every),
+                    wall_ms: 0,
+                };
+                (zeros.collect::<Result<_, _>>()?, progress)
+            }
+        };
         let features = |images| Features::new(images, task.moments, &net, frozen);
         let (train, valid) = (features(task.train)?, features(task.valid)?);
-        Ok(Self { recipe: task.recipe, net, frozen, velocity, train, valid, images_done: 0 })
+        Ok(Self {
+            recipe: task.recipe,
+            steps: task.train.len().div_ceil(task.recipe.solver.batch as usize) as u32,
+            net,
+            frozen,
+            velocity,
+            train,
+            valid,
+            progress,
+            #[cfg(test)]
+            meddler: None,
+        })
     }
 
-    /// One pass over the training images, then one over the validation images.
-    fn epoch(&mut self, epoch: u32, watch: Watch<'_>) -> Result<Pass, TchError> {
+    /// The rest of a pass over the training images, then one over the validation images.
+    fn epoch(&mut self, along: &Along<'_>) -> Result<Pass, Problem> {
+        let epoch = self.progress.place.epoch;
         let order = self.recipe.order(epoch, self.train.len() as usize);
+        let visited = order_digest(&order);
         let rate = self.recipe.solver.rate_at(epoch);
-        let (mut loss_sum, mut correct) = (0.0, 0);
-        for (step, batch) in order.chunks(self.recipe.solver.batch as usize).enumerate() {
+        let size = self.recipe.solver.batch as usize;
+        for (step, batch) in order.chunks(size).enumerate().skip(self.progress.place.step as usize) {
             let indices: Vec<i64> = batch.iter().map(|index| i64::from(*index)).collect();
             let (loss, hits) = self.step(&Tensor::f_from_slice(&indices)?, rate)?;
+            #[cfg(test)]
+            if let Some(meddle) = &self.meddler {
+                meddle(Place { epoch, step: step as u32 + 1 }, &self.net, &mut self.velocity);
+            }
             if !loss.is_finite() {
                 return Ok(Pass::Diverged { step: step as u32 });
             }
-            loss_sum += loss * batch.len() as f64;
-            correct += hits;
-            self.images_done += batch.len() as u64;
-            if !watch(self.images_done) {
-                return Ok(Pass::Stopped);
+            self.progress.loss_sum += loss * batch.len() as f64;
+            self.progress.correct += hits;
+            self.progress.place.step = step as u32 + 1;
+            if self.progress.ledger.due(self.progress.place.step, self.steps) {
+                self.write_ledger(visited)?;
+            }
+            let images = epoch as usize * order.len() + step * size + batch.len();
+            match (along.watch)(self.progress.place, images as u64) {
+                Next::Go => {}
+                Next::Keep => (along.keep)(self.state()?)?,
+                Next::Stop => {
+                    (along.keep)(self.state()?)?;
+                    return Err(Error::Interrupted.into());
+                }
             }
         }
         let valid = evaluate(&self.net, self.frozen, &self.valid)?;
         // The last step's own loss was that of the weights before it.
         if !valid.loss.is_finite() {
-            let steps = order.len().div_ceil(self.recipe.solver.batch as usize);
-            return Ok(Pass::Diverged { step: steps as u32 });
+            return Ok(Pass::Diverged { step: self.steps });
         }
         let total = order.len() as u32;
-        Ok(Pass::Finished(Epoch {
+        let Progress { place, epochs, loss_sum, correct, .. } = &mut self.progress;
+        epochs.push(Epoch {
             rate,
-            order: order_digest(&order),
-            train_loss: loss_sum / f64::from(total),
-            train: Count { correct, total },
+            order: visited,
+            train_loss: *loss_sum / f64::from(total),
+            train: Count { correct: *correct, total },
             valid_loss: valid.loss,
             valid: valid.count(),
-        }))
+        });
+        (*place, *loss_sum, *correct) = (Place { epoch: epoch + 1, step: 0 }, 0.0, 0);
+        Ok(Pass::Finished)
+    }
+
+    /// Weights of all layers and momentum, as they are now, into the ledger.
+    fn write_ledger(&mut self, order: OrderDigest) -> Result<(), TchError> {
+        let tensors = self.net.trained(0).into_iter().chain(&self.velocity);
+        self.progress.ledger.add(self.progress.place, order, tensors.map(net::bytes))
+    }
+
+    /// All that training needs to go on from here.
+    fn state(&self) -> Result<State, TchError> {
+        let momentum = self
+            .velocity
+            .chunks_exact(2)
+            .map(|pair| Ok(Layer { weight: net::from_tensor(&pair[0])?, bias: net::from_tensor(&pair[1])? }));
+        Ok(State {
+            progress: self.progress.clone(),
+            weights: self.net.weights()?,
+            momentum: momentum.collect::<Result<_, TchError>>()?,
+        })
     }
 
     /// One step of gradient descent on the training images of those indices: their mean loss and how

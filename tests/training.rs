@@ -10,7 +10,7 @@ use selffer::manifest::Epoch;
 use selffer::numerics::Numerics;
 use selffer::protocol::{Filler, Network, Solver};
 use selffer::recipe::{CORE, Policy, Recipe};
-use selffer::train::{Task, Torch, Trained, Trainer as _};
+use selffer::train::{Along, Task, Torch, Trained, Trainer as _};
 use selffer::treatment::Treatment;
 use selffer::weights::Weights;
 use serde_json::Value;
@@ -84,8 +84,8 @@ fn train(recipe: &Recipe) -> (Weights, Vec<Epoch>) {
         moments: (0.4, 0.25),
     };
     let numerics = Numerics::engage(Policy::Portable).expect("this machine can");
-    match Torch::new(numerics).train(&task, &|_| true).expect("libtorch trains") {
-        Trained::Whole { weights, epochs } => (weights, epochs),
+    match Torch::new(numerics).train(&task, &Along::ALONE).expect("libtorch trains") {
+        Trained::Whole { weights, epochs, .. } => (weights, epochs),
         Trained::Diverged { .. } => panic!("it does not diverge"),
     }
 }

@@ -12,7 +12,7 @@ use crate::manifest::{Count, Manifest, Outcome};
 use crate::plan::Plan;
 use crate::run::{self, Done, Observer};
 use crate::seed::{Name, Stream};
-use crate::train::{Evaluation, Trainer};
+use crate::train::{Along, Evaluation, Next, Trainer};
 use crate::verify::{self, About, Code, Context, Finding, Report, Severity};
 use crate::weights::Weights;
 use rayon::prelude::*;
@@ -300,11 +300,13 @@ impl Prover<'_> {
         };
         run::fits(plan, index, self.jobs, self.memory)?;
         self.observer.started(index);
+        let watch = |_, images| {
+            self.observer.advanced(index, images);
+            if self.stop.load(Ordering::Relaxed) { Next::Stop } else { Next::Go }
+        };
+        let along = Along { every: then.ledger.every, watch: &watch, ..Along::ALONE };
         let (now, weights) =
-            run::train(plan, index, then.recipe.clone(), parent.as_ref(), self.trainer, &|images| {
-                self.observer.advanced(index, images);
-                !self.stop.load(Ordering::Relaxed)
-            })?;
+            run::train(plan, index, then.recipe.clone(), parent.as_ref(), self.trainer, &along)?;
         self.observer.finished(index, &Done { manifest: now.clone(), fresh: true });
         let (verdict, code, reason) = self.compare(context, index, then, &now, weights.as_ref())?;
         let finding = (verdict != Verdict::Bitwise).then(|| {
@@ -325,7 +327,8 @@ impl Prover<'_> {
         now: &Manifest,
         weights: Option<&Weights>,
     ) -> Result<(Verdict, Code, String)> {
-        let record = |manifest: &Manifest| (manifest.initial, manifest.epochs.clone());
+        let record =
+            |manifest: &Manifest| (manifest.initial, manifest.epochs.clone(), manifest.ledger.clone());
         if then.outcome == now.outcome {
             return Ok(match record(then) == record(now) {
                 true => {
@@ -380,6 +383,9 @@ fn unlike(then: &Manifest, now: &Manifest) -> String {
         }
         (None, Some(epoch)) => {
             format!("the same weights, but its record of epoch {epoch} is not what training gives")
+        }
+        (None, None) if then.ledger != now.ledger => {
+            "the same weights, but its ledger is not what training gives".to_owned()
         }
         (None, None) => format!(
             "the same weights, but its record has {} epochs, and training {}",

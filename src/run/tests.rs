@@ -2,14 +2,16 @@ use super::*;
 use crate::architecture::LAYERS;
 use crate::data::Images;
 use crate::digest::RecipeDigest;
+use crate::ledger::Ledger;
 use crate::manifest::{Count, Environment, Epoch};
 use crate::protocol::Protocol;
 use crate::recipe::order_digest;
 use crate::seed::{Name, Stream};
+use crate::snapshot::Progress;
 use crate::split::Catalog;
 use crate::store::Entry;
 use crate::testing::{dataset, tiny};
-use crate::train::{Evaluation, Watch};
+use crate::train::Evaluation;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use tempfile::TempDir;
@@ -29,10 +31,15 @@ struct Fake {
     calls: Mutex<Vec<(String, RecipeDigest)>>,
     /// Sets this flag in the call of that number, from 0.
     stops: Option<(usize, &'static AtomicBool)>,
+    /// The epoch that each call began with.
+    begun: Mutex<Vec<u32>>,
 }
 
+/// A snapshot after every step, until the run is finished.
+const EACH_STEP: Snapshots = Snapshots { every: Every::Steps(1), keep: false };
+
 impl Trainer for Fake {
-    fn train(&self, task: &Task<'_>, watch: Watch<'_>) -> Result<Trained> {
+    fn train(&self, task: &Task<'_>, along: &Along<'_>) -> Result<Trained> {
         let recipe = task.recipe.digest();
         let call = {
             let mut calls = self.calls.lock().unwrap();
@@ -40,15 +47,37 @@ impl Trainer for Fake {
             calls.len() - 1
         };
         let count = task.train.len() as u64;
-        for step in 1..=2 {
+        let ledger = Ledger::new(along.every);
+        // Two epochs of one step each.
+        let begun = along.from.as_ref().map_or(0, |state| state.progress.place.epoch + 1);
+        self.begun.lock().unwrap().push(begun);
+        for epoch in begun..2 {
             std::thread::sleep(self.step);
             if let Some((number, flag)) = self.stops
                 && number == call
             {
                 flag.store(true, Ordering::Relaxed);
             }
-            if !watch(step * count) {
-                return Err(Error::Interrupted);
+            let state = || State {
+                progress: Progress {
+                    recipe,
+                    place: Place { epoch, step: 1 },
+                    epochs: Vec::new(),
+                    loss_sum: 0.0,
+                    correct: 0,
+                    ledger: ledger.clone(),
+                    wall_ms: 0,
+                },
+                weights: task.initial.clone(),
+                momentum: Vec::new(),
+            };
+            match (along.watch)(Place { epoch, step: 1 }, u64::from(epoch + 1) * count) {
+                Next::Go => {}
+                Next::Keep => (along.keep)(state())?,
+                Next::Stop => {
+                    (along.keep)(state())?;
+                    return Err(Error::Interrupted);
+                }
             }
         }
         if self.fails.contains(task.name) {
@@ -56,7 +85,7 @@ impl Trainer for Fake {
             return Err(Error::Torch { run: task.name.to_owned(), message });
         }
         if self.diverges.contains(task.name) {
-            return Ok(Trained::Diverged { epochs: Vec::new(), epoch: 0, step: 1 });
+            return Ok(Trained::Diverged { epochs: Vec::new(), epoch: 0, step: 1, ledger });
         }
         let mut weights = task.initial.clone();
         let images = task.train.digests();
@@ -81,7 +110,7 @@ impl Trainer for Fake {
             valid_loss: 1.0,
             valid: Count { correct: total / 2, total },
         };
-        Ok(Trained::Whole { weights, epochs: vec![epoch] })
+        Ok(Trained::Whole { weights, epochs: vec![epoch], ledger })
     }
 
     fn evaluate(&self, _: &str, _: &Weights, images: &Images, _: (f64, f64)) -> Result<Evaluation> {
@@ -102,19 +131,34 @@ impl Fake {
     }
 }
 
+/// Changes one bit in the middle of a file.
+fn flip(path: &std::path::Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    fs::write(path, bytes).unwrap();
+}
+
 /// A plan with a store of its own.
 struct World {
     protocol: Protocol,
     dir: TempDir,
     jobs: usize,
     memory: u64,
+    snapshots: Snapshots,
 }
 
 type Finished = Result<BTreeMap<String, Option<Done>>>;
 
 impl World {
     fn new(protocol: Protocol) -> Self {
-        Self { protocol, dir: TempDir::new().expect("a directory"), jobs: 1, memory: u64::MAX }
+        Self {
+            protocol,
+            dir: TempDir::new().expect("a directory"),
+            jobs: 1,
+            memory: u64::MAX,
+            snapshots: EACH_STEP,
+        }
     }
 
     fn run(&self, fake: &Fake) -> Finished {
@@ -133,6 +177,7 @@ impl World {
             policy: Policy::Portable,
             jobs: self.jobs,
             memory: self.memory,
+            snapshots: self.snapshots,
             stop,
             observer,
         };
@@ -361,12 +406,6 @@ fn what_is_lost_or_damaged_is_trained_again_alone() {
     let first = world.run(&fake).unwrap();
     let expected = digests(&first);
     fake.called();
-    let flip = |path: &std::path::Path| {
-        let mut bytes = fs::read(path).unwrap();
-        let middle = bytes.len() / 2;
-        bytes[middle] ^= 4;
-        fs::write(path, bytes).unwrap();
-    };
     for name in ["half/1/baseA", "half/1/A4B", "half/1/R4A"] {
         let checkpoint = world.checkpoint(done(&first, name));
         let manifest = world.path(&Entry::Manifest(done(&first, name).manifest.recipe_digest()));
@@ -482,4 +521,44 @@ fn a_network_that_memory_cannot_hold_is_refused_before_training() {
     // One at a time they do.
     let alone = World { memory: 15_000, ..World::new(tiny(&[])) };
     assert!(alone.run(&fake).is_ok());
+}
+
+#[test]
+fn a_run_that_was_stopped_goes_on_from_its_last_state() {
+    static STOP: AtomicBool = AtomicBool::new(false);
+    let world = World::new(one_seed());
+    let expected = digests(&World::new(one_seed()).run(&Fake::default()).unwrap());
+    let stopped = Fake { stops: Some((1, &STOP)), ..Fake::default() };
+    assert!(matches!(world.watched(&stopped, &STOP, &Unobserved), Err(Error::Interrupted)));
+    let left = || std::fs::read_dir(world.dir.path().join("snapshots")).unwrap().count();
+    assert_eq!(left(), 1);
+    let again = Fake::default();
+    assert_eq!(digests(&world.run(&again).unwrap()), expected);
+    assert_eq!(again.called().first().map(String::as_str), Some("half/1/A1B"));
+    // The first to be trained had its first epoch behind it, the others began.
+    let begun = again.begun.into_inner().unwrap();
+    assert_eq!((begun[0], begun[1..].iter().sum::<u32>()), (1, 0));
+    assert_eq!(left(), 0, "what is finished needs no snapshot");
+}
+
+#[test]
+fn a_damaged_state_is_passed_over() {
+    let kept = Snapshots { every: Every::Steps(1), keep: true };
+    let world = World { snapshots: kept, ..World::new(one_seed()) };
+    let whole = world.run(&Fake::default()).unwrap();
+    let base = done(&whole, "half/1/baseA").manifest.recipe_digest();
+    let store = Store::open(world.dir.path()).unwrap();
+    // Three steps an epoch: the fake's one is the first of each.
+    assert_eq!(store.snapshots(base).unwrap(), [1, 4]);
+    for (harm, begins) in [(4, 1), (1, 0)] {
+        flip(&store.path(&Entry::Snapshot(base, harm)));
+        fs::remove_file(store.path(&Entry::Manifest(base))).unwrap();
+        let again = Fake::default();
+        assert_eq!(digests(&world.run(&again).unwrap()), digests(&whole));
+        assert_eq!(*again.begun.lock().unwrap(), [begins], "harm {harm}");
+        // It wrote those anew that it passed.
+        if harm == 4 {
+            flip(&store.path(&Entry::Snapshot(base, 4)));
+        }
+    }
 }

@@ -3,8 +3,10 @@ use crate::architecture::{CONVOLUTIONS, pools};
 use crate::init::initial;
 use crate::protocol::Protocol;
 use crate::recipe::Policy;
+use crate::snapshot::State;
 use crate::testing::{self, dataset, shapes, tiny};
 use crate::weights::{Layer, Tensor as Numbers};
+use proptest::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 fn torch() -> Torch {
@@ -51,8 +53,8 @@ impl Owned {
     }
 
     fn train(&self) -> (Weights, Vec<Epoch>) {
-        match torch().train(&self.task(), &|_| true).expect("libtorch trains") {
-            Trained::Whole { weights, epochs } => (weights, epochs),
+        match torch().train(&self.task(), &Along::ALONE).expect("libtorch trains") {
+            Trained::Whole { weights, epochs, .. } => (weights, epochs),
             Trained::Diverged { epoch, step, .. } => panic!("it diverged in epoch {epoch}, step {step}"),
         }
     }
@@ -102,11 +104,12 @@ fn the_same_task_gives_the_same_bits_on_any_thread() {
 fn epochs_are_those_of_the_recipe() {
     let owned = Owned::new(&wide(&[("epochs = 2", "epochs = 3")]), "baseA", 5);
     let images = std::sync::Mutex::new(Vec::new());
-    let watch = |count| {
+    let watch = |_, count| {
         images.lock().unwrap().push(count);
-        true
+        Next::Go
     };
-    let Trained::Whole { epochs, .. } = torch().train(&owned.task(), &watch).unwrap() else {
+    let along = Along { watch: &watch, ..Along::ALONE };
+    let Trained::Whole { epochs, .. } = torch().train(&owned.task(), &along).unwrap() else {
         panic!("it diverged")
     };
     assert_eq!(epochs.len(), 3);
@@ -306,12 +309,12 @@ fn a_rate_too_high_diverges_at_a_step() {
     let mut owned = Owned::new(&wide(&[]), "baseA", 1);
     owned.recipe.solver.rate = 1e6;
     let steps = AtomicU64::new(0);
-    let watch = |_| {
+    let watch = |_, _| {
         steps.fetch_add(1, Ordering::Relaxed);
-        true
+        Next::Go
     };
-    let trained = torch().train(&owned.task(), &watch).unwrap();
-    let Trained::Diverged { epochs, epoch, step } = trained else { panic!("it did not diverge") };
+    let trained = torch().train(&owned.task(), &Along { watch: &watch, ..Along::ALONE }).unwrap();
+    let Trained::Diverged { epochs, epoch, step, .. } = trained else { panic!("it did not diverge") };
     // The watch hears of each step that went well, five to an epoch.
     assert_eq!(u64::from(5 * epoch + step), steps.into_inner());
     assert_eq!(epochs.len(), epoch as usize);
@@ -325,7 +328,8 @@ fn a_validation_that_is_not_finite_diverges_too() {
     let changes = [("batch = 5", "batch = 24"), ("epochs = 2", "epochs = 1"), ("[1]\nrate_f", "[]\nrate_f")];
     let mut owned = Owned::new(&wide(&changes), "baseA", 1);
     owned.recipe.solver.rate = 1e30;
-    let Trained::Diverged { epochs, epoch, step } = torch().train(&owned.task(), &|_| true).unwrap() else {
+    let Trained::Diverged { epochs, epoch, step, .. } = torch().train(&owned.task(), &Along::ALONE).unwrap()
+    else {
         panic!("it did not diverge")
     };
     assert_eq!((epochs, epoch, step), (vec![], 0, 1));
@@ -334,13 +338,13 @@ fn a_validation_that_is_not_finite_diverges_too() {
 #[test]
 fn a_watch_that_says_no_stops_at_that_step() {
     let owned = Owned::new(&wide(&[]), "A3B", 1);
-    for last in [5, 15, 24, 29] {
+    for last in [5u64, 15, 24, 29] {
         let heard = AtomicU64::new(0);
-        let watch = |images| {
+        let watch = |_, images| {
             heard.fetch_add(1, Ordering::Relaxed);
-            images < last
+            if images < last { Next::Go } else { Next::Stop }
         };
-        let stopped = torch().train(&owned.task(), &watch);
+        let stopped = torch().train(&owned.task(), &Along { watch: &watch, ..Along::ALONE });
         assert!(matches!(stopped, Err(Error::Interrupted)));
         assert_eq!(heard.into_inner(), last.div_ceil(5));
     }
@@ -350,7 +354,7 @@ fn a_watch_that_says_no_stops_at_that_step() {
 fn what_libtorch_refuses_is_an_error_that_names_the_run() {
     let mut owned = Owned::new(&wide(&[]), "baseA", 1);
     owned.train.labels[0] = 2;
-    let error = torch().train(&owned.task(), &|_| true).unwrap_err().to_string();
+    let error = torch().train(&owned.task(), &Along::ALONE).unwrap_err().to_string();
     assert!(error.starts_with("libtorch failed while training half/1/test: "), "{error}");
     assert!(error.contains("out of bounds") && !error.contains('\n'), "{error}");
 }
@@ -378,5 +382,97 @@ fn evaluating_again_is_what_training_recorded_to_the_last_bit() {
         // Other weights, another answer.
         let began = torch().evaluate("a test", &owned.initial, &owned.valid, MOMENTS).unwrap();
         assert_ne!(began.loss, last.valid_loss, "{treatment}");
+    }
+}
+
+/// All states of a run, one after each step, and what it ends with.
+fn states(owned: &Owned, every: u32) -> (Vec<State>, Trained) {
+    let states = std::sync::Mutex::new(Vec::new());
+    let keep = |state| {
+        states.lock().unwrap().push(state);
+        Ok(())
+    };
+    let along = Along { from: None, every, watch: &|_, _| Next::Keep, keep: &keep };
+    let trained = torch().train(&owned.task(), &along).unwrap();
+    (states.into_inner().unwrap(), trained)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4))]
+    /// From every state of a run, through its file: the same weights, epochs and ledger.
+    #[test]
+    fn it_goes_on_from_every_step_to_the_same_bits(
+        seed in 0u64..1000,
+        treatment in prop::sample::select(vec!["baseA", "A3B", "A3B+", "B6B", "R2A"]),
+        every in 1u32..7,
+    ) {
+        let owned = Owned::new(&wide(&[("decay = 0.0", "decay = 0.01")]), treatment, seed);
+        let (states, whole) = states(&owned, every);
+        // 24 images in steps of 5, 5, 5, 5 and 4, over two epochs.
+        prop_assert_eq!(states.len(), 10);
+        for (done, state) in states.into_iter().enumerate() {
+            prop_assert_eq!(state.progress.place.steps_done(5), done as u64 + 1);
+            let read = State::from_bytes(&state.to_bytes()).unwrap();
+            prop_assert_eq!(&read, &state);
+            // The ledger of the state says how often there are entries.
+            let along = Along { from: Some(read), every: 99, ..Along::ALONE };
+            prop_assert_eq!(&torch().train(&owned.task(), &along).unwrap(), &whole, "after step {}", done + 1);
+        }
+    }
+}
+
+#[test]
+fn told_to_stop_it_hands_over_the_state_first() {
+    let owned = Owned::new(&wide(&[]), "A3B+", 2);
+    let (states, whole) = states(&owned, 3);
+    let kept = std::sync::Mutex::new(None);
+    let keep = |state| {
+        *kept.lock().unwrap() = Some(state);
+        Ok(())
+    };
+    let watch = |place: Place, _| if place == (Place { epoch: 1, step: 2 }) { Next::Stop } else { Next::Go };
+    let along = Along { from: None, every: 3, watch: &watch, keep: &keep };
+    assert!(matches!(torch().train(&owned.task(), &along), Err(Error::Interrupted)));
+    let state = kept.into_inner().unwrap();
+    assert_eq!(state.as_ref(), Some(&states[6]));
+    assert_eq!(torch().train(&owned.task(), &Along { from: state, ..Along::ALONE }).unwrap(), whole);
+}
+
+#[test]
+fn a_ledger_sees_weights_momentum_and_order() {
+    let owned = Owned::new(&wide(&[]), "A3B", 1);
+    let ledger_from = |state: State| match torch()
+        .train(&owned.task(), &Along { from: Some(state), ..Along::ALONE })
+        .unwrap()
+    {
+        Trained::Whole { ledger, .. } | Trained::Diverged { ledger, .. } => ledger,
+    };
+    let (states, _) = states(&owned, 1);
+    let begin = &states[4];
+    let ledger = ledger_from(begin.clone());
+    // Steps 3 and 5 of each epoch, if there were entries every 3.
+    assert_eq!(
+        (ledger.entries.len(), self::states(&owned, 3).1),
+        (10, {
+            let Trained::Whole { weights, epochs, .. } = self::states(&owned, 1).1 else {
+                panic!("it diverged")
+            };
+            let Trained::Whole { ledger, .. } = self::states(&owned, 3).1 else { panic!("it diverged") };
+            assert_eq!(ledger.entries.len(), 4);
+            Trained::Whole { weights, epochs, ledger }
+        })
+    );
+    // One bit of a frozen weight, a trained weight, or a momentum: another ledger from the next entry on.
+    let flip = |values: &mut Vec<f32>| values[0] = f32::from_bits(values[0].to_bits() ^ 1);
+    let changes: [fn(&mut State) -> &mut Vec<f32>; 3] = [
+        |state| &mut state.weights.layers[0].weight.values,
+        |state| &mut state.weights.layers[7].bias.values,
+        |state| &mut state.momentum[2].weight.values,
+    ];
+    for change in changes {
+        let mut state = begin.clone();
+        flip(change(&mut state));
+        let changed = ledger_from(state);
+        assert_eq!(ledger.first_difference(&changed, &mut 0), Some(5));
     }
 }

@@ -32,6 +32,7 @@ pub(super) fn files(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
             let why = damage.unwrap_or_default();
             let mend = match entry {
                 Entry::Split(_) => "delete it, and `selffer reproduce` writes it anew",
+                Entry::Snapshot(..) => "delete it, and `selffer reproduce` goes on from an earlier state",
                 _ => "delete it, and `selffer reproduce` trains that network again",
             };
             Finding::new(Code::FileDamaged, subject, format!("{why}; {mend}"))
@@ -63,6 +64,7 @@ fn look(context: &Context<'_>, entry: &Entry) -> Result<Option<String>> {
         Entry::Split(digest) => damage(context.store.split(*digest)?),
         Entry::Checkpoint(digest) => damage(context.store.weights(*digest)?),
         Entry::Manifest(digest) => damage(context.store.manifest(*digest)?),
+        Entry::Snapshot(recipe, steps) => damage(context.store.snapshot(*recipe, *steps)?),
     })
 }
 

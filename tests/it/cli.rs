@@ -97,6 +97,7 @@ fn all_whole(dir: &Path) {
             Entry::Split(digest) => store.split(digest).unwrap().whole().is_some(),
             Entry::Checkpoint(digest) => store.weights(digest).unwrap().whole().is_some(),
             Entry::Manifest(digest) => store.manifest(digest).unwrap().whole().is_some(),
+            Entry::Snapshot(recipe, steps) => store.snapshot(recipe, steps).unwrap().whole().is_some(),
         };
         assert!(whole, "{} is there, and not whole", store.path(&entry).display());
     }

@@ -1,0 +1,433 @@
+//! Where two records of one network part: step, layer, tensor and number, and what kind of cause it has.
+//!
+//! Uses `ledger`, `snapshot`, `run` and a [`Trainer`]; used by the command line. The ledgers say between
+//! which two entries; training both again from what they share says the rest. A side that does not come
+//! out again as it is recorded is left with what its ledger and its snapshots say.
+
+use crate::architecture::{LAYERS, NAMES};
+use crate::error::{Error, Result};
+use crate::ledger::Place;
+use crate::manifest::{Manifest, Outcome};
+use crate::plan::Plan;
+use crate::run;
+use crate::snapshot::State;
+use crate::store::Store;
+use crate::train::{Along, Next, Trainer};
+use crate::weights::{Layer, Weights};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+/// One of the two.
+pub struct Side<'a> {
+    /// What it is called in messages.
+    pub name: &'a str,
+    /// Its record.
+    pub manifest: &'a Manifest,
+    /// Where the network that it copies from, its checkpoint and its snapshots are, if they are anywhere.
+    pub store: Option<&'a Store>,
+    /// What can train it again as it was trained; none where that cannot be done here.
+    pub trainer: Option<&'a dyn Trainer>,
+}
+
+/// What kind of thing two records differ in first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// The images, or how they are split.
+    Data,
+    /// The order in which images were visited.
+    DataOrder,
+    /// The weights that training began with.
+    Initialisation,
+    /// The numerics policy.
+    Policy,
+    /// The versions of this program, its training core, or libtorch.
+    CodeVersion,
+    /// The base network that layers were copied from: it parted earlier.
+    Parent,
+    /// Nothing that is recorded: the same computation gave other bits.
+    Arithmetic,
+    /// What is stored is not what training ended with.
+    AfterTraining,
+}
+
+/// A number that differs.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Number {
+    /// The layer.
+    pub layer: &'static str,
+    /// `weight` or `bias`, or the momentum of one.
+    pub tensor: &'static str,
+    /// Its indices in that tensor.
+    pub index: Vec<usize>,
+    /// Its value on the left.
+    pub left: f32,
+    /// Its value on the right.
+    pub right: f32,
+    /// How many 32-bit floats they are apart.
+    pub ulps: u64,
+}
+
+/// How two states differ.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Difference {
+    /// The first number that differs, in the order of layers; weights before momentum.
+    pub first: Number,
+    /// How many numbers differ.
+    pub numbers: usize,
+    /// The largest distance, in units in the last place.
+    pub largest_ulps: u64,
+}
+
+/// Where two records part.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Parting {
+    /// The run.
+    pub run: String,
+    /// The kind of cause.
+    pub cause: Cause,
+    /// What says so.
+    pub evidence: Vec<String>,
+    /// Entries of the ledgers, and how many of them were compared.
+    pub entries: usize,
+    /// See `entries`.
+    pub compared: usize,
+    /// The last place at which they are known to agree.
+    pub agree_until: Place,
+    /// The first place at which they are known to differ; the step itself, where both could be trained again.
+    pub differ_at: Place,
+    /// Whether `differ_at` is the first step after which they differ, and not only a later one.
+    pub exact: bool,
+    /// The numbers that differ there, where both sides' are known.
+    pub difference: Option<Difference>,
+    /// Why a side is not known there.
+    pub unknown: Vec<String>,
+}
+
+/// Where two records of the run of that index part; none where they are the same.
+///
+/// # Errors
+/// Where they are not records of one run, a file cannot be read, or training fails.
+pub fn bisect(plan: &Plan<'_>, index: usize, left: &Side<'_>, right: &Side<'_>) -> Result<Option<Parting>> {
+    let run = plan.name(&plan.runs[index]);
+    let steps = plan.steps(&plan.runs[index]);
+    let sides = [left, right];
+    let [l, r] = sides.map(|side| side.manifest);
+    for side in sides {
+        if side.manifest.run != run {
+            let problem = format!("is a record of {}, not of {run}", side.manifest.run);
+            return Err(Error::invalid(side.name, problem, "name two records of one run"));
+        }
+    }
+    let (a, b) = (&l.recipe, &r.recipe);
+    if (a.seed, a.treatment, &a.network, &a.solver) != (b.seed, b.treatment, &b.network, &b.solver) {
+        let problem = format!("has another seed, network or solver for {run} than {}", left.name);
+        return Err(Error::invalid(right.name, problem, "name two records of one protocol"));
+    }
+    if (l.initial, &l.epochs, &l.ledger, &l.outcome) == (r.initial, &r.epochs, &r.ledger, &r.outcome) {
+        return Ok(None);
+    }
+    let mut compared = 0;
+    let first = l.ledger.first_difference(&r.ledger, &mut compared);
+    let (agree_until, differ_at) = places(l, r, first, steps);
+    let mut parting = Parting {
+        cause: Cause::Arithmetic,
+        evidence: Vec::new(),
+        entries: l.ledger.entries.len().min(r.ledger.entries.len()),
+        compared,
+        agree_until,
+        differ_at,
+        exact: false,
+        difference: None,
+        unknown: Vec::new(),
+        run,
+    };
+    if l.ledger.every != r.ledger.every {
+        let problem =
+            format!("has a ledger entry every {} steps, not every {}", r.ledger.every, l.ledger.every);
+        return Err(Error::invalid(right.name, problem, "train both with one version of selffer"));
+    }
+    recorded(&mut parting, l, r);
+    match first {
+        Some(_) => replayed(&mut parting, plan, index, sides, steps)?,
+        None => stored(&mut parting, sides)?,
+    }
+    Ok(Some(parting))
+}
+
+/// The last place at which the records agree and the first at which they differ, by first weights, orders and
+/// ledgers.
+fn places(l: &Manifest, r: &Manifest, first: Option<usize>, steps: u32) -> (Place, Place) {
+    let entry = |index: usize| l.ledger.place(index, steps);
+    match first {
+        None => {
+            let last = l.epochs.len().max(r.epochs.len()) as u32;
+            let end = Place { epoch: last.saturating_sub(1), step: steps };
+            (end, end)
+        }
+        Some(0) => (Place::START, entry(0)),
+        Some(index) => (entry(index - 1), entry(index)),
+    }
+}
+
+/// What of the records themselves differs, the first kind of cause first.
+fn recorded(parting: &mut Parting, l: &Manifest, r: &Manifest) {
+    let (a, b) = (&l.recipe, &r.recipe);
+    let mut causes: Vec<(Cause, String)> = Vec::new();
+    let mut differ = |cause, what: &str, left: String, right: String| {
+        if left != right {
+            causes.push((cause, format!("{what}: left {left}, right {right}")));
+        }
+    };
+    differ(Cause::Data, "data", a.data.hex(), b.data.hex());
+    differ(Cause::Data, "split", a.split.hex(), b.split.hex());
+    differ(Cause::Policy, "numerics", a.numerics.name().to_owned(), b.numerics.name().to_owned());
+    differ(Cause::CodeVersion, "training core", a.core.to_string(), b.core.to_string());
+    let parent =
+        |recipe: &crate::recipe::Recipe| recipe.parent.map_or("none".to_owned(), |parent| parent.hex());
+    differ(Cause::Parent, "copied from", parent(a), parent(b));
+    for layer in 0..LAYERS {
+        let [left, right] = [l, r].map(|manifest| manifest.initial.0[layer].hex());
+        differ(Cause::Initialisation, &format!("first {}", NAMES[layer]), left, right);
+    }
+    for (epoch, (left, right)) in l.epochs.iter().zip(&r.epochs).enumerate() {
+        differ(Cause::DataOrder, &format!("order of epoch {epoch}"), left.order.hex(), right.order.hex());
+    }
+    let (a, b) = (&l.environment, &r.environment);
+    differ(Cause::CodeVersion, "selffer", a.selffer.clone(), b.selffer.clone());
+    differ(Cause::CodeVersion, "libtorch", a.libtorch.clone(), b.libtorch.clone());
+    if let Some((cause, _)) = causes.first() {
+        parting.cause = *cause;
+    }
+    // The processor is no cause by itself, and worth knowing.
+    let mut evidence: Vec<String> = causes.into_iter().map(|(_, evidence)| evidence).collect();
+    if a.cpu != b.cpu {
+        evidence.push(format!("processor: left {}, right {}", a.cpu, b.cpu));
+    }
+    parting.evidence = evidence;
+}
+
+/// Trains both sides again from what they share to where they differ, and compares them step by step.
+fn replayed(
+    parting: &mut Parting,
+    plan: &Plan<'_>,
+    index: usize,
+    sides: [&Side<'_>; 2],
+    steps: u32,
+) -> Result<()> {
+    let mut known: Vec<BTreeMap<Place, State>> = Vec::new();
+    let mut whole = true;
+    for side in sides {
+        let replay = replay(parting, plan, index, side, steps)?;
+        whole &= replay.is_ok();
+        known.push(match replay {
+            Ok(states) => states,
+            Err(why) => {
+                parting.unknown.push(format!("{}: {why}", side.name));
+                kept(parting, side, steps)?
+            }
+        });
+    }
+    // Where one side is known from its snapshots alone, they may lie beyond what was trained again.
+    let common = known[0].keys().filter(|place| known[1].contains_key(place));
+    for place in common {
+        let Some(difference) = difference(&known[0][place], &known[1][place]) else {
+            parting.agree_until = *place;
+            continue;
+        };
+        parting.differ_at = *place;
+        parting.exact = whole;
+        parting.difference = Some(difference);
+        break;
+    }
+    Ok(())
+}
+
+/// The states of a side after each step between the two places, from training it again; or why it cannot be
+/// trained as it was.
+fn replay(
+    parting: &Parting,
+    plan: &Plan<'_>,
+    index: usize,
+    side: &Side<'_>,
+    steps: u32,
+) -> Result<std::result::Result<BTreeMap<Place, State>, String>> {
+    let recipe = &side.manifest.recipe;
+    let Some(trainer) = side.trainer else {
+        return Ok(Err("it cannot be trained here under its own numerics".to_owned()));
+    };
+    if recipe.data != plan.catalog.digest || recipe.split != plan.splits[plan.runs[index].split].1 {
+        return Ok(Err("it is of other data or another split than are at hand".to_owned()));
+    }
+    if recipe.core != crate::recipe::CORE {
+        return Ok(Err("it was trained by another training core".to_owned()));
+    }
+    let parent = match (recipe.parent, side.store) {
+        (None, _) => None,
+        (Some(digest), Some(store)) => match store.weights(digest)?.whole() {
+            Some(weights) => Some(weights),
+            None => return Ok(Err("the checkpoint that it copies from is missing or damaged".to_owned())),
+        },
+        (Some(_), None) => return Ok(Err("the checkpoint that it copies from is not at hand".to_owned())),
+    };
+    let states = Mutex::new(BTreeMap::new());
+    let watch = |place: Place, _| match () {
+        () if place == parting.differ_at => Next::Stop,
+        () if place > parting.agree_until => Next::Keep,
+        () => Next::Go,
+    };
+    let keep = |state: State| {
+        states.lock().expect("no thread panicked").insert(state.progress.place, state);
+        Ok(())
+    };
+    let from = begin(parting, side, steps)?;
+    let along = Along { from, every: side.manifest.ledger.every, watch: &watch, keep: &keep };
+    match run::train(plan, index, recipe.clone(), parent.as_ref(), trainer, &along) {
+        Err(Error::Interrupted) => {}
+        Err(error) => return Err(error),
+        Ok(_) => return Ok(Err("trained again, it ended before that place".to_owned())),
+    }
+    let states = states.into_inner().expect("no thread panicked");
+    let ledger = &states[&parting.differ_at].progress.ledger;
+    let entries = &side.manifest.ledger.entries;
+    Ok(match ledger.entries.last() == entries.get(ledger.entries.len() - 1) {
+        true => Ok(states),
+        false => Err("trained again here, it does not come out as it is recorded".to_owned()),
+    })
+}
+
+/// The last snapshot of a side at or before the place until which both agree.
+fn begin(parting: &Parting, side: &Side<'_>, steps: u32) -> Result<Option<State>> {
+    let Some(store) = side.store else { return Ok(None) };
+    let recipe = side.manifest.recipe_digest();
+    let until = parting.agree_until.steps_done(steps);
+    for done in store.snapshots(recipe)?.into_iter().rev().filter(|done| *done <= until) {
+        let Some(state) = store.snapshot(recipe, done)?.whole() else { continue };
+        // What the snapshot says of the way to it is what the record says.
+        let entries = &state.progress.ledger.entries;
+        if side.manifest.ledger.entries.starts_with(entries)
+            && state.progress.ledger.every == side.manifest.ledger.every
+        {
+            return Ok(Some(state));
+        }
+    }
+    Ok(None)
+}
+
+/// The states of a side that its store kept, after the place until which both agree.
+fn kept(parting: &Parting, side: &Side<'_>, steps: u32) -> Result<BTreeMap<Place, State>> {
+    let mut states = BTreeMap::new();
+    let Some(store) = side.store else { return Ok(states) };
+    let recipe = side.manifest.recipe_digest();
+    for done in store.snapshots(recipe)? {
+        if done <= parting.agree_until.steps_done(steps) || done > parting.differ_at.steps_done(steps) {
+            continue;
+        }
+        if let Some(state) = store.snapshot(recipe, done)?.whole() {
+            states.insert(state.progress.place, state);
+        }
+    }
+    Ok(states)
+}
+
+/// Ledgers that agree to the end: compares what is stored.
+fn stored(parting: &mut Parting, sides: [&Side<'_>; 2]) -> Result<()> {
+    let layers = |side: &Side<'_>| match &side.manifest.outcome {
+        Outcome::Trained { layers } => Some(layers.whole()),
+        Outcome::Diverged { .. } => None,
+    };
+    if parting.evidence.is_empty() {
+        parting.cause = Cause::AfterTraining;
+    }
+    let mut weights = Vec::new();
+    for side in sides {
+        let found = match (layers(side), side.store) {
+            (Some(digest), Some(store)) => store.weights(digest)?.whole(),
+            _ => None,
+        };
+        match found {
+            Some(found) => weights.push(found),
+            None => parting.unknown.push(format!("{}: its checkpoint is not at hand", side.name)),
+        }
+    }
+    if let [left, right] = weights.as_slice() {
+        parting.difference = tally(numbers(&left.layers, &right.layers, 0, ["weight", "bias"]));
+        parting.exact = true;
+    }
+    parting.evidence.push("the ledgers agree to the end".to_owned());
+    let [l, r] = sides.map(|side| &side.manifest.epochs);
+    if let Some(epoch) = l.iter().zip(r).position(|(left, right)| left != right) {
+        parting.evidence.push(format!("the records of epoch {epoch} differ in losses or counts"));
+    }
+    Ok(())
+}
+
+/// How two states differ; none where they are the same bits.
+fn difference(left: &State, right: &State) -> Option<Difference> {
+    let Weights { layers } = &left.weights;
+    let first = LAYERS - left.momentum.len().min(right.momentum.len());
+    let weights = numbers(layers, &right.weights.layers, 0, ["weight", "bias"]);
+    let momentum =
+        numbers(&left.momentum, &right.momentum, first, ["momentum of weight", "momentum of bias"]);
+    tally(weights.chain(momentum))
+}
+
+fn tally(mut numbers: impl Iterator<Item = Number>) -> Option<Difference> {
+    let first = numbers.next()?;
+    let start = (1, first.ulps);
+    let (numbers, largest_ulps) =
+        numbers.fold(start, |(count, largest), number| (count + 1, largest.max(number.ulps)));
+    Some(Difference { first, numbers, largest_ulps })
+}
+
+/// The numbers that differ between layers, of which the first is that of index `first`.
+fn numbers<'a>(
+    left: &'a [Layer],
+    right: &'a [Layer],
+    first: usize,
+    tensors: [&'static str; 2],
+) -> impl Iterator<Item = Number> + 'a {
+    left.iter().zip(right).enumerate().flat_map(move |(at, (left, right))| {
+        let pairs = [(&left.weight, &right.weight), (&left.bias, &right.bias)];
+        pairs.into_iter().zip(tensors).flat_map(move |((left, right), tensor)| {
+            let values = left.values.iter().zip(&right.values).enumerate();
+            values.filter(|(_, (a, b))| a.to_bits() != b.to_bits()).map(move |(flat, (a, b))| Number {
+                layer: NAMES[first + at],
+                tensor,
+                index: unflatten(flat, &left.shape),
+                left: *a,
+                right: *b,
+                ulps: ulps(*a, *b),
+            })
+        })
+    })
+}
+
+/// The indices of the number at `flat`, the last dimension fastest.
+fn unflatten(mut flat: usize, shape: &[usize]) -> Vec<usize> {
+    let mut index: Vec<usize> = shape
+        .iter()
+        .rev()
+        .map(|size| {
+            let at = flat % size;
+            flat /= size;
+            at
+        })
+        .collect();
+    index.reverse();
+    index
+}
+
+/// How many 32-bit floats lie between two, the second included; zero and minus zero are one apart.
+fn ulps(a: f32, b: f32) -> u64 {
+    // The order of floats as that of whole numbers.
+    let rank = |value: f32| {
+        let bits = i64::from(value.to_bits() & 0x7fff_ffff);
+        if value.is_sign_negative() { -bits - 1 } else { bits }
+    };
+    rank(a).abs_diff(rank(b))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,272 @@
+use super::*;
+use crate::data::Dataset;
+use crate::manifest::Manifest;
+use crate::net;
+use crate::numerics::Numerics;
+use crate::protocol::Protocol;
+use crate::recipe::Policy;
+use crate::split::Catalog;
+use crate::testing::{dataset, tiny};
+use crate::train::Torch;
+use crate::weights::Weights;
+use proptest::prelude::*;
+use std::sync::Arc;
+use tempfile::TempDir;
+
+/// One bit of one number, after one step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Plant {
+    place: Place,
+    layer: usize,
+    bias: bool,
+    momentum: bool,
+    flat: usize,
+}
+
+fn torch() -> Torch {
+    Torch::new(Numerics::engage(Policy::Portable).expect("a CPU that can"))
+}
+
+/// A trainer that changes the last bit of one number, in all trained layers of a network of which the first
+/// `frozen` are not.
+fn planted(plant: Plant, frozen: usize) -> Torch {
+    let meddle = move |place: Place, net: &net::Net, velocity: &mut [tch::Tensor]| {
+        if place != plant.place {
+            return;
+        }
+        let at = 2 * (plant.layer - frozen) + usize::from(plant.bias);
+        let tensor = match plant.momentum {
+            true => velocity[at].shallow_clone(),
+            false => net.trained(frozen)[at].shallow_clone(),
+        };
+        let mut numbers = net::from_tensor(&tensor).unwrap();
+        let flat = plant.flat % numbers.values.len();
+        numbers.values[flat] = f32::from_bits(numbers.values[flat].to_bits() ^ 1);
+        tch::no_grad(|| tensor.shallow_clone().copy_(&net::to_tensor(&numbers).unwrap()));
+    };
+    let mut torch = torch();
+    torch.meddler = Some(Arc::new(meddle));
+    torch
+}
+
+struct World {
+    protocol: Protocol,
+    data: Dataset,
+}
+
+impl World {
+    /// Networks wide enough to live, of 3 steps an epoch and 20 epochs.
+    fn new() -> Self {
+        let widths = [("[2, 3, 2, 3, 2]", "[8, 8, 8, 8, 8]"), ("[4, 3]", "[16, 16]")];
+        let protocol = tiny(&[&widths[..], &[("epochs = 2", "epochs = 20"), ("[1, 2]", "[1]")]].concat());
+        Self { protocol, data: dataset(4, 6, 4, 8) }
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&Plan<'_>) -> T) -> T {
+        let catalog = Catalog::of(&self.data);
+        look(&Plan::make(&self.protocol, &catalog).unwrap())
+    }
+}
+
+fn find(plan: &Plan<'_>, treatment: &str) -> usize {
+    plan.runs.iter().position(|run| run.treatment.to_string() == treatment).expect("a planned run")
+}
+
+fn train(
+    plan: &Plan<'_>,
+    index: usize,
+    trainer: &dyn Trainer,
+    parent: Option<&Weights>,
+    every: u32,
+) -> (Manifest, Weights) {
+    let digest = parent.map(|weights| weights.digests().whole());
+    let recipe = plan.recipe(&plan.runs[index], Policy::Portable, digest);
+    let along = Along { every, ..Along::ALONE };
+    let (manifest, weights) = run::train(plan, index, recipe, parent, trainer, &along).unwrap();
+    (manifest, weights.expect("it does not diverge"))
+}
+
+fn side<'a>(
+    name: &'a str,
+    manifest: &'a Manifest,
+    store: &'a Store,
+    trainer: Option<&'a dyn Trainer>,
+) -> Side<'a> {
+    Side { name, manifest, store: Some(store), trainer }
+}
+
+fn any_plant(frozen: usize) -> impl Strategy<Value = Plant> {
+    (0..20u32, 1..=3u32, frozen..LAYERS, any::<bool>(), any::<bool>(), 0usize..100_000).prop_map(
+        |(epoch, step, layer, bias, momentum, flat)| Plant {
+            place: Place { epoch, step },
+            layer,
+            bias,
+            momentum,
+            flat,
+        },
+    )
+}
+
+/// Plants changes in two networks, one of them with frozen layers, and finds each. With an entry every so
+/// many steps; `cases` of each network.
+fn find_planted(every: u32, cases: u32) {
+    World::new().with(|plan| {
+        let dir = TempDir::new().unwrap();
+        let store = Store::create(dir.path()).unwrap();
+        let (_, base) = train(plan, find(plan, "baseA"), &torch(), None, every);
+        store.put_weights(&base).unwrap();
+        for (treatment, frozen) in [("baseB", 0), ("A4B", 4)] {
+            let index = find(plan, treatment);
+            let parent = (treatment == "A4B").then_some(&base);
+            let (clean, _) = train(plan, index, &torch(), parent, every);
+            let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+            let tried = proptest::test_runner::TestRunner::new(config).run(&any_plant(frozen), |plant| {
+                let trainer = planted(plant, frozen);
+                let (changed, _) = train(plan, index, &trainer, parent, every);
+                let good = torch();
+                let left = side("left", &clean, &store, Some(&good));
+                let right = side("right", &changed, &store, Some(&trainer));
+                let Some(parting) = bisect(plan, index, &left, &right).unwrap() else {
+                    // Rounding undid the change before the next entry: no trace, and no effect.
+                    prop_assert!(every > 1, "there is an entry after every step");
+                    prop_assert_eq!(&clean.outcome, &changed.outcome);
+                    return Ok(());
+                };
+                prop_assert!(parting.exact, "{parting:?}");
+                prop_assert_eq!(parting.cause, Cause::Arithmetic);
+                prop_assert_eq!(parting.differ_at, plant.place);
+                let difference = parting.difference.expect("both are known");
+                prop_assert_eq!((difference.numbers, difference.largest_ulps), (1, 1));
+                let Number { layer, tensor, index: at, left, right, ulps } = difference.first;
+                prop_assert_eq!((layer, ulps), (NAMES[plant.layer], 1));
+                prop_assert_eq!(tensor.contains("bias"), plant.bias);
+                prop_assert_eq!(tensor.contains("momentum"), plant.momentum);
+                prop_assert_eq!(left.to_bits() ^ 1, right.to_bits());
+                let shape = &plan.shapes(&plan.runs[index])[plant.layer].weight;
+                let shape = if plant.bias { &shape[..1] } else { &shape[..] };
+                prop_assert_eq!(at, unflatten(plant.flat % shape.iter().product::<usize>(), shape));
+                prop_assert!(parting.compared <= parting.entries.ilog2() as usize + 1);
+                Ok(())
+            });
+            tried.unwrap_or_else(|error| panic!("{treatment}: {error}"));
+        }
+    });
+}
+
+/// Fifty changes of one unit in the last place, at any step, layer and number: each is found exactly.
+#[test]
+fn one_unit_in_the_last_place_is_found_wherever_it_is() {
+    find_planted(1, 25);
+}
+
+/// With fewer entries it is found as exactly, unless rounding undid it.
+#[test]
+fn one_unit_in_the_last_place_is_found_between_entries() {
+    find_planted(2, 10);
+}
+
+/// A side that cannot be trained again as it is recorded leaves a window, and what its snapshots say.
+#[test]
+fn what_cannot_be_repeated_is_left_with_its_ledger_and_snapshots() {
+    World::new().with(|plan| {
+        let index = find(plan, "baseB");
+        let dir = TempDir::new().unwrap();
+        let store = Store::create(dir.path()).unwrap();
+        let plant =
+            Plant { place: Place { epoch: 3, step: 2 }, layer: 2, bias: false, momentum: false, flat: 5 };
+        let (clean, _) = train(plan, index, &torch(), None, 3);
+        let (changed, _) = train(plan, index, &planted(plant, 0), None, 3);
+        let good = torch();
+        let left = side("left", &clean, &store, Some(&good));
+        let right = side("right", &changed, &store, Some(&good));
+        let parting = bisect(plan, index, &left, &right).unwrap().unwrap();
+        assert!(!parting.exact && parting.difference.is_none());
+        // An entry at the end of each epoch of three steps.
+        assert_eq!(parting.agree_until, Place { epoch: 2, step: 3 });
+        assert_eq!(parting.differ_at, Place { epoch: 3, step: 3 });
+        assert_eq!(parting.unknown, ["right: trained again here, it does not come out as it is recorded"]);
+
+        // Its snapshots tell the number after all.
+        let trainer = planted(plant, 0);
+        let keep = |state: State| {
+            let done = state.progress.place.steps_done(3);
+            if done == 11 { store.put_snapshot(&state, done) } else { Ok(()) }
+        };
+        let along = Along { every: 3, watch: &|_, _| Next::Keep, keep: &keep, ..Along::ALONE };
+        let (again, _) = run::train(plan, index, changed.recipe.clone(), None, &trainer, &along).unwrap();
+        assert_eq!(again.ledger, changed.ledger);
+        let bare = Side { store: None, ..left };
+        let parting = bisect(plan, index, &bare, &right).unwrap().unwrap();
+        assert_eq!(parting.differ_at, plant.place);
+        assert_eq!(parting.difference.unwrap().first.ulps, 1);
+        assert!(!parting.exact, "an earlier step may have differed: there was no snapshot of it");
+    });
+}
+
+/// Records that differ in more than arithmetic say in what.
+#[test]
+fn causes_are_told_apart() {
+    World::new().with(|plan| {
+        let index = find(plan, "baseB");
+        let dir = TempDir::new().unwrap();
+        let store = Store::create(dir.path()).unwrap();
+        let (clean, _) = train(plan, index, &torch(), None, 3);
+        let good = torch();
+        let cause = |change: &dyn Fn(&mut Manifest)| {
+            let mut changed = clean.clone();
+            change(&mut changed);
+            let left = side("left", &clean, &store, Some(&good));
+            let right = side("right", &changed, &store, Some(&good));
+            bisect(plan, index, &left, &right).unwrap().map(|parting| parting.cause)
+        };
+        use crate::digest::{DataDigest, Digest, LayerDigest, LedgerDigest, OrderDigest};
+        let other = Digest::of(b"other");
+        let differ = |manifest: &mut Manifest| manifest.ledger.entries[4..].fill(LedgerDigest(other));
+        assert_eq!(cause(&|_| {}), None);
+        assert_eq!(cause(&|m| differ(m)), Some(Cause::Arithmetic));
+        let data = |m: &mut Manifest| {
+            differ(m);
+            m.recipe.data = DataDigest(other);
+        };
+        assert_eq!(cause(&data), Some(Cause::Data));
+        let core = |m: &mut Manifest| {
+            differ(m);
+            m.recipe.core += 1;
+        };
+        assert_eq!(cause(&core), Some(Cause::CodeVersion));
+        let libtorch = |m: &mut Manifest| {
+            differ(m);
+            m.environment.libtorch = "2.12.0".to_owned();
+        };
+        assert_eq!(cause(&libtorch), Some(Cause::CodeVersion));
+        let first = |m: &mut Manifest| {
+            differ(m);
+            m.initial.0[3] = LayerDigest(other);
+        };
+        assert_eq!(cause(&first), Some(Cause::Initialisation));
+        let order = |m: &mut Manifest| {
+            differ(m);
+            m.epochs[2].order = OrderDigest(other);
+        };
+        assert_eq!(cause(&order), Some(Cause::DataOrder));
+        let stored = |m: &mut Manifest| {
+            let Outcome::Trained { layers } = &mut m.outcome else { panic!("it diverged") };
+            layers.0[7] = LayerDigest(other);
+        };
+        assert_eq!(cause(&stored), Some(Cause::AfterTraining));
+    });
+}
+
+proptest! {
+    #[test]
+    fn distances_count_floats(bits in any::<u32>(), steps in 0u32..1000) {
+        let a = f32::from_bits(bits);
+        prop_assume!(a.is_finite());
+        let mut b = a;
+        (0..steps).for_each(|_| b = b.next_up());
+        // Minus zero and zero are two of the floats that are counted, and one to `next_up`.
+        let across = u64::from(a.is_sign_negative() && b.is_sign_positive());
+        prop_assert_eq!(ulps(a, b), u64::from(steps) + across);
+        prop_assert_eq!(ulps(b, a), ulps(a, b));
+    }
+}

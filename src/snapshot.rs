@@ -1,0 +1,155 @@
+//! The state of a run between two steps, and the file that it is kept in until the run is finished.
+//!
+//! Uses `weights`, `ledger`, `manifest`; written and read by `store`, made and taken up by `train`. The
+//! file is a safetensors file of weights and momentum whose metadata holds the rest, after a line with the
+//! SHA-256 of all that follows, so that any changed byte shows.
+
+use crate::architecture::{LAYERS, NAMES};
+use crate::canonical;
+use crate::digest::{Digest, RecipeDigest};
+use crate::ledger::{Ledger, Place};
+use crate::manifest::Epoch;
+use crate::weights::{Layer, Tensor, Weights};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+/// All that training needs to go on: the same bits follow as if it had not been interrupted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct State {
+    /// How far it is.
+    pub progress: Progress,
+    /// The weights.
+    pub weights: Weights,
+    /// The last change of each trained weight, before the learning rate: a layer for each trained layer.
+    pub momentum: Vec<Layer>,
+}
+
+/// How far training is, and what it has counted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Progress {
+    /// The run that this is a state of.
+    pub recipe: RecipeDigest,
+    /// Where it is.
+    pub place: Place,
+    /// The epochs that are finished.
+    pub epochs: Vec<Epoch>,
+    /// Sum of the losses of the training images of this epoch so far.
+    pub loss_sum: f64,
+    /// Training images of this epoch that were right so far.
+    pub correct: u32,
+    /// The ledger so far.
+    pub ledger: Ledger,
+    /// How long it took so far, in milliseconds, as far as whoever keeps the state says.
+    pub wall_ms: u64,
+}
+
+/// The key of the metadata that holds the progress.
+const PROGRESS: &str = "selffer snapshot 1";
+
+impl State {
+    /// The snapshot's file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let first = LAYERS - self.momentum.len();
+        let named = self.weights.layers.iter().enumerate().map(|(index, layer)| ("", index, layer));
+        let moving = self.momentum.iter().enumerate().map(|(at, layer)| ("momentum.", first + at, layer));
+        let tensors: Vec<(String, &Tensor, Vec<u8>)> = named
+            .chain(moving)
+            .flat_map(|(prefix, index, layer)| {
+                let name = NAMES[index];
+                let entry = |what: &str, tensor| (format!("{prefix}{name}.{what}"), tensor, bytes(tensor));
+                [entry("weight", &layer.weight), entry("bias", &layer.bias)]
+            })
+            .collect();
+        let views = tensors.iter().map(|(name, tensor, bytes)| {
+            let view = TensorView::new(Dtype::F32, tensor.shape.clone(), bytes);
+            (name.as_str(), view.expect("as many bytes as the shape says"))
+        });
+        let metadata = HashMap::from([(PROGRESS.to_owned(), canonical::json(&self.progress))]);
+        let file = safetensors::serialize(views, Some(metadata)).expect("named tensors");
+        [format!("{}\n", Digest::of(&file).hex()).into_bytes(), file].concat()
+    }
+
+    /// Reads a snapshot's file.
+    ///
+    /// # Errors
+    /// Why it is none.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        let (seal, file) = bytes.split_at_checked(65).ok_or("it is cut off")?;
+        if seal != format!("{}\n", Digest::of(file).hex()).as_bytes() {
+            return Err("its bytes are not those that its digest was taken of".to_owned());
+        }
+        let broken = |error: safetensors::SafeTensorError| format!("it is no safetensors file ({error})");
+        let (_, metadata) = SafeTensors::read_metadata(file).map_err(broken)?;
+        let metadata = metadata.metadata().as_ref();
+        let text = metadata.and_then(|map| map.get(PROGRESS)).ok_or("it is no snapshot")?;
+        let progress = serde_json::from_str(text).map_err(|error| format!("it is no snapshot ({error})"))?;
+        let tensors = SafeTensors::deserialize(file).map_err(broken)?;
+        let layer = |prefix: &str, index: usize| -> Result<Layer, String> {
+            let tensor = |what: &str| {
+                let name = format!("{prefix}{}.{what}", NAMES[index]);
+                let view = tensors.tensor(&name).map_err(broken)?;
+                let (chunks, _) = view.data().as_chunks::<4>();
+                let values = chunks.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect();
+                Ok::<_, String>(Tensor { shape: view.shape().to_vec(), values })
+            };
+            Ok(Layer { weight: tensor("weight")?, bias: tensor("bias")? })
+        };
+        let layers: Vec<Layer> = (0..LAYERS).map(|index| layer("", index)).collect::<Result<_, _>>()?;
+        let moving = (tensors.len() / 2).saturating_sub(LAYERS).min(LAYERS);
+        let momentum = (LAYERS - moving..LAYERS).map(|index| layer("momentum.", index));
+        Ok(Self {
+            progress,
+            weights: Weights { layers: layers.try_into().expect("eight layers") },
+            momentum: momentum.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+fn bytes(tensor: &Tensor) -> Vec<u8> {
+    tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::LedgerDigest;
+    use crate::testing::{manifest, weights};
+    use proptest::prelude::*;
+
+    fn state(seed: u64, frozen: usize) -> State {
+        let manifest = manifest(seed);
+        let progress = Progress {
+            recipe: manifest.recipe_digest(),
+            place: Place { epoch: 1, step: 3 },
+            epochs: manifest.epochs[..1].to_vec(),
+            loss_sum: 0.1 + 0.2,
+            correct: 4,
+            ledger: Ledger { every: 2, entries: vec![LedgerDigest(Digest::of(b"x"))] },
+            wall_ms: 12,
+        };
+        let momentum = weights(seed + 1).layers[frozen..].to_vec();
+        State { progress, weights: weights(seed), momentum }
+    }
+
+    proptest! {
+        #[test]
+        fn a_file_reads_back_and_any_flipped_bit_shows(
+            seed in 0u64..1000,
+            frozen in 0..LAYERS,
+            at: prop::sample::Index,
+            bit in 0..8u8,
+        ) {
+            let state = state(seed, frozen);
+            let mut bytes = state.to_bytes();
+            prop_assert_eq!(State::from_bytes(&bytes), Ok(state.clone()));
+            prop_assert_eq!(&state.to_bytes(), &bytes);
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+            prop_assert!(State::from_bytes(&bytes).is_err());
+            prop_assert!(State::from_bytes(&bytes[..at]).is_err());
+        }
+    }
+}
