@@ -52,6 +52,22 @@ pub enum Cause {
     AfterTraining,
 }
 
+impl Cause {
+    /// What it means, for people.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::Data => "they were trained on other images or splits",
+            Self::DataOrder => "they visited the images in another order",
+            Self::Initialisation => "they began with other weights",
+            Self::Policy => "they were computed under other numerics policies",
+            Self::CodeVersion => "they were trained by other versions of the code",
+            Self::Parent => "they copied from other base networks, which parted before",
+            Self::Arithmetic => "arithmetic: nothing that is recorded differs, and the numbers do",
+            Self::AfterTraining => "what is stored is not what training ended with",
+        }
+    }
+}
+
 /// A number that differs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Number {

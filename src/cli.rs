@@ -57,6 +57,12 @@ pub enum Command {
     /// interval and the runs behind it. For a store: what `verify` says; every accuracy, from the checkpoints
     /// evaluated again; with --sample or --full, networks trained again; and the same claims and questions.
     Audit(AuditArgs),
+    /// Find where two records of a network part: step, layer, tensor, number, and the kind of cause.
+    ///
+    /// Of two stores, the first network that came out otherwise is looked at, bases first. Ledgers say
+    /// between which two entries; both are trained again from what they share to find the very step. Exit
+    /// code 1 where they part.
+    Bisect(BisectArgs),
     /// Compare a store with the accepted snapshot, or accept it as the new one.
     #[command(subcommand)]
     Golden(Golden),
@@ -160,6 +166,28 @@ pub struct AuditArgs {
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub format: AuditFormat,
     /// No progress and no messages but errors.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Args)]
+pub struct BisectArgs {
+    /// A store, or the file of a manifest.
+    #[arg(value_name = "LEFT")]
+    pub left: String,
+    /// A store, the file of a manifest, or `live`: trained here and now.
+    #[arg(value_name = "RIGHT")]
+    pub right: String,
+    /// The protocol of both: an embedded one (smoke, ci), or a TOML file.
+    #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
+    pub protocol: String,
+    /// The one run to look at, as `selffer plan` names it. [default: all, until one parts]
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
+    /// What standard output is written as.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
+    /// No messages but errors.
     #[arg(long, short)]
     pub quiet: bool,
 }

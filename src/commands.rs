@@ -3,6 +3,8 @@
 //! Uses the library; used by `main`. Every command reads as: get ready, do it, print, say how it went.
 //! Results go to standard output in one piece; progress and messages go to standard error.
 
+mod bisect;
+
 use crate::cli::{
     AuditArgs, AuditFormat, Cli, Command, Common, FailOn, Format, Golden as GoldenCommand, GoldenDir,
     TableFormat, Training,
@@ -50,6 +52,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Verdict> {
         Command::Verify(common) => check_store(&common),
         Command::Table(common) => table(&common),
         Command::Audit(args) => audit(&args),
+        Command::Bisect(args) => bisect::run(&args),
         Command::Golden(GoldenCommand::Check { common, golden, review }) => {
             golden_check(&common, &golden, review)
         }

@@ -3,6 +3,9 @@
 //! Uses the library; used by `commands`. README.md documents the JSON; tests hold it to that. A field
 //! is never taken away or given another meaning within a major version.
 
+mod bisection;
+
+pub use bisection::Bisection;
 use selffer::digest::{ProtocolDigest, SplitDigest};
 use selffer::manifest::Manifest;
 use selffer::protocol::Protocol;

@@ -6,6 +6,7 @@
 mod archive;
 mod audit;
 mod audit_store;
+mod bisect;
 mod broken;
 mod cli;
 mod common;

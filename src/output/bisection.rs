@@ -1,0 +1,61 @@
+//! What `bisect` prints.
+//!
+//! Uses the library's `bisect`; used by `commands::bisect`.
+
+use selffer::bisect::{Difference, Number, Parting};
+use selffer::ledger::Place;
+use selffer::plan::Plan;
+use serde::Serialize;
+use std::fmt::Write as _;
+
+/// Where two records part, or that they do not.
+#[derive(Serialize)]
+pub struct Bisection {
+    /// How many networks were compared.
+    pub compared: usize,
+    /// Where the last of them parts.
+    pub parting: Option<Parting>,
+}
+
+impl Bisection {
+    pub fn text(&self, plan: &Plan<'_>) -> String {
+        let Some(parting) = &self.parting else {
+            return format!("{} networks are the same, step by step\n", self.compared);
+        };
+        let steps = plan.runs.iter().find(|run| plan.name(run) == parting.run).map(|run| plan.steps(run));
+        let place = |place: Place| {
+            let all = steps.map_or(0, |steps| place.steps_done(steps));
+            format!("epoch {}, step {} (step {all} of the run)", place.epoch, place.step)
+        };
+        let mut text = String::new();
+        let same = self.compared - 1;
+        let _ = writeln!(text, "{} parts; {same} networks before it are the same", parting.run);
+        let first = if parting.exact { "differs first after" } else { "is known to differ after" };
+        let _ = writeln!(text, "  agrees until {}", place(parting.agree_until));
+        let _ = writeln!(text, "  {first} {}", place(parting.differ_at));
+        let _ = writeln!(
+            text,
+            "  by {} comparisons of {} entries of the ledgers",
+            parting.compared, parting.entries
+        );
+        if let Some(Difference { first, numbers, largest_ulps }) = &parting.difference {
+            let Number { layer, tensor, index, left, right, ulps } = first;
+            let index = index.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            let _ = writeln!(
+                text,
+                "  first number: {layer} {tensor} [{index}]: left {left:e} (0x{:08x}), right {right:e} (0x{:08x}), {ulps} units in the last place",
+                left.to_bits(),
+                right.to_bits()
+            );
+            let _ = writeln!(text, "  {numbers} numbers differ there, by at most {largest_ulps} units");
+        }
+        for unknown in &parting.unknown {
+            let _ = writeln!(text, "  not known: {unknown}");
+        }
+        let _ = writeln!(text, "cause: {}", parting.cause.sentence());
+        for evidence in &parting.evidence {
+            let _ = writeln!(text, "  {evidence}");
+        }
+        text
+    }
+}

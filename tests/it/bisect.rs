@@ -1,0 +1,134 @@
+//! `selffer bisect` from outside. That it finds any planted change to the step and number is tested beside
+//! the library's `bisect`; here are the sides that it takes, and what it prints.
+
+use crate::common::{Ran, files, good_copy, good_store, protocol, run, scratch, selffer};
+use selffer::digest::{Digest, LedgerDigest};
+use selffer::manifest::{Manifest, Outcome};
+use selffer::store::{Entry, Store};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn bisect(left: &Path, right: &Path, options: &[&str]) -> Ran {
+    let mut call = selffer(["bisect", "--quiet", "--protocol"]);
+    call.arg(protocol()).arg(left).arg(right).args(options);
+    run(call)
+}
+
+fn json(left: &Path, right: &Path, options: &[&str], code: i32) -> Value {
+    bisect(left, right, &[&["--format", "json"], options].concat()).expect(code).json()
+}
+
+/// The manifest of a run, and its file.
+fn manifest(store: &Path, run: &str) -> (Manifest, PathBuf) {
+    let manifests = files(&store.join("manifests")).into_iter();
+    manifests
+        .map(|(path, bytes)| (Manifest::from_bytes(&bytes).unwrap(), store.join("manifests").join(path)))
+        .find(|(manifest, _)| manifest.run == run)
+        .unwrap()
+}
+
+#[test]
+fn the_same_are_the_same_as_stores_as_manifests_and_live() {
+    let (_dir, copy) = good_copy();
+    assert_eq!(json(good_store(), &copy, &[], 0), serde_json::json!({"compared": 23, "parting": null}));
+    let text = bisect(good_store(), &copy, &[]).expect(0).out;
+    assert_eq!(text, "23 networks are the same, step by step\n");
+    let (_, file) = manifest(&copy, "mixed/1/A4B");
+    let one = serde_json::json!({"compared": 1, "parting": null});
+    assert_eq!(json(good_store(), &file, &[], 0), one);
+    assert_eq!(json(&file, Path::new("live"), &[], 0), one);
+    assert_eq!(json(Path::new("live"), good_store(), &["--run", "mixed/1/baseB"], 0), one);
+}
+
+#[test]
+fn another_ledger_is_another_run_from_there_on() {
+    let (_dir, store) = good_copy();
+    let (mut changed, _) = manifest(&store, "mixed/1/baseA");
+    // 160 images in steps of 5: an entry at step 32 of each of two epochs.
+    assert_eq!((changed.ledger.every, changed.ledger.entries.len()), (32, 2));
+    changed.ledger.entries[1] = LedgerDigest(Digest::of(b"another"));
+    Store::open(&store).unwrap().put_manifest(&changed).unwrap();
+    let found = json(good_store(), &store, &[], 1);
+    // The very first of the plan.
+    assert_eq!(found["compared"], 1);
+    let parting = &found["parting"];
+    assert_eq!(parting["run"], "mixed/1/baseA");
+    assert_eq!(parting["cause"], "arithmetic");
+    assert_eq!(parting["agree_until"], serde_json::json!({"epoch": 0, "step": 32}));
+    assert_eq!(parting["differ_at"], serde_json::json!({"epoch": 1, "step": 32}));
+    assert_eq!((&parting["exact"], &parting["difference"]), (&false.into(), &Value::Null));
+    let unknown = parting["unknown"][0].as_str().unwrap();
+    assert!(unknown.contains("it does not come out as it is recorded"), "{unknown}");
+    assert!(unknown.starts_with(store.to_str().unwrap()), "{unknown}");
+    let text = bisect(good_store(), &store, &[]).expect(1).out;
+    for line in [
+        "mixed/1/baseA parts; 0 networks before it are the same",
+        "  agrees until epoch 0, step 32 (step 32 of the run)",
+        "  is known to differ after epoch 1, step 32 (step 64 of the run)",
+        "cause: arithmetic: nothing that is recorded differs, and the numbers do",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
+    }
+    // An audit that trains it again notices, too.
+    let mut call =
+        selffer(["audit", "--quiet", "--full", "--fail-on", "error", "--format", "json", "--protocol"]);
+    call.arg(protocol()).arg(&store);
+    let findings = run(call).expect(1).findings();
+    assert!(findings.contains(&("record-differs".to_owned(), "mixed/1/baseA".to_owned())), "{findings:?}");
+}
+
+#[test]
+fn weights_that_were_changed_after_training_are_told_by_number() {
+    let (_dir, store) = good_copy();
+    let open = Store::open(&store).unwrap();
+    let (mut changed, _) = manifest(&store, "mixed/1/A4B");
+    let digest = changed.trained().unwrap().whole();
+    let mut weights = open.weights(digest).unwrap().whole().unwrap();
+    let value = &mut weights.layers[5].weight.values[9];
+    let (old, new) = (*value, f32::from_bits(value.to_bits() ^ 1));
+    *value = new;
+    open.put_weights(&weights).unwrap();
+    changed.outcome = Outcome::Trained { layers: weights.digests() };
+    open.put_manifest(&changed).unwrap();
+    fs::remove_file(open.path(&Entry::Checkpoint(digest))).unwrap();
+    let found = json(good_store(), &store, &[], 1);
+    let parting = &found["parting"];
+    assert_eq!((&parting["run"], &parting["cause"]), (&"mixed/1/A4B".into(), &"after-training".into()));
+    let first = &parting["difference"]["first"];
+    assert_eq!(
+        (&first["layer"], &first["tensor"], &first["ulps"]),
+        (&"fc6".into(), &"weight".into(), &1.into())
+    );
+    assert_eq!(parting["difference"]["numbers"], 1);
+    // fc6 has 8 channels of 3×3 for inputs.
+    assert_eq!(first["index"], serde_json::json!([0, 9]));
+    let value = |side: &str| first[side].as_f64().unwrap() as f32;
+    assert_eq!((value("left"), value("right")), (old, new));
+}
+
+#[test]
+fn sides_that_cannot_be_compared_are_refused() {
+    let dir = scratch();
+    let text = dir.path().join("text.json");
+    fs::write(&text, "{}").unwrap();
+    let (_, file) = manifest(good_store(), "mixed/1/A4B");
+    let (_, other) = manifest(good_store(), "mixed/1/baseA");
+    let nowhere = Path::new("/no/such/store");
+    for (left, right, options, says) in [
+        (good_store(), nowhere, &[][..], "is no selffer store"),
+        (good_store(), text.as_path(), &[], "it is no manifest"),
+        (good_store(), good_store(), &["--run", "mixed/1/A9B"], "`selffer plan` lists them"),
+        (Path::new("live"), Path::new("live"), &[], "has no record of a run"),
+        (file.as_path(), other.as_path(), &[], "name two records of one run"),
+    ] {
+        let ran = bisect(left, right, options).expect(2);
+        assert_eq!((ran.out.as_str(), ran.err.lines().count()), ("", 1), "{}", ran.err);
+        assert!(ran.err.contains(says), "{says}: {}", ran.err);
+    }
+    // A protocol that the store has nothing of.
+    let mut call = selffer(["bisect", "-q", "--protocol", "smoke"]);
+    call.arg(good_store()).arg(good_store());
+    let ran = run(call).expect(2);
+    assert!(ran.err.contains("name stores of this --protocol"), "{}", ran.err);
+}
