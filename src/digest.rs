@@ -153,6 +153,8 @@ digests! {
     OrderDigest;
     /// A protocol's numbers, after parsing.
     ProtocolDigest;
+    /// What libtorch computes a fixed probe to, on one machine under one numerics policy.
+    FingerprintDigest;
 }
 
 #[cfg(test)]

@@ -232,7 +232,7 @@ impl Runner<'_> {
             outcome,
             contradicts,
             wall_ms,
-            environment: self.trainer.environment(),
+            environment: self.trainer.environment()?,
         };
         self.store.put_manifest(&manifest)?;
         Ok(Done { manifest, fresh: true })

@@ -7,10 +7,9 @@
 use crate::architecture::LAYERS;
 use crate::data::Images;
 use crate::error::{Error, Result};
-use crate::machine;
 use crate::manifest::{Count, Environment, Epoch};
 use crate::net::{self, Net};
-use crate::numerics::{self, Numerics};
+use crate::numerics::Numerics;
 use crate::recipe::{Recipe, order_digest};
 use crate::weights::Weights;
 use tch::{Kind, Reduction, TchError, Tensor};
@@ -69,7 +68,10 @@ pub trait Trainer: Sync {
     fn train(&self, task: &Task<'_>, watch: Watch<'_>) -> Result<Trained>;
 
     /// Where and with what it trains, for manifests.
-    fn environment(&self) -> Environment;
+    ///
+    /// # Errors
+    /// Where that cannot be found out.
+    fn environment(&self) -> Result<Environment>;
 }
 
 /// The trainer on libtorch.
@@ -100,13 +102,8 @@ impl Trainer for Torch {
         Ok(Trained::Whole { weights: loop_.net.weights().map_err(failed)?, epochs })
     }
 
-    fn environment(&self) -> Environment {
-        Environment {
-            selffer: env!("CARGO_PKG_VERSION").to_owned(),
-            libtorch: numerics::LIBTORCH.to_owned(),
-            cpu: machine::cpu_name(),
-            settings: self.numerics.settings().to_vec(),
-        }
+    fn environment(&self) -> Result<Environment> {
+        self.numerics.environment()
     }
 }
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::architecture::LAYERS;
-use crate::digest::RecipeDigest;
+use crate::digest::{Digest, FingerprintDigest, RecipeDigest};
 use crate::manifest::{Count, Environment, Epoch};
 use crate::protocol::Protocol;
 use crate::recipe::order_digest;
@@ -83,9 +83,10 @@ impl Trainer for Fake {
         Ok(Trained::Whole { weights, epochs: vec![epoch] })
     }
 
-    fn environment(&self) -> Environment {
+    fn environment(&self) -> Result<Environment> {
         let none = String::new;
-        Environment { selffer: none(), libtorch: none(), cpu: none(), settings: Vec::new() }
+        let fingerprint = FingerprintDigest(Digest::of(b"none"));
+        Ok(Environment { selffer: none(), libtorch: none(), cpu: none(), settings: Vec::new(), fingerprint })
     }
 }
 
