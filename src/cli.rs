@@ -77,7 +77,7 @@ pub struct Fingerprint {
 #[derive(Args)]
 pub struct Numerics {
     /// What the bits of a network hold for: `portable` every x86-64-v3 CPU; `native` this machine alone,
-    /// with libtorch's quickest code; `baseline` any x86-64 CPU, slowly.
+    /// with the code that libtorch chooses; `baseline` any x86-64 CPU, slowly.
     #[arg(long = "numerics", value_name = "POLICY", default_value = "portable", value_parser = policies())]
     pub policy: Policy,
 }

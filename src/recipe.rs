@@ -21,7 +21,7 @@ pub const CORE: u32 = 1;
 pub enum Policy {
     /// The same bits on every x86-64-v3 CPU, with the same libtorch.
     Portable,
-    /// libtorch's quickest code for the CPU: the same bits on the same machine alone.
+    /// The code that libtorch chooses for the CPU: the same bits on the same machine alone.
     Native,
     /// The same bits on every x86-64 CPU that libtorch starts on, slowly.
     Baseline,
