@@ -1,12 +1,29 @@
 //! Writes libtorch's directory into the binary (as its run-time search path), so that the finished
-//! program starts without any environment variable.
+//! program starts without any environment variable, and compiles the few calls of libtorch that
+//! torch-sys has not.
+
+use std::path::{Path, PathBuf};
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     // The accepted snapshots are built into the program.
     println!("cargo:rerun-if-changed=golden");
+    println!("cargo:rerun-if-changed=src/numerics/readback.cpp");
+    println!("cargo:rerun-if-env-changed=LIBTORCH_INCLUDE");
     // torch-sys says where it found libtorch; `cargo doc` may run without it.
     if let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
+        // The headers lie beside the libraries, unless torch-sys was told another place.
+        let root = match std::env::var_os("LIBTORCH_INCLUDE") {
+            Some(root) => PathBuf::from(root),
+            None => Path::new(&lib).parent().expect("libraries lie in a directory").to_owned(),
+        };
+        cc::Build::new()
+            .cpp(true)
+            .std("c++17")
+            .include(root.join("include"))
+            .warnings(false)
+            .file("src/numerics/readback.cpp")
+            .compile("selffer_readback");
     }
 }

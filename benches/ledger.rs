@@ -31,8 +31,14 @@ fn main() {
         let initial = initial(&recipe, &shapes, Some(&zeros(&shapes)));
         let [train, valid] = Part::BOTH.map(|part| plan.images(run, part).expect("images of the plan"));
         let moments = catalog.moments;
-        let task =
-            Task { name: treatment, recipe: &recipe, initial: &initial, train: &train, valid: &valid, moments };
+        let task = Task {
+            name: treatment,
+            recipe: &recipe,
+            initial: &initial,
+            train: &train,
+            valid: &valid,
+            moments,
+        };
         let timed = |every| {
             let start = on_cpu();
             trainer.train(&task, &Along { every, ..Along::ALONE }).expect("libtorch trains");

@@ -1,8 +1,9 @@
-//! Times the training loop on libtorch: `cargo bench --bench step -- CASE DIR`.
+//! Times the training loop on libtorch: `cargo bench --bench step -- CASE DIR [POLICY]`.
 //!
 //! It trains the `ci` network for one epoch, evaluation included, through the same trainer as
 //! `selffer reproduce`, and prints one JSON line. What it started from (images, order, weights,
-//! solver) is left in DIR, from which `step.py` does the same in Python. `benches/step` runs both.
+//! solver) is left in DIR, from which `step.py` does the same in Python. `benches/step` runs both; `benches/policies` runs this one
+//! under each numerics policy.
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // what a benchmark is for
 
@@ -22,9 +23,11 @@ const WARM_UP: usize = 500;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    let [case, dir] = arguments.as_slice() else {
+    let (case, dir, policy) = match arguments.as_slice() {
+        [case, dir] => (case, dir, Policy::Portable),
+        [case, dir, policy] => (case, dir, policy.parse().expect("a policy")),
         // `cargo bench` and `cargo test --benches` without arguments have nothing to time.
-        return eprintln!("usage: cargo bench --bench step -- base|frozen|large-batch DIR");
+        _ => return eprintln!("usage: cargo bench --bench step -- base|frozen|large-batch DIR [POLICY]"),
     };
     let (treatment, batch) = match case.as_str() {
         "base" => ("baseA", 50),
@@ -33,7 +36,7 @@ fn main() {
         other => panic!("there is no case {other}"),
     };
 
-    let numerics = Numerics::engage(Policy::Portable).expect("portable numerics");
+    let numerics = Numerics::engage(policy).expect("numerics that this machine can");
     let mut protocol = Protocol::named("ci").expect("it is embedded");
     protocol.solver.batch = batch;
     protocol.solver.epochs = 1;
@@ -43,7 +46,7 @@ fn main() {
     let plan = Plan::make(&protocol, &catalog).expect("an embedded protocol");
     let run =
         plan.runs.iter().find(|run| run.treatment.to_string() == treatment).expect("the protocol has it");
-    let recipe = plan.recipe(run, Policy::Portable, None);
+    let recipe = plan.recipe(run, policy, None);
     let initial = initial(&recipe, &plan.shapes(run), None);
     let split = &plan.splits[run.split].0;
     let [train, valid] = Part::BOTH
@@ -78,7 +81,7 @@ fn main() {
     };
     let (epoch, seconds) = std::thread::scope(|scope| scope.spawn(timed).join()).expect("no panic");
     let line = serde_json::json!({
-        "case": case, "what": "selffer", "images": train.len(), "seconds": seconds,
+        "case": case, "what": "selffer", "policy": policy, "images": train.len(), "seconds": seconds,
         "images_per_second": train.len() as f64 / seconds,
         "train_loss": epoch.train_loss, "valid_loss": epoch.valid_loss,
     });

@@ -2,7 +2,9 @@
 //!
 //! Used by `main` and `commands`.
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use selffer::recipe::Policy;
 use selffer::run::Every;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -66,6 +68,35 @@ pub enum Command {
     /// Compare a store with the accepted snapshot, or accept it as the new one.
     #[command(subcommand)]
     Golden(Golden),
+    /// Print how this machine computes: a digest of what libtorch makes of a fixed probe, and what it says
+    /// of itself.
+    ///
+    /// Where two machines have the same fingerprint under a policy, they may be expected to train the same
+    /// bits; where they have not, they do not. Every manifest and golden snapshot records it.
+    Fingerprint(Fingerprint),
+}
+
+#[derive(Args)]
+pub struct Fingerprint {
+    #[command(flatten)]
+    pub numerics: Numerics,
+    /// What standard output is written as.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
+}
+
+#[derive(Args)]
+pub struct Numerics {
+    /// What the bits of a network hold for: `portable` every x86-64-v3 CPU; `native` this machine alone,
+    /// with the code that libtorch chooses; `baseline` any x86-64 CPU, slowly.
+    #[arg(long = "numerics", value_name = "POLICY", default_value = "portable", value_parser = policies())]
+    pub policy: Policy,
+}
+
+/// The policies by name, so that the usage lists them.
+fn policies() -> impl TypedValueParser<Value = Policy> {
+    PossibleValuesParser::new(Policy::ALL.map(Policy::name))
+        .map(|name| name.parse().expect("one of the names that were listed"))
 }
 
 #[derive(Subcommand)]
@@ -102,6 +133,8 @@ pub struct Common<F: ValueEnum + Send + Sync + 'static = Format> {
     /// The directory of checkpoints and manifests; `reproduce` makes it.
     #[arg(long, value_name = "DIR", default_value = "store")]
     pub store: PathBuf,
+    #[command(flatten)]
+    pub numerics: Numerics,
     /// How many networks are trained at once. The bits do not depend on it. [default: the cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
@@ -159,6 +192,8 @@ pub struct AuditArgs {
     /// How many networks are seen to at once. [default: the cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
+    #[command(flatten)]
+    pub numerics: Numerics,
     /// The least severity that makes the exit code 1.
     #[arg(long, value_name = "SEVERITY", default_value = "warning")]
     pub fail_on: FailOn,
@@ -184,6 +219,8 @@ pub struct BisectArgs {
     /// The one run to look at, as `selffer plan` names it. [default: all, until one parts]
     #[arg(long, value_name = "RUN")]
     pub run: Option<String>,
+    #[command(flatten)]
+    pub numerics: Numerics,
     /// What standard output is written as.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub format: Format,

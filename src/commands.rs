@@ -6,7 +6,7 @@
 mod bisect;
 
 use crate::cli::{
-    AuditArgs, AuditFormat, Cli, Command, Common, FailOn, Format, Golden as GoldenCommand, GoldenDir,
+    self, AuditArgs, AuditFormat, Cli, Command, Common, FailOn, Format, Golden as GoldenCommand, GoldenDir,
     TableFormat, Training,
 };
 use crate::output;
@@ -16,7 +16,7 @@ use selffer::audit::proof::{Again, Prover};
 use selffer::audit::{self, Audit, report};
 use selffer::data::Dataset;
 use selffer::machine;
-use selffer::manifest::Manifest;
+use selffer::manifest::{Environment, Manifest};
 use selffer::numerics::Numerics;
 use selffer::plan::Plan;
 use selffer::protocol::Protocol;
@@ -33,9 +33,6 @@ use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-
-/// The only policy so far; every command looks for its runs.
-const POLICY: Policy = Policy::Portable;
 
 /// Whether everything holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +56,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Verdict> {
         Command::Golden(GoldenCommand::Accept { common, golden, reason }) => {
             golden_accept(&common, &golden, &reason)
         }
+        Command::Fingerprint(args) => fingerprint(&args),
     }
 }
 
@@ -91,17 +89,17 @@ fn plan(common: &Common) -> anyhow::Result<Verdict> {
     let plan = planned(&common.protocol, &protocol, &catalog)?;
     // A plan can be looked at before there is a store.
     let manifests = match common.store.exists() {
-        true => trained(&plan, &Store::open(&common.store)?)?,
+        true => trained(&plan, &Store::open(&common.store)?, common.numerics.policy)?,
         false => vec![None; plan.runs.len()],
     };
-    let listing = output::Plan::of(&plan, &manifests, POLICY, jobs(common.jobs));
+    let listing = output::Plan::of(&plan, &manifests, common.numerics.policy, jobs(common.jobs));
     print(common.format, &listing, || listing.text())?;
     Ok(Verdict::Clean)
 }
 
 /// The manifests of the runs that `reproduce` would not train again.
-fn trained(plan: &Plan<'_>, store: &Store) -> Result<Vec<Option<Manifest>>> {
-    let mut manifests = Context::new(plan, store, POLICY)?.manifests;
+fn trained(plan: &Plan<'_>, store: &Store, policy: Policy) -> Result<Vec<Option<Manifest>>> {
+    let mut manifests = Context::new(plan, store, policy)?.manifests;
     for manifest in &mut manifests {
         let recipe = manifest.as_ref().map(|manifest| manifest.recipe.clone());
         *manifest = recipe.map_or(Ok(None), |recipe| finished(store, &recipe))?;
@@ -110,8 +108,9 @@ fn trained(plan: &Plan<'_>, store: &Store) -> Result<Vec<Option<Manifest>>> {
 }
 
 fn reproduce(common: &Common, training: &Training, golden: &GoldenDir) -> anyhow::Result<Verdict> {
+    let policy = common.numerics.policy;
     // Before any thread is started: it sets environment variables.
-    let numerics = Numerics::engage(POLICY)?;
+    let numerics = Numerics::engage(policy)?;
     let (protocol, data) = inputs(&common.protocol)?;
     let catalog = Catalog::of(&data);
     let plan = planned(&common.protocol, &protocol, &catalog)?;
@@ -120,7 +119,7 @@ fn reproduce(common: &Common, training: &Training, golden: &GoldenDir) -> anyhow
         let mend = "name the directory of golden snapshots, or leave out --golden";
         return Err(Error::invalid(dir.display().to_string(), "is no directory", mend).into());
     }
-    let golden = Golden::find(golden.dir.as_deref(), &protocol.name, POLICY)?;
+    let golden = Golden::find(golden.dir.as_deref(), &protocol.name, policy)?;
     let store = Store::create(&common.store)?;
     let everything: Vec<usize> = (0..plan.runs.len()).collect();
     let progress = Progress::new(&plan, &everything, common.quiet);
@@ -129,7 +128,7 @@ fn reproduce(common: &Common, training: &Training, golden: &GoldenDir) -> anyhow
         plan: &plan,
         store: &store,
         trainer: &Torch::new(numerics),
-        policy: POLICY,
+        policy,
         jobs: jobs(common.jobs),
         memory: machine::memory_at_hand(),
         snapshots: Snapshots { every: training.snapshot_every, keep: training.keep_snapshots },
@@ -140,11 +139,11 @@ fn reproduce(common: &Common, training: &Training, golden: &GoldenDir) -> anyhow
     progress.finish();
     let done = done?;
 
-    let context = Context::new(&plan, &store, POLICY)?;
+    let context = Context::new(&plan, &store, policy)?;
     let mut report = verify(&context)?;
     let table = Table::of(&plan, &context.manifests);
-    let comparison =
-        output::Comparison::of(golden, &Golden::of(&plan, &table, POLICY), &protocol.name, POLICY);
+    let new = Golden::of(&plan, &table, policy, golden::fingerprint(&context.manifests));
+    let comparison = output::Comparison::of(golden, &new, &protocol.name, policy);
     report.findings.extend(comparison.findings());
     let fresh = done.iter().flatten().filter(|done| done.fresh).count();
     let found = done.iter().flatten().count() - fresh;
@@ -158,7 +157,7 @@ fn check_store(common: &Common) -> anyhow::Result<Verdict> {
     let catalog = Catalog::of(&data);
     let plan = planned(&common.protocol, &protocol, &catalog)?;
     let store = Store::open(&common.store)?;
-    let report = verify(&Context::new(&plan, &store, POLICY)?)?;
+    let report = verify(&Context::new(&plan, &store, common.numerics.policy)?)?;
     print(common.format, &report, || output::report_text(&report))?;
     Ok(verdict(&report.findings))
 }
@@ -201,12 +200,12 @@ fn audited(args: &AuditArgs, path: &Path, again: Again) -> anyhow::Result<Audit>
         return Ok(audit::published(path)?);
     }
     // Before any thread is started: it sets environment variables.
-    let numerics = Numerics::engage(POLICY)?;
+    let numerics = Numerics::engage(args.numerics.policy)?;
     let (protocol, data) = inputs(&args.protocol)?;
     let catalog = Catalog::of(&data);
     let plan = planned(&args.protocol, &protocol, &catalog)?;
     let store = Store::open(path)?;
-    let context = Context::new(&plan, &store, POLICY)?;
+    let context = Context::new(&plan, &store, args.numerics.policy)?;
     let chosen = again.chosen(&plan);
     let progress = Progress::new(&plan, &chosen, args.quiet);
     let prover = Prover {
@@ -228,7 +227,7 @@ fn table(common: &Common<TableFormat>) -> anyhow::Result<Verdict> {
     let catalog = Catalog::of(&data);
     let plan = planned(&common.protocol, &protocol, &catalog)?;
     let store = Store::open(&common.store)?;
-    let table = Table::of(&plan, &trained(&plan, &store)?);
+    let table = Table::of(&plan, &trained(&plan, &store, common.numerics.policy)?);
     let missing = plan.runs.len() - table.cells.len();
     if missing > 0 && !common.quiet {
         say(&format!(
@@ -246,29 +245,31 @@ fn table(common: &Common<TableFormat>) -> anyhow::Result<Verdict> {
 }
 
 fn golden_check(common: &Common, dir: &GoldenDir, review: bool) -> anyhow::Result<Verdict> {
+    let policy = common.numerics.policy;
     let (protocol, data) = inputs(&common.protocol)?;
     let catalog = Catalog::of(&data);
     let plan = planned(&common.protocol, &protocol, &catalog)?;
     let store = Store::open(&common.store)?;
-    let context = Context::new(&plan, &store, POLICY)?;
+    let context = Context::new(&plan, &store, policy)?;
     // Only what is whole in the store is compared: a manifest alone is a claim, not a network.
-    let new = Golden::of(&plan, &Table::of(&plan, &trained(&plan, &store)?), POLICY);
-    let found = Golden::find(dir.dir.as_deref(), &protocol.name, POLICY)?;
+    let manifests = trained(&plan, &store, policy)?;
+    let new = Golden::of(&plan, &Table::of(&plan, &manifests), policy, golden::fingerprint(&manifests));
+    let found = Golden::find(dir.dir.as_deref(), &protocol.name, policy)?;
     if found.is_none() {
-        let name = golden::file_name(&protocol.name, POLICY);
+        let name = golden::file_name(&protocol.name, policy);
         let dir = dir.dir.as_deref().unwrap_or(Path::new("golden")).display().to_string();
         let mend = "name its directory with --golden, or make it with `selffer golden accept --reason …`";
         return Err(Error::invalid(dir, format!("has no {name}"), mend).into());
     }
-    let comparison = output::Comparison::of(found, &new, &protocol.name, POLICY);
+    let comparison = output::Comparison::of(found, &new, &protocol.name, policy);
     let findings = comparison.findings();
     let dir = dir.dir.as_deref().unwrap_or(Path::new("golden"));
     if review && findings.is_empty() {
-        Golden::remove_pending(dir, &protocol.name, POLICY)?;
+        Golden::remove_pending(dir, &protocol.name, policy)?;
     } else if review && verdict(&verify(&context)?.findings) == Verdict::Findings {
         say("no snapshot to review is written: `selffer verify` has findings");
     } else if review {
-        let path = new.write_pending(dir, &protocol.name, POLICY, &environment(&context)?)?;
+        let path = new.write_pending(dir, &protocol.name, policy, &environment(&context)?)?;
         say(&format!("wrote {}; `cargo insta review` shows it", path.display()));
     }
     let result = output::GoldenCheck { golden: comparison, findings };
@@ -277,11 +278,12 @@ fn golden_check(common: &Common, dir: &GoldenDir, review: bool) -> anyhow::Resul
 }
 
 fn golden_accept(common: &Common, dir: &GoldenDir, reason: &str) -> anyhow::Result<Verdict> {
+    let policy = common.numerics.policy;
     let (protocol, data) = inputs(&common.protocol)?;
     let catalog = Catalog::of(&data);
     let plan = planned(&common.protocol, &protocol, &catalog)?;
     let store = Store::open(&common.store)?;
-    let context = Context::new(&plan, &store, POLICY)?;
+    let context = Context::new(&plan, &store, policy)?;
     let report = verify(&context)?;
     if verdict(&report.findings) == Verdict::Findings {
         let result = output::report_text(&report);
@@ -289,9 +291,10 @@ fn golden_accept(common: &Common, dir: &GoldenDir, reason: &str) -> anyhow::Resu
         say("not accepted: a golden snapshot is made from a store without findings");
         return Ok(Verdict::Findings);
     }
-    let new = Golden::of(&plan, &Table::of(&plan, &context.manifests), POLICY);
+    let fingerprint = golden::fingerprint(&context.manifests);
+    let new = Golden::of(&plan, &Table::of(&plan, &context.manifests), policy, fingerprint);
     let dir = dir.dir.as_deref().unwrap_or(Path::new("golden"));
-    let old = match Golden::find(Some(dir), &protocol.name, POLICY) {
+    let old = match Golden::find(Some(dir), &protocol.name, policy) {
         // What is being replaced may be damaged: that is a reason to accept, not to refuse.
         Err(error @ Error::Invalid { .. }) => {
             say(&format!("the snapshot before could not be compared with: {error}"));
@@ -299,8 +302,8 @@ fn golden_accept(common: &Common, dir: &GoldenDir, reason: &str) -> anyhow::Resu
         }
         found => found?,
     };
-    let comparison = output::Comparison::of(old, &new, &protocol.name, POLICY);
-    let path = new.write(dir, &protocol.name, POLICY, reason, &environment(&context)?)?;
+    let comparison = output::Comparison::of(old, &new, &protocol.name, policy);
+    let path = new.write(dir, &protocol.name, policy, reason, &environment(&context)?)?;
     let result = output::Accepted {
         written: path.display().to_string(),
         reason: reason.to_owned(),
@@ -311,13 +314,26 @@ fn golden_accept(common: &Common, dir: &GoldenDir, reason: &str) -> anyhow::Resu
     Ok(Verdict::Clean)
 }
 
-/// Where the networks of a complete store were trained.
-fn environment(context: &Context<'_>) -> anyhow::Result<selffer::manifest::Environment> {
-    let manifest = context.manifests.iter().flatten().next();
-    Ok(manifest
-        .context("the store has no network of this protocol; run `selffer reproduce`")?
-        .environment
-        .clone())
+/// Where the networks of a complete store were trained. A snapshot says what one machine computes: where
+/// they have several fingerprints, there is no such place.
+fn environment(context: &Context<'_>) -> anyhow::Result<Environment> {
+    let mut manifests = context.manifests.iter().flatten();
+    let first =
+        manifests.next().context("the store has no network of this protocol; run `selffer reproduce`")?;
+    if golden::fingerprint(&context.manifests).is_none() {
+        let store = context.store.dir().display().to_string();
+        let problem = "its networks were trained under several fingerprints";
+        let mend = "train them in one place, with `selffer reproduce` in a new store";
+        return Err(Error::invalid(store, problem, mend).into());
+    }
+    Ok(first.environment.clone())
+}
+
+fn fingerprint(args: &cli::Fingerprint) -> anyhow::Result<Verdict> {
+    let numerics = Numerics::engage(args.numerics.policy)?;
+    let result = output::Fingerprint::of(numerics.policy(), numerics.environment()?);
+    print(args.format, &result, || result.text())?;
+    Ok(Verdict::Clean)
 }
 
 fn verdict(findings: &[Finding]) -> Verdict {

@@ -155,6 +155,8 @@ digests! {
     LedgerDigest;
     /// A protocol's numbers, after parsing.
     ProtocolDigest;
+    /// What libtorch computes a fixed probe to, on one machine under one numerics policy.
+    FingerprintDigest;
 }
 
 #[cfg(test)]

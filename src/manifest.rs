@@ -4,7 +4,7 @@
 //! canonical JSON, with a digest over the rest of the file at its end, so that any changed byte shows.
 
 use crate::canonical;
-use crate::digest::{Digest, OrderDigest, RecipeDigest, WeightsDigest};
+use crate::digest::{Digest, FingerprintDigest, OrderDigest, RecipeDigest, WeightsDigest};
 use crate::ledger::Ledger;
 use crate::recipe::Recipe;
 use crate::weights::LayerDigests;
@@ -63,7 +63,7 @@ pub enum Outcome {
     },
 }
 
-/// Where and with what a network was trained. For people: nothing is decided by it.
+/// Where and with what a network was trained. Nothing about the network is decided by it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Environment {
@@ -73,8 +73,10 @@ pub struct Environment {
     pub libtorch: String,
     /// The processor's name.
     pub cpu: String,
-    /// What the numerics policy set, read back: variable or setting, and value.
+    /// How libtorch computed: the variables that were set, in capitals, then what was read back from it.
     pub settings: Vec<(String, String)>,
+    /// What libtorch computed the probe to there.
+    pub fingerprint: FingerprintDigest,
 }
 
 /// The record of one trained network.

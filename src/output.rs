@@ -6,8 +6,8 @@
 mod bisection;
 
 pub use bisection::Bisection;
-use selffer::digest::{ProtocolDigest, SplitDigest};
-use selffer::manifest::Manifest;
+use selffer::digest::{FingerprintDigest, ProtocolDigest, SplitDigest};
+use selffer::manifest::{Environment, Manifest};
 use selffer::protocol::Protocol;
 use selffer::recipe::Policy;
 use selffer::table::{self, Cell, Table};
@@ -351,6 +351,44 @@ impl Accepted {
             }
         };
         format!("wrote {} with {} networks; {changes}", self.written, self.runs)
+    }
+}
+
+/// How this machine computes under a policy.
+#[derive(Serialize)]
+pub struct Fingerprint {
+    numerics: Policy,
+    fingerprint: FingerprintDigest,
+    libtorch: String,
+    cpu: String,
+    settings: Vec<Setting>,
+}
+
+#[derive(Serialize)]
+struct Setting {
+    name: String,
+    value: String,
+}
+
+impl Fingerprint {
+    pub fn of(numerics: Policy, environment: Environment) -> Self {
+        let Environment { selffer: _, libtorch, cpu, settings, fingerprint } = environment;
+        let settings = settings.into_iter().map(|(name, value)| Setting { name, value }).collect();
+        Self { numerics, fingerprint, libtorch, cpu, settings }
+    }
+
+    pub fn text(&self) -> String {
+        let mut lines = vec![
+            ("numerics", self.numerics.name().to_owned()),
+            ("fingerprint", self.fingerprint.hex()),
+            ("libtorch", self.libtorch.clone()),
+            ("cpu", self.cpu.clone()),
+        ];
+        lines.extend(self.settings.iter().map(|setting| (setting.name.as_str(), setting.value.clone())));
+        lines.iter().fold(String::new(), |mut text, (name, value)| {
+            let _ = writeln!(text, "{name:<20} {value}");
+            text
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use crate::protocol::{Network, Solver};
 use crate::seed::{Name, Stream};
 use crate::treatment::Treatment;
 use serde::{Deserialize, Serialize};
+use std::str::FromStr;
 
 /// The version of the training core. It goes up with every change that changes bits, and then
 /// every network is trained anew.
@@ -20,14 +21,37 @@ pub const CORE: u32 = 1;
 pub enum Policy {
     /// The same bits on every x86-64-v3 CPU, with the same libtorch.
     Portable,
+    /// The code that libtorch chooses for the CPU: the same bits on the same machine alone.
+    Native,
+    /// The same bits on every x86-64 CPU that libtorch starts on, slowly.
+    Baseline,
 }
 
 impl Policy {
-    /// Its name in files and messages.
+    /// All of them, the default first.
+    pub const ALL: [Self; 3] = [Self::Portable, Self::Native, Self::Baseline];
+
+    /// Its name on command lines, in files and in messages.
     pub fn name(self) -> &'static str {
         match self {
             Self::Portable => "portable",
+            Self::Native => "native",
+            Self::Baseline => "baseline",
         }
+    }
+}
+
+/// A text that names no policy.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no numerics policy: it takes portable, native or baseline")]
+pub struct NotAPolicy(String);
+
+impl FromStr for Policy {
+    type Err = NotAPolicy;
+
+    fn from_str(text: &str) -> Result<Self, NotAPolicy> {
+        let named = Self::ALL.into_iter().find(|policy| policy.name() == text);
+        named.ok_or_else(|| NotAPolicy(text.to_owned()))
     }
 }
 

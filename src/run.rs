@@ -334,7 +334,7 @@ pub fn train(
         }
     };
     let initial = initial.digests();
-    let environment = trainer.environment();
+    let environment = trainer.environment()?;
     let manifest = Manifest {
         format: Format::V1,
         run: name,

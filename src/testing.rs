@@ -4,7 +4,7 @@
 
 use crate::architecture::{self, LAYERS};
 use crate::data::{Dataset, Images, Part};
-use crate::digest::{DataDigest, Digest, LedgerDigest, SplitDigest};
+use crate::digest::{DataDigest, Digest, FingerprintDigest, LedgerDigest, SplitDigest};
 use crate::init::initial;
 use crate::ledger::Ledger;
 use crate::manifest::{Count, Environment, Epoch, Format, Manifest, Outcome};
@@ -125,6 +125,7 @@ pub(crate) fn manifest(seed: u64) -> Manifest {
             libtorch: "2.11.0".to_owned(),
             cpu: "a \"processor\"".to_owned(),
             settings: vec![("threads".to_owned(), "1".to_owned())],
+            fingerprint: FingerprintDigest(Digest::of(b"fingerprint")),
         },
     }
 }

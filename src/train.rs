@@ -9,10 +9,9 @@ use crate::data::Images;
 use crate::digest::OrderDigest;
 use crate::error::{Error, Result};
 use crate::ledger::{self, Ledger, Place};
-use crate::machine;
 use crate::manifest::{Count, Environment, Epoch};
 use crate::net::{self, Net};
-use crate::numerics::{self, Numerics};
+use crate::numerics::Numerics;
 use crate::recipe::{Recipe, order_digest};
 use crate::snapshot::{Progress, State};
 use crate::weights::{Layer, Weights};
@@ -132,7 +131,10 @@ pub trait Trainer: Sync {
     ) -> Result<Evaluation>;
 
     /// Where and with what it trains, for manifests.
-    fn environment(&self) -> Environment;
+    ///
+    /// # Errors
+    /// Where that cannot be found out.
+    fn environment(&self) -> Result<Environment>;
 }
 
 /// The trainer on libtorch.
@@ -192,13 +194,8 @@ impl Trainer for Torch {
         evaluated().map_err(|error| torch_error(name, &error))
     }
 
-    fn environment(&self) -> Environment {
-        Environment {
-            selffer: env!("CARGO_PKG_VERSION").to_owned(),
-            libtorch: numerics::LIBTORCH.to_owned(),
-            cpu: machine::cpu_name(),
-            settings: self.numerics.settings().to_vec(),
-        }
+    fn environment(&self) -> Result<Environment> {
+        self.numerics.environment()
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Uses the library's `bisect`; used by `commands`.
 
-use super::{POLICY, Verdict, inputs, planned, print, say};
+use super::{Verdict, inputs, planned, print, say};
 use crate::cli::BisectArgs;
 use crate::output;
 use selffer::bisect::{Parting, Side, bisect};
@@ -32,7 +32,7 @@ enum Named {
 
 pub fn run(args: &BisectArgs) -> anyhow::Result<Verdict> {
     // Before any thread is started: it sets environment variables.
-    let numerics = Numerics::engage(POLICY)?;
+    let numerics = Numerics::engage(args.numerics.policy)?;
     let (protocol, data) = inputs(&args.protocol)?;
     let catalog = Catalog::of(&data);
     let plan = planned(&args.protocol, &protocol, &catalog)?;
@@ -121,16 +121,23 @@ fn one(
         }
     }
     let [Some(left), Some(right)] = &records else { return Ok(None) };
-    let side = |name, manifest, store| {
-        let ours = manifest_policy(manifest) == POLICY;
-        Side { name, manifest, store, trainer: Some(trainer).filter(|_| ours) }
-    };
-    let (left, right) = (side(&args.left, left, stores[0]), side(&args.right, right, stores[1]));
+    let (left, right) = (
+        side(args, &args.left, left, stores[0], trainer),
+        side(args, &args.right, right, stores[1], trainer),
+    );
     bisect(plan, index, &left, &right).map(Some)
 }
 
-fn manifest_policy(manifest: &Manifest) -> selffer::recipe::Policy {
-    manifest.recipe.numerics
+fn side<'a>(
+    args: &BisectArgs,
+    name: &'a str,
+    manifest: &'a Manifest,
+    store: Option<&'a Store>,
+    trainer: &'a dyn Trainer,
+) -> Side<'a> {
+    // One process computes under one policy.
+    let ours = manifest.recipe.numerics == args.numerics.policy;
+    Side { name, manifest, store, trainer: Some(trainer).filter(|_| ours) }
 }
 
 /// A store's record of a run: by its name, since a store that came out otherwise has other recipes.
@@ -179,7 +186,7 @@ fn live(
         say(&format!("training {} here …", other.run));
     }
     let digest = parent.as_ref().map(|weights| weights.digests().whole());
-    let recipe = plan.recipe(&plan.runs[index], POLICY, digest);
+    let recipe = plan.recipe(&plan.runs[index], args.numerics.policy, digest);
     let along = Along { every: other.ledger.every, ..Along::ALONE };
     Ok(run::train(plan, index, recipe, parent.as_ref(), trainer, &along)?.0)
 }

@@ -61,3 +61,19 @@ fn draws_are_shared_by_the_treatments_of_a_target_alone() {
     assert_eq!(different.len(), 5);
     assert_eq!(different.iter().map(|order| order_digest(order)).collect::<HashSet<_>>().len(), 5);
 }
+
+#[test]
+fn policies_have_names() {
+    for policy in Policy::ALL {
+        assert_eq!(policy.name().parse(), Ok(policy));
+        assert_eq!(serde_json::to_value(policy).unwrap(), policy.name());
+    }
+    for wrong in ["", "Portable", "fast", "cuda "] {
+        let said = wrong.parse::<Policy>().unwrap_err().to_string();
+        assert_eq!(said, format!("`{wrong}` is no numerics policy: it takes portable, native or baseline"));
+    }
+    // Each makes other networks.
+    let digests: HashSet<RecipeDigest> =
+        Policy::ALL.map(|numerics| Recipe { numerics, ..recipe(&tiny(&[]), "baseA", 1) }.digest()).into();
+    assert_eq!(digests.len(), Policy::ALL.len());
+}

@@ -1,7 +1,7 @@
 use super::*;
 use crate::architecture::LAYERS;
 use crate::data::Images;
-use crate::digest::RecipeDigest;
+use crate::digest::{Digest, FingerprintDigest, RecipeDigest};
 use crate::ledger::Ledger;
 use crate::manifest::{Count, Environment, Epoch};
 use crate::protocol::Protocol;
@@ -118,9 +118,10 @@ impl Trainer for Fake {
         Ok(Evaluation { loss: 1.0, right })
     }
 
-    fn environment(&self) -> Environment {
+    fn environment(&self) -> Result<Environment> {
         let none = String::new;
-        Environment { selffer: none(), libtorch: none(), cpu: none(), settings: Vec::new() }
+        let fingerprint = FingerprintDigest(Digest::of(b"none"));
+        Ok(Environment { selffer: none(), libtorch: none(), cpu: none(), settings: Vec::new(), fingerprint })
     }
 }
 

@@ -361,13 +361,12 @@ fn what_libtorch_refuses_is_an_error_that_names_the_run() {
 
 #[test]
 fn the_environment_is_recorded() {
-    let Environment { selffer, libtorch, cpu, settings } = torch().environment();
+    let numerics = Numerics::engage(Policy::Portable).unwrap();
+    let Environment { selffer, libtorch, cpu, settings, fingerprint } = torch().environment().unwrap();
     assert_eq!((selffer.as_str(), libtorch.as_str()), (env!("CARGO_PKG_VERSION"), "2.11.0"));
     assert!(!cpu.is_empty());
-    for (name, value) in &settings[..settings.len() - 1] {
-        assert_eq!(std::env::var(name).as_ref(), Ok(value));
-    }
-    assert_eq!(settings.last().unwrap(), &("threads".to_owned(), "1".to_owned()));
+    assert_eq!(settings, numerics.settings());
+    assert_eq!(fingerprint, numerics.fingerprint().unwrap());
 }
 
 #[test]

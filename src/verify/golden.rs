@@ -5,9 +5,9 @@
 //! people read and this module parses back.
 
 use super::{Code, Finding};
-use crate::digest::WeightsDigest;
+use crate::digest::{FingerprintDigest, WeightsDigest};
 use crate::error::{Error, Result};
-use crate::manifest::{Count, Environment};
+use crate::manifest::{Count, Environment, Manifest};
 use crate::plan::Plan;
 use crate::recipe::Policy;
 use crate::table::{self, Table};
@@ -34,6 +34,9 @@ pub struct Entry {
 pub struct Golden {
     /// What it was made from: `protocol`, `data`, `numerics` and each `split`, with their digests.
     pub inputs: Vec<(String, String)>,
+    /// What libtorch computed the probe to where the networks were trained; none where it was not the same
+    /// for all, or there are none. It is not an input: another machine may rightly have another.
+    pub fingerprint: Option<FingerprintDigest>,
     /// The networks, by the name of the run.
     pub runs: BTreeMap<String, Entry>,
 }
@@ -90,9 +93,21 @@ fn pending_name(protocol: &str, policy: Policy) -> String {
     format!("{}.new", file_name(protocol, policy))
 }
 
+/// The fingerprint of where all those networks were trained; none where there are several, or none.
+pub fn fingerprint(manifests: &[Option<Manifest>]) -> Option<FingerprintDigest> {
+    let mut all = manifests.iter().flatten().map(|manifest| manifest.environment.fingerprint);
+    let first = all.next()?;
+    all.all(|other| other == first).then_some(first)
+}
+
 impl Golden {
-    /// The snapshot of what a plan came to.
-    pub fn of(plan: &Plan<'_>, table: &Table, policy: Policy) -> Self {
+    /// The snapshot of what a plan came to, where libtorch has that [`fingerprint`].
+    pub fn of(
+        plan: &Plan<'_>,
+        table: &Table,
+        policy: Policy,
+        fingerprint: Option<FingerprintDigest>,
+    ) -> Self {
         let mut inputs = vec![
             ("protocol".to_owned(), format!("{} {}", plan.protocol.name, plan.protocol.digest().hex())),
             ("data".to_owned(), plan.catalog.digest.hex()),
@@ -103,7 +118,7 @@ impl Golden {
         }
         let entry =
             |cell: &crate::table::Cell| (cell.run(), Entry { count: cell.count(), weights: cell.weights });
-        Self { inputs, runs: table.cells.iter().map(entry).collect() }
+        Self { inputs, fingerprint, runs: table.cells.iter().map(entry).collect() }
     }
 
     /// The text of the snapshot, without insta's header.
@@ -111,6 +126,9 @@ impl Golden {
         let mut text = String::new();
         for (key, value) in &self.inputs {
             text.push_str(&format!("{key:<8} {value}\n"));
+        }
+        if let Some(fingerprint) = self.fingerprint {
+            text.push_str(&format!("fingerprint {}\n", fingerprint.hex()));
         }
         let width = self.runs.keys().map(String::len).max().unwrap_or_default().max(3);
         text.push_str(&format!("\n{:<width$} {:>7} {:>6} weights\n", "run", "correct", "total"));
@@ -136,7 +154,7 @@ impl Golden {
             .map(|(_, body)| body)
             .ok_or_else(|| bad(1, "has no snapshot header between two lines of ---"))?;
         let header_lines = file.lines().count() - body.lines().count();
-        let mut golden = Self { inputs: Vec::new(), runs: BTreeMap::new() };
+        let mut golden = Self { inputs: Vec::new(), fingerprint: None, runs: BTreeMap::new() };
         let mut in_runs = false;
         for (at, line) in body.lines().enumerate() {
             let number = header_lines + at + 1;
@@ -152,6 +170,13 @@ impl Golden {
                     let entry = read().ok_or_else(|| bad(number, "is no row of run, counts and weights"))?;
                     if golden.runs.insert((*run).to_owned(), entry).is_some() {
                         return Err(bad(number, "has that run a second time"));
+                    }
+                }
+                ["fingerprint", value @ ..] if !in_runs => {
+                    let [value] = value else { return Err(bad(number, "is no line of one fingerprint")) };
+                    let digest = value.parse().map_err(|_| bad(number, "is no line of one fingerprint"))?;
+                    if golden.fingerprint.replace(digest).is_some() {
+                        return Err(bad(number, "has a fingerprint a second time"));
                     }
                 }
                 [key, value @ ..] if !in_runs && !value.is_empty() => {

@@ -5,7 +5,8 @@ use crate::common::{
     Ran, files, good_copy, good_store, on_store, protocol, repository, run, scratch, selffer,
 };
 use selffer::data::Dataset;
-use selffer::manifest::Count;
+use selffer::digest::{Digest, FingerprintDigest};
+use selffer::manifest::{Count, Manifest};
 use selffer::plan::Plan;
 use selffer::protocol::Protocol;
 use selffer::recipe::Policy;
@@ -13,7 +14,7 @@ use selffer::split::Catalog;
 use selffer::store::Store;
 use selffer::table::Table;
 use selffer::verify::Context;
-use selffer::verify::golden::Golden;
+use selffer::verify::golden::{self, Golden};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -30,7 +31,9 @@ fn golden_of(protocol: &str, store: &Path) -> Golden {
     let plan = Plan::make(&protocol, &catalog).unwrap();
     let store = Store::open(store).unwrap();
     let context = Context::new(&plan, &store, Policy::Portable).unwrap();
-    Golden::of(&plan, &Table::of(&plan, &context.manifests), Policy::Portable)
+    let fingerprint = golden::fingerprint(&context.manifests);
+    assert!(fingerprint.is_some(), "all networks were trained here");
+    Golden::of(&plan, &Table::of(&plan, &context.manifests), Policy::Portable, fingerprint)
 }
 
 fn good_golden() -> Golden {
@@ -107,7 +110,10 @@ fn smoke_comes_out_as_accepted() {
     let golden = repository("golden");
     let golden = golden.to_str().unwrap();
     let ran = on_store(&["reproduce", "--quiet", "--golden", golden], Path::new("smoke"), &store);
-    let new = golden_of("smoke", &store);
+    // A machine may have another fingerprint and train the same networks all the same.
+    let (_, accepted) = Golden::find(Some(Path::new(golden)), "smoke", Policy::Portable).unwrap().unwrap();
+    assert!(accepted.fingerprint.is_some());
+    let new = Golden { fingerprint: accepted.fingerprint, ..golden_of("smoke", &store) };
     insta::with_settings!({
         snapshot_path => repository("golden"),
         prepend_module_to_snapshot => false,
@@ -289,6 +295,7 @@ fn a_damaged_snapshot_is_named_with_its_line() {
     let lines: Vec<String> = whole.lines().map(str::to_owned).collect();
     let at = |start: &str| lines.iter().position(|line| line.starts_with(start)).expect("such a line");
     let row = at("mixed/1/A4B ");
+    let mark = at("fingerprint ");
     let with = |at: usize, line: &str| {
         let mut lines = lines.clone();
         lines[at] = line.to_owned();
@@ -305,6 +312,10 @@ fn a_damaged_snapshot_is_named_with_its_line() {
         (with(row, &lines[row][..lines[row].len() - 1]), row + 1, "is no row"),
         (with(row, &format!("{} more", lines[row])), row + 1, "is no row"),
         (twice, row + 2, "a second time"),
+        (with(mark, "fingerprint"), mark + 1, "is no line of one fingerprint"),
+        (with(mark, "fingerprint abc"), mark + 1, "is no line of one fingerprint"),
+        (with(mark, &format!("{} more", lines[mark])), mark + 1, "is no line of one fingerprint"),
+        (with(mark - 1, &lines[mark]), mark + 1, "has a fingerprint a second time"),
         (lines[body..].to_vec(), 1, "no snapshot header"),
         (lines[1..].to_vec(), 1, "no snapshot header"),
         (Vec::new(), 1, "no snapshot header"),
@@ -326,6 +337,55 @@ fn a_damaged_snapshot_is_named_with_its_line() {
             assert!(ran.err.contains("selffer golden accept --reason"), "{}", ran.err);
         }
     }
+}
+
+/// A snapshot has the fingerprint of where it was made, as a line of its own; that another machine has
+/// another is no difference.
+#[test]
+fn the_fingerprint_is_kept_and_not_compared() {
+    let (_dir, golden) = accepted();
+    let now = good_golden();
+    let hex = now.fingerprint.unwrap().hex();
+    let line = format!("\nfingerprint {hex}\n");
+    assert_eq!(fs::read_to_string(golden.join(FILE)).unwrap().matches(&line).count(), 1);
+    assert!(!now.inputs.iter().any(|(key, _)| key == "fingerprint"));
+    for fingerprint in [Some(FingerprintDigest(Digest::of(b"another machine"))), None] {
+        let other = Golden { fingerprint, ..now.clone() };
+        put(&golden, &other);
+        let (_, read) = Golden::find(Some(&golden), "store", Policy::Portable).unwrap().unwrap();
+        assert_eq!(read, other);
+        assert_eq!(call(&["golden", "check"], &golden, good_store(), "json").expect(0).findings(), []);
+    }
+}
+
+/// Networks of several machines in one store are each as good; a snapshot is of one machine.
+#[test]
+fn networks_of_several_fingerprints_are_not_accepted() {
+    let (dir, store) = good_copy();
+    let path = fs::read_dir(store.join("manifests")).unwrap().next().unwrap().unwrap().path();
+    let mut manifest = Manifest::from_bytes(&fs::read(&path).unwrap()).unwrap();
+    manifest.environment.fingerprint = FingerprintDigest(Digest::of(b"another machine"));
+    fs::write(&path, manifest.to_bytes()).unwrap();
+    on_store(&["verify"], &protocol(), &store).expect(0);
+
+    let golden = dir.path().join("golden");
+    let said = format!(
+        "error: {}: its networks were trained under several fingerprints; train them in one place, with `selffer \
+         reproduce` in a new store\n",
+        store.display()
+    );
+    let ran = accept(&golden, &store).expect(2);
+    assert_eq!((ran.out.as_str(), &ran.err), ("", &said));
+    assert!(!golden.exists());
+
+    // Nor are they left for a review.
+    let (_dir, golden) = accepted();
+    let mut old = good_golden();
+    shift(&mut old, "mixed/1/A4B", 8);
+    put(&golden, &old);
+    let ran = call(&["golden", "check", "--review"], &golden, &store, "text").expect(2);
+    assert_eq!(ran.err, said);
+    assert_eq!(names(&golden), [FILE]);
 }
 
 #[test]

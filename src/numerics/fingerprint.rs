@@ -1,0 +1,168 @@
+//! The fingerprint: what libtorch computes a fixed probe to, as one digest.
+//!
+//! Uses `seed` and libtorch; used by `numerics` alone, which calls it with a policy in force. The probe
+//! does what training does (convolution, pooling, linear layers, softmax and cross-entropy, their
+//! gradients, a step of momentum), in the layouts that `net` uses and the sizes of the `ci` protocol,
+//! and in a few odd sizes, where kernels take their other ways. Its data come from this crate's own
+//! streams. A digest that differs says that this machine computes otherwise; the same digest does not
+//! prove that every size of every operation is the same.
+
+use crate::digest::{FingerprintDigest, Hasher};
+use crate::seed::{Name, Stream};
+use tch::{Kind, Reduction, TchError, Tensor};
+
+/// Convolutions of 3×3, padded by 1: images at once, channels in and out, rows, columns, and whether
+/// 2×2 pooling follows. First those of the `ci` network, on its batch and once as many as are evaluated;
+/// then odd ones, a single image among them, which libtorch gives to other code than oneDNN's.
+const CONVOLUTIONS: [(i64, i64, i64, i64, i64, bool); 10] = [
+    (50, 1, 16, 28, 28, true),
+    (50, 16, 24, 14, 14, true),
+    (50, 24, 32, 7, 7, false),
+    (50, 32, 32, 7, 7, false),
+    (50, 32, 24, 7, 7, true),
+    (250, 16, 24, 14, 14, true),
+    (10, 1, 8, 28, 28, true),
+    (3, 5, 7, 9, 11, true),
+    (1, 17, 13, 8, 8, false),
+    (13, 3, 1, 15, 10, true),
+];
+
+/// Linear layers: rows at once, units in and out. As above.
+const LINEAR: [(i64, i64, i64); 7] =
+    [(50, 216, 64), (50, 64, 64), (50, 64, 10), (250, 64, 20), (7, 33, 5), (1, 129, 17), (40, 3, 2)];
+
+/// Softmax and cross-entropy: rows at once and classes. As above.
+const LOSSES: [(i64, i64); 6] = [(50, 10), (250, 20), (50, 20), (7, 5), (1, 2), (13, 33)];
+
+/// Exponentials at once: whole vectors, and with a rest.
+const EXPONENTIALS: [i64; 3] = [4096, 1023, 7];
+
+/// Rate, momentum and decay of a step.
+const STEP: (f64, f64, f64) = (0.005, 0.9, 5e-4);
+
+/// Computes the probe on the calling thread.
+pub(super) fn compute() -> Result<FingerprintDigest, TchError> {
+    let mut probe = Probe { sum: Hasher::new("selffer fingerprint v1") };
+    for (at, (images, from, to, rows, cols, pooled)) in CONVOLUTIONS.into_iter().enumerate() {
+        let name = format!("convolution {at}");
+        // As `net` has it: the channel fastest in memory.
+        let input = draw(&format!("{name} input"), &[images, rows, cols, from])?;
+        let input = input.f_permute([0, 3, 1, 2])?.set_requires_grad(true);
+        let (weight, bias) = layer(&name, &[to, from, 3, 3])?;
+        let mut output = input.f_conv2d(&weight, Some(&bias), [1, 1], [1, 1], [1, 1], 1)?.f_relu()?;
+        if pooled {
+            output = output.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?;
+        }
+        probe.layer(&name, &output, &[&input, &weight, &bias])?;
+    }
+    for (at, (rows, from, to)) in LINEAR.into_iter().enumerate() {
+        let name = format!("linear {at}");
+        let input = draw(&format!("{name} input"), &[rows, from])?.set_requires_grad(true);
+        let (weight, bias) = layer(&name, &[to, from])?;
+        let output = input.f_linear(&weight, Some(&bias))?.f_relu()?;
+        probe.layer(&name, &output, &[&input, &weight, &bias])?;
+    }
+    for (at, (rows, classes)) in LOSSES.into_iter().enumerate() {
+        let name = format!("loss {at}");
+        // As wide as logits get.
+        let logits = draw(&name, &[rows, classes])?.f_mul_scalar(12.0)?.set_requires_grad(true);
+        let mut stream = stream(&format!("{name} labels"));
+        let labels: Vec<i64> = (0..rows).map(|_| stream.below(classes as u64) as i64).collect();
+        let labels = Tensor::f_from_slice(&labels)?;
+        for reduction in [Reduction::Mean, Reduction::Sum] {
+            let loss = logits.f_cross_entropy_loss::<Tensor>(&labels, None, reduction, -100, 0.0)?;
+            let gradients = Tensor::f_run_backward(&[&loss], &[&logits], false, false)?;
+            probe.add(&name, &loss)?;
+            probe.add(&name, &gradients[0])?;
+        }
+        probe.add(&name, &logits.f_softmax(1, Kind::Float)?)?;
+    }
+    for length in EXPONENTIALS {
+        let name = format!("exponential {length}");
+        // From where it is nothing to where it is large.
+        probe.add(&name, &draw(&name, &[length])?.f_mul_scalar(30.0)?.f_exp()?)?;
+    }
+    Ok(FingerprintDigest(probe.sum.finish()))
+}
+
+struct Probe {
+    sum: Hasher,
+}
+
+impl Probe {
+    /// Adds what a layer puts out, its gradients by what enters it, and its weights after a step.
+    fn layer(&mut self, name: &str, output: &Tensor, of: &[&Tensor; 3]) -> Result<(), TchError> {
+        self.add(name, output)?;
+        // Any scalar would do whose gradient differs from place to place.
+        let loss = output.f_mul(output)?.f_mean(Kind::Float)?;
+        self.add(name, &loss)?;
+        let gradients = Tensor::f_run_backward(&[&loss], of, false, false)?;
+        let (rate, momentum, decay) = STEP;
+        for (tensor, gradient) in of.iter().zip(&gradients) {
+            self.add(name, gradient)?;
+            let step = || -> Result<Tensor, TchError> {
+                let change = gradient.f_add(&tensor.f_mul_scalar(decay)?)?;
+                let velocity = gradient.f_mul_scalar(momentum)?.f_add(&change)?;
+                tensor.f_sub(&velocity.f_mul_scalar(rate)?)
+            };
+            self.add(name, &tch::no_grad(step)?)?;
+        }
+        Ok(())
+    }
+
+    /// Adds a tensor: its name, its shape, and the bits of its numbers in the order of its indices.
+    fn add(&mut self, name: &str, tensor: &Tensor) -> Result<(), TchError> {
+        let shape: Vec<u8> = tensor.size().into_iter().flat_map(i64::to_le_bytes).collect();
+        let mut values = vec![0f32; tensor.numel()];
+        tensor.f_detach()?.f_contiguous()?.f_copy_data(&mut values, tensor.numel())?;
+        let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
+        self.sum.piece(name.as_bytes()).piece(&shape).piece(&bytes);
+        Ok(())
+    }
+}
+
+fn stream(name: &str) -> Stream {
+    Stream::open(&Name::new("fingerprint").and("tensor", name))
+}
+
+/// Numbers from -1 to 1 in that shape.
+fn draw(name: &str, shape: &[i64]) -> Result<Tensor, TchError> {
+    let mut stream = stream(name);
+    let values: Vec<f32> =
+        (0..shape.iter().product()).map(|_: i64| (2.0 * stream.uniform() - 1.0) as f32).collect();
+    Tensor::f_from_slice(&values)?.f_reshape(shape)
+}
+
+/// A layer's weight in that shape, and its bias.
+fn layer(name: &str, shape: &[i64]) -> Result<(Tensor, Tensor), TchError> {
+    let weight = draw(&format!("{name} weight"), shape)?.f_mul_scalar(0.25)?;
+    let bias = draw(&format!("{name} bias"), &shape[..1])?;
+    Ok((weight.set_requires_grad(true), bias.set_requires_grad(true)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The digest is of names, shapes and every bit.
+    #[test]
+    fn any_change_shows() {
+        let of = |name: &str, shape: &[i64], values: &[f32]| {
+            let mut probe = Probe { sum: Hasher::new("test") };
+            probe.add(name, &Tensor::from_slice(values).reshape(shape)).unwrap();
+            probe.sum.finish()
+        };
+        let values = [0.0, 1.5, -2.25, 3.0, 4.0, 5.0];
+        let plain = of("a", &[2, 3], &values);
+        assert_eq!(plain, of("a", &[2, 3], &values));
+        assert_ne!(plain, of("b", &[2, 3], &values));
+        assert_ne!(plain, of("a", &[3, 2], &values));
+        for at in 0..values.len() {
+            let mut other = values;
+            other[at] = f32::from_bits(values[at].to_bits() ^ 1);
+            assert_ne!(plain, of("a", &[2, 3], &other), "number {at}");
+        }
+        // 0 and -0 are equal as numbers.
+        assert_ne!(plain, of("a", &[2, 3], &[-0.0, 1.5, -2.25, 3.0, 4.0, 5.0]));
+    }
+}

@@ -1,0 +1,46 @@
+// What libtorch itself says of how it computes, once a policy was put in force. Uses libtorch's headers;
+// called by readback.rs alone, whose `Raw` is `Raw` here. torch-sys has no calls for this.
+#include <ATen/Context.h>
+#include <ATen/Version.h>
+#include <torch/csrc/inductor/aoti_torch/c/shim.h>
+
+// MKL is inside libtorch_cpu.so, without its headers. Weak: another build of libtorch may have hidden it.
+extern "C" {
+__attribute__((weak)) int mkl_serv_cbwr_get(int option);
+__attribute__((weak)) int mkl_serv_get_dynamic();
+}
+
+struct Raw {
+    uint64_t version;
+    int32_t mkl_branch;
+    int32_t mkl_dynamic;
+    int32_t deterministic;
+    char capability[20];
+};
+
+// Makes operations without a deterministic implementation throw; 0 where libtorch refuses.
+extern "C" int32_t selffer_be_deterministic() noexcept {
+    try {
+        at::globalContext().setDeterministicAlgorithms(true, false);
+        // Else every new tensor is filled first. Nothing here reads what it did not write.
+        at::globalContext().setDeterministicFillUninitializedMemory(false);
+        return 1;
+    } catch (...) {
+        return 0;
+    }
+}
+
+// Fills `raw`; 0 where libtorch refuses.
+extern "C" int32_t selffer_read_back(Raw* raw) noexcept {
+    try {
+        *raw = Raw{};
+        raw->version = aoti_torch_abi_version();
+        raw->mkl_branch = mkl_serv_cbwr_get ? mkl_serv_cbwr_get(1) : -1;
+        raw->mkl_dynamic = mkl_serv_get_dynamic ? mkl_serv_get_dynamic() : -1;
+        raw->deterministic = at::globalContext().deterministicAlgorithms();
+        at::get_cpu_capability().copy(raw->capability, sizeof raw->capability - 1);
+        return 1;
+    } catch (...) {
+        return 0;
+    }
+}

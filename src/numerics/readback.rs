@@ -1,0 +1,76 @@
+//! Asks libtorch, at run time, how it computes: what a policy asked for is compared with that.
+//!
+//! Uses `readback.cpp`; used by `numerics` alone. ATen's kernels, MKL's branch and libtorch's version
+//! can be asked for. oneDNN's kernels cannot: libtorch hides them. It reads its variable at its first
+//! use, as ATen does; the fingerprint is of what it then computed.
+
+use std::ffi::CStr;
+
+/// As `readback.cpp` has it.
+#[repr(C)]
+#[derive(Default)]
+struct Raw {
+    version: u64,
+    mkl_branch: i32,
+    mkl_dynamic: i32,
+    deterministic: i32,
+    capability: [u8; 20],
+}
+
+#[allow(unsafe_code)]
+unsafe extern "C" {
+    fn selffer_be_deterministic() -> i32;
+    fn selffer_read_back(raw: *mut Raw) -> i32;
+}
+
+/// What libtorch says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Readback {
+    /// The version of the libtorch that is loaded, as `2.11.0`.
+    pub version: String,
+    /// The instruction set of ATen's kernels: `DEFAULT`, `AVX2`, `AVX512`.
+    pub capability: String,
+    /// MKL's branch, in the words of `MKL_CBWR`; none where this libtorch does not tell.
+    pub mkl_branch: Option<String>,
+    /// Whether MKL chooses numbers of threads; none where this libtorch does not tell.
+    pub mkl_dynamic: Option<bool>,
+    /// Whether operations that are not deterministic are refused.
+    pub deterministic: bool,
+}
+
+/// Makes libtorch refuse operations that may give other bits each time. Whether it does is read back.
+#[allow(unsafe_code)]
+pub(super) fn be_deterministic() -> Option<()> {
+    // SAFETY: it takes nothing, and catches what C++ throws.
+    (unsafe { selffer_be_deterministic() } == 1).then_some(())
+}
+
+/// What libtorch says of itself now. It decides on its kernels here at the latest.
+#[allow(unsafe_code)]
+pub(super) fn read_back() -> Option<Readback> {
+    let mut raw = Raw::default();
+    // SAFETY: `raw` is of the layout that is written, and what C++ throws is caught.
+    if unsafe { selffer_read_back(&raw mut raw) } != 1 {
+        return None;
+    }
+    let capability = CStr::from_bytes_until_nul(&raw.capability).ok()?.to_str().ok()?.to_owned();
+    let [major, minor, patch, ..] = raw.version.to_be_bytes();
+    Some(Readback {
+        version: format!("{major}.{minor}.{patch}"),
+        capability,
+        mkl_branch: branch(raw.mkl_branch),
+        mkl_dynamic: (raw.mkl_dynamic >= 0).then_some(raw.mkl_dynamic != 0),
+        deterministic: raw.deterministic != 0,
+    })
+}
+
+/// The name of a branch, from MKL's `mkl_types.h`.
+fn branch(code: i32) -> Option<String> {
+    Some(match code {
+        -1 => return None,
+        1 => "OFF".to_owned(),
+        2 => "AUTO".to_owned(),
+        3 => "COMPATIBLE".to_owned(),
+        other => format!("branch {other}"),
+    })
+}

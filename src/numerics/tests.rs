@@ -1,0 +1,97 @@
+use super::*;
+use tch::{Kind, Tensor};
+
+fn portable() -> &'static Numerics {
+    Numerics::engage(Policy::Portable).expect("a CPU that can")
+}
+
+#[test]
+fn another_policy_in_the_same_process_is_refused() {
+    let first = portable();
+    assert_eq!(first.policy(), Policy::Portable);
+    for policy in [Policy::Native, Policy::Baseline] {
+        let said = format!(
+            "cannot compute with `{}` numerics: this process began with `portable`, and libtorch decides once in \
+             a process; start another",
+            policy.name()
+        );
+        assert_eq!(Numerics::engage(policy).unwrap_err().to_string(), said);
+    }
+    assert_eq!(portable(), first, "the first stays in force");
+}
+
+#[test]
+fn what_is_in_force_is_set_and_read_back() {
+    let settings = portable().settings();
+    let (variables, read) = settings.split_at(VARIABLES.len());
+    for ((name, value), expected) in variables.iter().zip(VARIABLES) {
+        assert_eq!((name.as_str(), env::var(name).as_ref()), (expected, Ok(value)));
+    }
+    let value = |name: &str| read.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    assert_eq!(value("kernels"), Some("AVX2"));
+    assert_eq!([value("deterministic"), value("threads")], [Some("true"), Some("1")]);
+    assert!([Some("COMPATIBLE"), Some("not told")].contains(&value("mkl branch")), "{read:?}");
+    assert_eq!(portable().libtorch(), LIBTORCH);
+}
+
+#[test]
+fn what_libtorch_says_is_held_against_the_policy() {
+    let good = Readback {
+        version: LIBTORCH.to_owned(),
+        capability: "AVX2".to_owned(),
+        mkl_branch: Some("COMPATIBLE".to_owned()),
+        mkl_dynamic: Some(false),
+        deterministic: true,
+    };
+    assert_eq!(hold(Policy::Portable, &good), Ok(()));
+    // A build of libtorch that does not tell MKL's branch is not one that computes on another.
+    assert_eq!(hold(Policy::Portable, &Readback { mkl_branch: None, ..good.clone() }), Ok(()));
+    let other = |text: &str| text.to_owned();
+    let cases = [
+        (Policy::Portable, Readback { version: other("2.10.0"), ..good.clone() }, "loaded is 2.10.0"),
+        (Policy::Native, Readback { version: other("2.11.1"), ..good.clone() }, "loaded is 2.11.1"),
+        (Policy::Native, Readback { deterministic: false, ..good.clone() }, "not deterministic"),
+        (
+            Policy::Portable,
+            Readback { capability: other("AVX512"), ..good.clone() },
+            "its AVX512 kernels before",
+        ),
+        (Policy::Baseline, good.clone(), "its AVX2 kernels before, and it takes DEFAULT"),
+        (Policy::Portable, Readback { mkl_branch: Some(other("AUTO")), ..good.clone() }, "its branch AUTO"),
+    ];
+    for (policy, readback, problem) in cases {
+        let said = hold(policy, &readback).unwrap_err();
+        assert!(said.contains(problem), "{problem} in: {said}");
+    }
+    let free = Readback { capability: other("AVX512"), mkl_branch: Some(other("OFF")), ..good };
+    assert_eq!(hold(Policy::Native, &free), Ok(()), "native leaves libtorch its choice");
+}
+
+/// Max unpooling writes where indices say, and two may say the same place.
+#[test]
+fn an_operation_that_is_not_deterministic_is_refused() {
+    portable();
+    let indices = Tensor::zeros([1, 1, 1, 1], (Kind::Int64, tch::Device::Cpu));
+    let error = Tensor::ones([1, 1, 1, 1], (Kind::Float, tch::Device::Cpu))
+        .f_max_unpool2d(&indices, [2, 2])
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("does not have a deterministic implementation"), "{error}");
+}
+
+#[test]
+fn the_fingerprint_is_the_same_on_every_thread_and_every_time() {
+    let numerics = portable();
+    let once = numerics.fingerprint().unwrap();
+    assert_eq!(numerics.environment().unwrap().fingerprint, once);
+    let again = || {
+        numerics.enter_thread();
+        [(); 2].map(|()| fingerprint::compute().unwrap())
+    };
+    std::thread::scope(|scope| {
+        let threads = [(); 3].map(|()| scope.spawn(again));
+        for thread in threads {
+            assert_eq!(thread.join().expect("no panic"), [once; 2]);
+        }
+    });
+}
