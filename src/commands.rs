@@ -173,10 +173,12 @@ fn audit(args: &AuditArgs) -> anyhow::Result<Verdict> {
         let subject = args.path.display().to_string();
         return Err(Error::invalid(subject, "holds no networks that could be trained again", mend).into());
     }
-    let mut audit = audited(args, &args.path, again)?;
-    if let Some(path) = &args.beside {
-        audit.beside = Some(audited(args, path, Again::Nothing)?.as_beside(path));
-    }
+    // The cheaper one first: what is wrong with its name is better known before networks are trained.
+    let beside = match &args.beside {
+        Some(path) => Some(audited(args, path, Again::Nothing)?.as_beside(path)),
+        None => None,
+    };
+    let audit = Audit { beside, ..audited(args, &args.path, again)? };
     let fail_on = match args.fail_on {
         FailOn::Note => Severity::Note,
         FailOn::Warning => Severity::Warning,
@@ -219,7 +221,10 @@ fn audited(args: &AuditArgs, path: &Path, again: Again) -> anyhow::Result<Audit>
     };
     let audit = audit::store::store(&context, &prover);
     progress.finish();
-    Ok(audit?)
+    Ok(audit.map_err(|error| match error {
+        Error::Interrupted => Error::Stopped,
+        other => other,
+    })?)
 }
 
 fn table(common: &Common<TableFormat>) -> anyhow::Result<Verdict> {
@@ -267,6 +272,7 @@ fn golden_check(common: &Common, dir: &GoldenDir, review: bool) -> anyhow::Resul
     if review && findings.is_empty() {
         Golden::remove_pending(dir, &protocol.name, policy)?;
     } else if review && verdict(&verify(&context)?.findings) == Verdict::Findings {
+        Golden::remove_pending(dir, &protocol.name, common.numerics.policy)?;
         say("no snapshot to review is written: `selffer verify` has findings");
     } else if review {
         let path = new.write_pending(dir, &protocol.name, policy, &environment(&context)?)?;

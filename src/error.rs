@@ -38,9 +38,9 @@ pub enum Error {
         problem: String,
     },
     /// libtorch failed.
-    #[error("libtorch failed while training {run}: {message}")]
+    #[error("libtorch failed on {run}: {message}")]
     Torch {
-        /// The run that was being trained.
+        /// The run that was being trained or evaluated.
         run: String,
         /// What libtorch said.
         message: String,
@@ -48,6 +48,9 @@ pub enum Error {
     /// The user asked to stop (Ctrl-C, SIGTERM).
     #[error("stopped as asked; what was finished is kept, and the same command goes on from there")]
     Interrupted,
+    /// The user asked to stop what keeps nothing.
+    #[error("stopped as asked; nothing was kept, and the same command begins anew")]
+    Stopped,
 }
 
 fn mend(system: &io::Error) -> &'static str {

@@ -7,6 +7,7 @@ mod progress;
 
 use clap::Parser as _;
 use commands::Verdict;
+use selffer::Error;
 use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
         Ok(Verdict::Clean) => ExitCode::SUCCESS,
         Ok(Verdict::Findings) => ExitCode::from(1),
         Err(error) => {
-            let interrupted = matches!(error.downcast_ref(), Some(selffer::Error::Interrupted));
+            let interrupted = matches!(error.downcast_ref(), Some(Error::Interrupted | Error::Stopped));
             let word = if interrupted { "" } else { "error: " };
             let _ = writeln!(std::io::stderr(), "{word}{error:#}");
             ExitCode::from(if interrupted { INTERRUPTED } else { 2 })

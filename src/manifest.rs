@@ -23,7 +23,8 @@ pub struct Count {
 impl Count {
     /// The share that is correct, 0 to 1.
     pub fn share(self) -> f64 {
-        f64::from(self.correct) / f64::from(self.total)
+        // A record of no images at all is a finding; here it is a share of nothing.
+        if self.total == 0 { 0.0 } else { f64::from(self.correct) / f64::from(self.total) }
     }
 }
 

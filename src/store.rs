@@ -135,6 +135,11 @@ impl Store {
     /// Where there is none.
     pub fn open(dir: &Path) -> Result<Self> {
         let mark = dir.join(MARK);
+        // A pipe would be waited for.
+        if fs::metadata(&mark).is_ok_and(|meta| !meta.is_file()) {
+            let problem = "is no regular file, as the mark of a store is";
+            return Err(Error::invalid(mark.display().to_string(), problem, "name another store"));
+        }
         match fs::read(&mark) {
             Ok(text) if text == MARK_TEXT => Ok(Self { dir: dir.to_owned(), _writer: None }),
             Ok(_) => Err(Error::invalid(
@@ -161,6 +166,11 @@ impl Store {
     /// The path of an entry's file.
     pub fn path(&self, entry: &Entry) -> PathBuf {
         self.dir.join(relative(entry))
+    }
+
+    /// Whether there is a file of that name, whole or not.
+    pub fn has(&self, entry: &Entry) -> bool {
+        fs::symlink_metadata(self.path(entry)).is_ok()
     }
 
     /// Takes the lock of a network, if no other process or thread has it.

@@ -106,6 +106,9 @@ pub struct Proof {
     pub verdict: Verdict,
     /// The stages that were gone through.
     pub stages: Vec<Staged>,
+    /// How many networks were not trained again: that their weights come from training as it is recorded is
+    /// not proven.
+    pub not_trained_again: usize,
 }
 
 /// Which networks are trained again.
@@ -177,8 +180,8 @@ impl Prover<'_> {
             .map_err(|error| Error::invalid("--jobs", error.to_string(), "take fewer"))?;
         let (tables, evaluated, counts) = pool.install(|| self.tables(context))?;
         let mut stages = vec![
-            checked(&report, Stage::Integrity, About::Integrity),
-            checked(&report, Stage::Invariants, About::Invariants),
+            checked(context, &report, Stage::Integrity, About::Integrity),
+            checked(context, &report, Stage::Invariants, About::Invariants),
             tables,
         ];
         let mut findings = report.findings;
@@ -189,7 +192,8 @@ impl Prover<'_> {
             findings.extend(found);
         }
         let verdict = worst(stages.iter().map(|staged| staged.verdict));
-        Ok((Proof { verdict, stages }, findings, counts))
+        let not_trained_again = context.plan.runs.len() - self.again.chosen(context.plan).len();
+        Ok((Proof { verdict, stages, not_trained_again }, findings, counts))
     }
 
     fn go_on(&self) -> Result<()> {
@@ -208,31 +212,31 @@ impl Prover<'_> {
 
     /// Every checkpoint, evaluated again.
     fn tables(&self, context: &Context<'_>) -> Result<(Staged, Vec<Finding>, Counts)> {
-        let look = |index: usize| -> Result<(Trial, Option<Finding>, Option<Count>)> {
+        let look = |index: usize| -> Result<Option<(Trial, Option<Finding>, Option<Count>)>> {
             let run = context.plan.name(&context.plan.runs[index]);
             let trial =
                 |verdict, reason: &str| Trial { run: run.clone(), verdict, reason: reason.to_owned() };
-            let open = |reason| Ok((trial(Verdict::Unverifiable, reason), None, None));
+            let open = |reason: &str| Ok(Some((trial(Verdict::Unverifiable, reason), None, None)));
             let Some(manifest) = &context.manifests[index] else { return open("it is not in the store") };
-            let (Some(layers), Some(epoch)) = (manifest.trained(), manifest.epochs.last()) else {
-                return open("training diverged, so there is nothing to evaluate");
+            // Where training diverged there is nothing to evaluate.
+            let Some(layers) = manifest.trained() else { return Ok(None) };
+            let Some(epoch) = manifest.epochs.last() else { return open("its manifest has no epoch") };
+            let weights = match context.weights(index, layers.whole())? {
+                Ok(weights) => weights,
+                Err(why) => return open(&format!("its checkpoint {why}")),
             };
-            let Some(weights) = context.store.weights(layers.whole())?.whole() else {
-                return open("its checkpoint is missing or damaged");
-            };
-            let shapes = context.plan.shapes(&context.plan.runs[index]);
-            if !shapes.iter().zip(&weights.layers).all(|(shape, layer)| shape.weight == layer.weight.shape) {
-                return open("its checkpoint has other shapes than the protocol's network");
-            }
             let evaluation = self.evaluate(context, index, &weights)?;
             let count = evaluation.count();
             let off = (evaluation.loss - epoch.valid_loss).abs();
-            let (verdict, reason) = match () {
-                () if count != epoch.valid || off > LOSS_ROUNDING * epoch.valid_loss.abs() => {
-                    (Verdict::Refuted, "its checkpoint does not give what its manifest records")
+            let (verdict, reason) = match count == epoch.valid {
+                true if evaluation.loss.to_bits() == epoch.valid_loss.to_bits() => {
+                    (Verdict::Bitwise, "the same count, and the same loss to the last bit")
                 }
-                () if off > 0.0 => (Verdict::Equivalent, "the same count; the loss differs by rounding"),
-                () => (Verdict::Bitwise, "the same count, and the same loss to the last bit"),
+                // False where either is no number.
+                true if off <= LOSS_ROUNDING * epoch.valid_loss.abs() => {
+                    (Verdict::Equivalent, "the same count; the loss differs by rounding")
+                }
+                _ => (Verdict::Refuted, "its checkpoint does not give what its manifest records"),
             };
             let finding = (verdict != Verdict::Bitwise).then(|| {
                 let finding = Finding::new(Code::EvaluatedDifferently, &run, reason)
@@ -240,17 +244,18 @@ impl Prover<'_> {
                     .with(format!("evaluated {}, loss {}", show(count), evaluation.loss));
                 graded(finding, verdict)
             });
-            Ok((trial(verdict, reason), finding, Some(count)))
+            Ok(Some((trial(verdict, reason), finding, Some(count))))
         };
         let looks: Vec<_> =
             (0..context.plan.runs.len()).into_par_iter().map(look).collect::<Result<Vec<_>>>()?;
         let (mut trials, mut findings, mut counts) = (Vec::new(), Vec::new(), Counts::new());
-        for (trial, finding, count) in looks {
+        for (trial, finding, count) in looks.into_iter().flatten() {
             counts.extend(count.map(|count| (trial.run.clone(), count)));
             findings.extend(finding);
             trials.push(trial);
         }
-        let reason = format!("of {} networks, evaluated here, {}", trials.len(), tally(&trials));
+        let reason =
+            format!("of the checkpoints of {} networks, evaluated here, {}", trials.len(), tally(&trials));
         Ok((staged(Stage::Tables, reason, trials), findings, counts))
     }
 
@@ -293,12 +298,12 @@ impl Prover<'_> {
         let Some(then) = &context.manifests[index] else { return open("it is not in the store") };
         let parent = match then.recipe.parent {
             None => None,
-            Some(digest) => match context.store.weights(digest)?.whole() {
-                Some(weights) => Some(weights),
-                None => return open("the checkpoint that it copies from is missing or damaged"),
+            Some(digest) => match context.weights(index, digest)? {
+                Ok(weights) => Some(weights),
+                Err(why) => return open(&format!("the checkpoint that it copies from {why}")),
             },
         };
-        run::fits(plan, index, self.jobs, self.memory)?;
+        run::fits(plan, index, self.jobs.min(self.again.chosen(plan).len()), self.memory)?;
         self.observer.started(index);
         let watch = |_, images| {
             self.observer.advanced(index, images);
@@ -339,23 +344,32 @@ impl Prover<'_> {
             });
         }
         let differs = |verdict, reason: String| Ok((verdict, Code::RetrainedDifferently, reason));
-        let (Some(layers), Some(weights)) = (then.trained(), weights) else {
-            return differs(Verdict::Refuted, "one of the two diverged, and not the other".to_owned());
+        let (layers, weights) = match (then.trained(), weights) {
+            (Some(layers), Some(weights)) => (layers, weights),
+            (None, None) => return differs(Verdict::Refuted, "it diverged at another step".to_owned()),
+            _ => return differs(Verdict::Refuted, "one of the two diverged, and not the other".to_owned()),
         };
-        let Some(old) = context.store.weights(layers.whole())?.whole() else {
-            let reason =
-                "other weights, and its checkpoint is missing or damaged, so its answers are not known";
-            return differs(Verdict::Unverifiable, reason.to_owned());
+        let old = match context.weights(index, layers.whole())? {
+            Ok(old) => old,
+            Err(why) => {
+                let reason = format!("other weights, and its checkpoint {why}, so its answers are not known");
+                return differs(Verdict::Unverifiable, reason);
+            }
         };
         let [old, new] = [&old, weights].map(|weights| self.evaluate(context, index, weights));
-        let paired = Paired::of(&new?.right, &old?.right);
+        let (old, new) = (old?, new?);
+        if !(old.loss.is_finite() && new.loss.is_finite()) {
+            return differs(Verdict::Refuted, "other weights, and a loss that is not finite".to_owned());
+        }
+        let paired = Paired::of(&new.right, &old.right);
         let (low, high) = paired.interval();
         let (verdict, word) = match paired.lies(self.margin) {
             Lies::Within => (Verdict::Equivalent, "within"),
             Lies::Beyond => (Verdict::Refuted, "beyond"),
             Lies::Open => (Verdict::Unverifiable, "on both sides of"),
         };
-        let percent = |share: f64| 100.0 * share;
+        // As it was given: 1.7, not what a hundred times its hundredth is.
+        let percent = |share: f64| (1e11 * share).round() / 1e9;
         differs(
             verdict,
             format!(
@@ -441,31 +455,46 @@ fn tally(trials: &[Trial]) -> String {
 }
 
 /// The verdict of what `verify` held against one another.
-fn checked(report: &Report, stage: Stage, about: About) -> Staged {
-    let (compared, mut found) = report.about(about);
-    found.retain(|finding| finding.severity == Severity::Error);
-    // What is not there, or means nothing, refutes nothing.
-    let absent = |finding: &&&Finding| {
-        matches!(
-            finding.code,
-            Code::SplitMissing
-                | Code::RunMissing
-                | Code::CheckpointMissing
-                | Code::RunBarred
-                | Code::LossNotFinite
-                | Code::RunAtChance
-        )
-    };
-    let missing = found.iter().filter(absent).count();
-    let wrong = found.len() - missing;
+fn checked(context: &Context<'_>, report: &Report, stage: Stage, about: About) -> Staged {
+    let (compared, found) = report.about(about);
+    let count = |weight: Weight| found.iter().filter(|finding| weigh(finding) == weight).count();
+    let (wrong, missing) = (count(Weight::Refutes), count(Weight::Lacks));
     let verdict = match () {
         () if wrong > 0 => Verdict::Refuted,
-        () if missing > 0 || compared == 0 => Verdict::Unverifiable,
+        () if missing > 0 || context.manifests.iter().all(Option::is_none) => Verdict::Unverifiable,
         () => Verdict::Bitwise,
     };
-    let reason = match found.len() {
-        0 => format!("all {compared} comparisons hold"),
-        _ => format!("of {compared} comparisons {wrong} do not hold, and {missing} find nothing that counts"),
+    let reason = match () {
+        () if context.manifests.iter().all(Option::is_none) => {
+            "the store has no network of this protocol; name the --protocol that it was made by".to_owned()
+        }
+        () if found.is_empty() => format!("all {compared} comparisons hold"),
+        () => {
+            let aside = found.len() - wrong - missing;
+            format!(
+                "of {compared} comparisons {wrong} refute, {missing} find nothing there, {aside} are to be known"
+            )
+        }
     };
     Staged { stage, verdict, reason, trials: Vec::new() }
+}
+
+/// What a finding does to a verdict.
+#[derive(PartialEq)]
+enum Weight {
+    /// Something that the store says is not so.
+    Refutes,
+    /// Something is not there to be held against anything.
+    Lacks,
+    /// It says nothing of whether what is there is so.
+    Aside,
+}
+
+fn weigh(finding: &Finding) -> Weight {
+    match finding.code {
+        Code::SplitMissing | Code::RunMissing | Code::CheckpointMissing | Code::RunBarred => Weight::Lacks,
+        Code::FileStray | Code::LossNotFinite | Code::RunAtChance => Weight::Aside,
+        _ if finding.severity == Severity::Error => Weight::Refutes,
+        _ => Weight::Aside,
+    }
 }

@@ -6,7 +6,7 @@
 
 use super::{Dataset, Images};
 use crate::error::{Error, Result};
-use flate2::read::GzDecoder;
+use flate2::bufread::MultiGzDecoder;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 
 /// What one IDX file may say that it holds. All of EMNIST is half as large.
 const BYTES_MAX: u64 = 2 << 30;
+
+/// What a file of class names may hold: there are at most 256 labels.
+const NAMES_MAX: u64 = 1 << 20;
 
 /// Sides of an image, in pixels. Three poolings by two leave nothing of an image below 8.
 const SIDE: std::ops::RangeInclusive<usize> = 8..=4096;
@@ -41,8 +44,14 @@ pub(super) fn read_dir(dir: &Path) -> Result<Dataset> {
     };
     let (train, valid) = (part(&["train"])?, part(&["t10k", "test"])?);
     let path = dir.join("classes.txt");
-    let names = match std::fs::read_to_string(&path) {
-        Ok(text) => Some(text),
+    let names = match std::fs::metadata(&path) {
+        Ok(meta) if meta.is_file() && meta.len() <= NAMES_MAX => {
+            Some(std::fs::read_to_string(&path).map_err(Error::io("read", &path))?)
+        }
+        Ok(_) => {
+            let problem = format!("is no regular file of at most {NAMES_MAX} bytes");
+            return Err(Error::invalid(path.display().to_string(), problem, "write a name a line into it"));
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(Error::io("read", &path)(error)),
     };
@@ -121,12 +130,12 @@ fn parse<const RANK: usize>(
     let again = "fetch or unpack the file again";
     let failed = |error| Error::io("read", Path::new(origin))(error);
     let gzip = file.fill_buf().map_err(failed)?.starts_with(&[0x1f, 0x8b]);
-    let mut file: Box<dyn Read> = if gzip { Box::new(GzDecoder::new(file)) } else { Box::new(file) };
+    let mut file: Box<dyn Read> = if gzip { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
     let mut read = |most: u64| {
         let mut bytes = Vec::new();
         match file.by_ref().take(most).read_to_end(&mut bytes) {
             Ok(_) => Ok(bytes),
-            Err(error) if gzip => {
+            Err(error) if gzip && error.kind() != std::io::ErrorKind::OutOfMemory => {
                 let problem = format!("its gzip data is damaged or cut off ({error})");
                 Err(Error::invalid(origin, problem, again))
             }

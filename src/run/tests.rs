@@ -346,7 +346,7 @@ fn the_first_failure_is_told_and_what_was_finished_is_kept() {
     let before = failing.called();
     let last = before.last().unwrap();
     assert!(failing.fails.contains(last.as_str()));
-    assert_eq!(error, format!("libtorch failed while training {last}: as the test says"));
+    assert_eq!(error, format!("libtorch failed on {last}: as the test says"));
     assert_eq!(before.iter().filter(|name| failing.fails.contains(name.as_str())).count(), 1);
 
     let fake = Fake::default();

@@ -355,7 +355,7 @@ fn what_libtorch_refuses_is_an_error_that_names_the_run() {
     let mut owned = Owned::new(&wide(&[]), "baseA", 1);
     owned.train.labels[0] = 2;
     let error = torch().train(&owned.task(), &Along::ALONE).unwrap_err().to_string();
-    assert!(error.starts_with("libtorch failed while training half/1/test: "), "{error}");
+    assert!(error.starts_with("libtorch failed on half/1/test: "), "{error}");
     assert!(error.contains("out of bounds") && !error.contains('\n'), "{error}");
 }
 

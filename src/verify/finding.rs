@@ -94,6 +94,8 @@ codes! {
         "A count of images is not possible for the split, or a loss for any."
     ShapeDiffers "shape-differs" Error
         "A checkpoint's layers have other shapes than the recipe's network."
+    WeightsShared "weights-shared" Error
+        "Two networks ended with the same weights, bit for bit."
     WeightsNotFinite "weights-not-finite" Error
         "A checkpoint holds a number that is not finite."
     LossNotFinite "loss-not-finite" Error
@@ -221,6 +223,18 @@ impl Serialize for Code {
     }
 }
 
+/// Text without control characters: names of files and runs come from whoever made what is checked, and
+/// are shown on a terminal.
+fn printable(text: String) -> String {
+    match text.contains(char::is_control) {
+        false => text,
+        true => text
+            .chars()
+            .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+            .collect(),
+    }
+}
+
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
@@ -242,8 +256,8 @@ impl Finding {
         Self {
             code,
             severity: code.severity(),
-            subject: subject.into(),
-            message: message.into(),
+            subject: printable(subject.into()),
+            message: printable(message.into()),
             evidence: Vec::new(),
         }
     }
@@ -256,7 +270,7 @@ impl Finding {
 
     /// The finding with one more piece of evidence.
     pub fn with(mut self, evidence: impl Into<String>) -> Self {
-        self.evidence.push(evidence.into());
+        self.evidence.push(printable(evidence.into()));
         self
     }
 }

@@ -26,6 +26,10 @@ pub(super) fn files(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
             trained_on.extend(context.store.manifest(*recipe)?.whole().map(|manifest| manifest.recipe.split));
         }
     }
+    let mut all_there = true;
+    for (_, digest) in &context.plan.splits {
+        all_there &= context.store.split(*digest)?.whole().is_some();
+    }
     for (entry, damage) in entries.iter().zip(looks) {
         sink.expect(damage.is_none(), || {
             let subject = context.store.path(entry).display().to_string();
@@ -38,8 +42,10 @@ pub(super) fn files(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
             Finding::new(Code::FileDamaged, subject, format!("{why}; {mend}"))
         });
         if let Entry::Split(digest) = entry {
-            // A whole split that networks were trained on is that of another protocol in this store.
-            if !(trained_on.contains(digest) && context.store.split(*digest)?.whole().is_some()) {
+            // A whole split beside those of the plan, or that networks were trained on, is that of another
+            // protocol in this store.
+            let known = trained_on.contains(digest) || all_there;
+            if !(known && context.store.split(*digest)?.whole().is_some()) {
                 classes(context, *digest, sink)?;
             }
         }
@@ -100,7 +106,7 @@ fn classes(context: &Context<'_>, digest: SplitDigest, sink: &mut Sink) -> Resul
 pub(super) fn complete(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
     let (plan, store) = (context.plan, context.store);
     for (split, digest) in &plan.splits {
-        let there = !matches!(store.split(*digest)?, Found::Absent);
+        let there = store.has(&Entry::Split(*digest));
         sink.expect(there, || {
             let path = store.path(&Entry::Split(*digest)).display().to_string();
             Finding::new(Code::SplitMissing, &split.name, "run `selffer reproduce` to write it").with(path)
@@ -128,7 +134,7 @@ pub(super) fn complete(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
         match &manifest.outcome {
             Outcome::Trained { layers } => {
                 let entry = Entry::Checkpoint(layers.whole());
-                let there = !matches!(store.weights(layers.whole())?, Found::Absent);
+                let there = store.has(&entry);
                 sink.expect(there, || {
                     Finding::new(Code::CheckpointMissing, &name, "run `selffer reproduce` to train it again")
                         .with(store.path(&entry).display().to_string())

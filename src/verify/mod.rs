@@ -11,12 +11,15 @@ mod training;
 
 pub use finding::{Code, Finding, Severity};
 
+use crate::architecture::{self, LAYERS};
+use crate::digest::WeightsDigest;
 use crate::error::Result;
 use crate::manifest::Manifest;
 use crate::plan::{Plan, PlannedRun};
 use crate::recipe::Policy;
 use crate::run::survey;
 use crate::store::Store;
+use crate::weights::Weights;
 use serde::Serialize;
 
 /// What every check is given.
@@ -39,6 +42,25 @@ impl<'a> Context<'a> {
     pub fn new(plan: &'a Plan<'a>, store: &'a Store, policy: Policy) -> Result<Self> {
         let manifests = survey(plan, store, policy)?;
         Ok(Self { plan, store, policy, manifests })
+    }
+
+    /// The weights of that digest, if they can be those of the run of that index or of its parent; else why
+    /// not, as the end of a sentence about a checkpoint.
+    ///
+    /// # Errors
+    /// Where the system does not let the file be read.
+    pub fn weights(&self, index: usize, digest: WeightsDigest) -> Result<Result<Weights, &'static str>> {
+        let Some(weights) = self.store.weights(digest)?.whole() else {
+            return Ok(Err("is missing or damaged"));
+        };
+        let run = &self.plan.runs[index];
+        // A parent has the same shapes but for the classes of its own task, which are not copied.
+        let parent = run.parent.map(|parent| self.plan.shapes(&self.plan.runs[parent]));
+        let fits = |shapes: [architecture::Layer; LAYERS]| {
+            shapes.iter().zip(&weights.layers).all(|(shape, layer)| shape.fits(layer))
+        };
+        let fit = fits(self.plan.shapes(run)) || parent.is_some_and(fits);
+        Ok(if fit { Ok(weights) } else { Err("has other shapes than the protocol's network") })
     }
 
     /// The runs that the store has, with their names and manifests.

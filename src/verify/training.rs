@@ -14,6 +14,7 @@ use crate::recipe::order_digest;
 use crate::store::Entry;
 use crate::weights::LayerDigests;
 use rayon::prelude::*;
+use std::collections::HashMap;
 
 /// How many standard deviations above guessing a network has to end, so that it learnt something.
 const ABOVE_CHANCE: f64 = 3.0;
@@ -33,7 +34,21 @@ pub(super) fn check(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
         sink.compared += part.compared;
         sink.findings.extend(part.findings);
     }
+    shared(&runs, sink);
     Ok(())
+}
+
+/// No two networks ended with the same weights: each has draws, layers or images of its own.
+fn shared(runs: &[(&PlannedRun, String, &Manifest)], sink: &mut Sink) {
+    let mut first: HashMap<WeightsDigest, &str> = HashMap::new();
+    for (_, name, manifest) in runs {
+        let Some(layers) = manifest.trained() else { continue };
+        let whose = *first.entry(layers.whole()).or_insert(name);
+        sink.expect(whose == name, || {
+            Finding::new(Code::WeightsShared, name, format!("it ended with the weights of {whose}"))
+                .with(format!("{:?}", layers.whole()))
+        });
+    }
 }
 
 /// The epochs are those of the recipe: their number, rates, orders, and counts of images.

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 
 fn audit(store: &Path, options: &[&str]) -> Ran {
-    let mut call = selffer(["audit", "--quiet", "--fail-on", "error", "--protocol"]);
+    let mut call = selffer(["audit", "--quiet", "--protocol"]);
     call.arg(protocol()).arg(store).args(options);
     run(call)
 }
@@ -34,6 +34,7 @@ fn a_good_store_is_bitwise_as_far_as_one_goes() {
     let audit = json(good_store(), &[]);
     assert_eq!(audit["source"], "store");
     assert_eq!(audit["proof"]["verdict"], "bitwise");
+    assert_eq!(audit["proof"]["not_trained_again"], 23);
     let stages: Vec<&str> =
         audit["proof"]["stages"].as_array().unwrap().iter().map(|s| s["stage"].as_str().unwrap()).collect();
     assert_eq!(stages, ["integrity", "invariants", "tables"]);
@@ -109,7 +110,7 @@ fn what_is_not_there_is_unverifiable_and_concludes_nothing() {
 fn every_format_has_the_proof() {
     let text = audit(good_store(), &[]).expect(0).out;
     assert!(text.contains("Proof, stage by stage\n  Bitwise      integrity   all "), "{text}");
-    assert!(text.contains("  as a whole: Bitwise\n"), "{text}");
+    assert!(text.contains("  as a whole: Bitwise, and 23 networks were not trained again\n"), "{text}");
     assert_eq!(audit(good_store(), &[]).out, text, "the same store, the same bytes");
     let junit = audit(good_store(), &["--format", "junit"]).expect(0).out;
     assert!(junit.contains("<testsuite name=\"stages\" tests=\"3\""), "{junit}");
@@ -170,4 +171,64 @@ fn options_that_cannot_be_are_refused() {
         let ran = audit(good_store(), options).expect(2);
         assert!(ran.out.is_empty() && ran.err.starts_with("error: "), "{options:?}: {}", ran.err);
     }
+}
+
+/// A protocol that the store was not made by, and a second one that was interrupted before its first network.
+#[test]
+fn another_protocol_is_told_from_a_wrong_store() {
+    let (dir, store) = good_copy();
+    let mut call = selffer(["audit", "-q", "--protocol", "smoke", "--format", "json"]);
+    call.arg(&store);
+    let other = run(call).expect(1).json();
+    assert_eq!(other["proof"]["verdict"], "unverifiable");
+    let reason = stage(&other, "invariants")["reason"].as_str().unwrap();
+    assert!(reason.contains("name the --protocol that it was made by"), "{reason}");
+
+    let text = fs::read_to_string(protocol()).unwrap();
+    let path = dir.path().join("other.toml");
+    fs::write(&path, text.replace("random = 0", "random = 1")).unwrap();
+    let (whole, begun) = (scratch(), dir.path().join("begun"));
+    crate::common::on_store(&["reproduce", "-q"], &path, whole.path()).expect(0);
+    crate::common::copy(&store, &begun);
+    for (name, bytes) in files(&whole.path().join("splits")) {
+        fs::write(begun.join("splits").join(name), bytes).unwrap();
+    }
+    assert_eq!(json(&begun, &[])["proof"]["verdict"], "bitwise");
+}
+
+/// What is found in names that others chose cannot move the cursor or pass for a line of the program's own.
+#[test]
+fn names_are_shown_without_control_characters() {
+    let (_dir, store) = good_copy();
+    fs::write(store.join("checkpoints").join("\u{1b}[2J\nerror[fake] yes"), "x").unwrap();
+    let ran = audit(&store, &[]).expect(1);
+    assert!(!ran.out.contains('\u{1b}') && !ran.out.lines().any(|line| line.starts_with("error[fake]")));
+    assert!(ran.out.contains("\\u{1b}[2J\\nerror[fake] yes"), "{}", ran.out);
+    // A stray file says nothing of the networks.
+    assert!(ran.out.contains("  as a whole: Bitwise"), "{}", ran.out);
+}
+
+#[test]
+fn asked_to_stop_an_audit_says_that_it_keeps_nothing() {
+    let dir = scratch();
+    let store = dir.path().join("store");
+    let text = fs::read_to_string(protocol()).unwrap();
+    let path = dir.path().join("long.toml");
+    // A network that takes a while: trained once, and stopped when it is trained again.
+    let text = text.split("[[split]]").next().unwrap().replace("epochs = 2", "epochs = 60");
+    let split = "[[split]]\nname = \"whole\"\nhalves = \"whole\"\ntreatments = [\"baseA\"]\n";
+    fs::write(&path, text + split).unwrap();
+    crate::common::on_store(&["reproduce", "-q"], &path, &store).expect(0);
+    let before = files(&store);
+    let mut call = selffer(["audit", "--full", "--protocol"]);
+    call.arg(&path).arg(&store).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let child = call.spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1500));
+    let pid = child.id().to_string();
+    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert_eq!(said, "stopped as asked; nothing was kept, and the same command begins anew\n");
+    assert_eq!(files(&store), before, "an audit writes nothing");
 }

@@ -212,7 +212,7 @@ fn libtorch_without_memory_is_one_sentence() {
     call.args(["-c", "ulimit -v 2200000; exec \"$0\" \"$@\""]).arg(program.get_program());
     // Threads and their arenas take address space as well: as few of them as can be.
     call.args(program.get_args()).envs([("RAYON_NUM_THREADS", "1"), ("MALLOC_ARENA_MAX", "1")]);
-    refused(call, &["libtorch failed while training mixed/1/base", "allocate memory"], "");
+    refused(call, &["libtorch failed on mixed/1/base", "allocate memory"], "");
     all_whole(&store);
 }
 
@@ -1065,7 +1065,7 @@ fn help_has_what_readme_tells_and_nothing_else() {
     }
     let told: Vec<String> = commands.iter().map(|words| words.join(" ")).collect();
     assert_eq!(program, told);
-    assert_eq!(told.len(), 8);
+    assert_eq!(told.len(), 9);
     for words in &commands {
         let help = help(words);
         let options: &[&str] = match words.as_slice() {

@@ -7,7 +7,7 @@ whole binomials.
 Run it by hand: python3 tests/reference/equivalence.py
 """
 
-from math import comb
+from math import comb, exp, lgamma, log
 from statistics import NormalDist
 
 z = NormalDist().inv_cdf(0.95)
@@ -17,6 +17,19 @@ for images, left, right in [(1000, 30, 10), (1000, 0, 0), (50, 3, 9), (2000, 100
     difference = shares[0] - shares[1]
     variance = (sum(shares) - difference**2) / (images + 2)
     print(images, left, right, difference - z * variance**0.5, difference + z * variance**0.5)
+
+# How often two networks of which one has 2 points more, all disagreement one way, come out within 2 points.
+print("images: chance of equivalence at the margin itself")
+for images in [100, 200, 500, 1000, 2000]:
+    margin, chance = 0.02, 0.0
+    for alone in range(images + 1):
+        shares = [(alone + 0.5) / (images + 2), 0.5 / (images + 2)]
+        difference = shares[0] - shares[1]
+        error = ((sum(shares) - difference**2) / (images + 2)) ** 0.5
+        if -margin <= difference - z * error and difference + z * error <= margin:
+            ways = lgamma(images + 1) - lgamma(alone + 1) - lgamma(images - alone + 1)
+            chance += exp(ways + alone * log(margin) + (images - alone) * log(1 - margin))
+    print(images, f"{100 * chance:.1f} %")
 
 print("total, sampled: most unseen")
 for total, sampled in [(103, 5), (103, 10), (103, 30), (103, 102), (20, 1)]:

@@ -22,6 +22,12 @@ pub(super) fn proof(proof: &Proof) -> String {
             let _ = writeln!(text, "    … and {more} more; --format json lists all");
         }
     }
-    let _ = writeln!(text, "  as a whole: {}", proof.verdict.word());
+    let left = proof.not_trained_again;
+    let rest = match left {
+        0 => String::new(),
+        1 => ", and 1 network was not trained again".to_owned(),
+        _ => format!(", and {left} networks were not trained again"),
+    };
+    let _ = writeln!(text, "  as a whole: {}{rest}", proof.verdict.word());
     text
 }

@@ -246,3 +246,30 @@ fn a_pipe_is_refused_and_not_waited_for() {
     let error = read(&dir).unwrap_err().to_string();
     assert!(error.contains("train-images-idx3-ubyte: is no regular file"), "{error}");
 }
+
+#[test]
+fn a_gzip_file_of_several_members_is_one_file_and_what_follows_it_is_not_passed_over() {
+    let file = image_file(10, 3);
+    let (head, tail) = file.split_at(100);
+    let mut files = contents();
+    files[0] = [gzip(head), gzip(tail)].concat();
+    let whole = read(&directory(MNIST.into_iter().zip(contents()))).unwrap();
+    assert_eq!(read(&directory(MNIST.into_iter().zip(files))).unwrap(), whole);
+    let error = refuse(0, [gzip(&file), gzip(b"more")].concat());
+    assert!(error.contains("but holds more"), "{error}");
+    let error = refuse(0, [gzip(&file), b"garbage".to_vec()].concat());
+    assert!(error.contains("gzip data is damaged"), "{error}");
+}
+
+#[test]
+fn class_names_are_a_small_regular_file() {
+    let dir = directory(MNIST.into_iter().zip(contents()));
+    let names = dir.path().join("classes.txt");
+    std::fs::write(&names, vec![b'x'; (1 << 20) + 1]).unwrap();
+    let error = read(&dir).unwrap_err().to_string();
+    assert!(error.contains("classes.txt: is no regular file of at most 1048576 bytes"), "{error}");
+    std::fs::remove_file(&names).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&names).status().unwrap().success());
+    let error = read(&dir).unwrap_err().to_string();
+    assert!(error.contains("classes.txt: is no regular file"), "{error}");
+}
