@@ -17,6 +17,7 @@ pub mod bisect;
 pub mod canonical;
 pub mod data;
 pub mod digest;
+pub mod equivalence;
 pub mod error;
 pub mod init;
 pub mod ledger;

@@ -4,15 +4,17 @@
 //! is never taken away or given another meaning within a major version.
 
 mod bisection;
+mod comparison;
 
 pub use bisection::Bisection;
+pub use comparison::Comparison;
 use selffer::digest::{FingerprintDigest, ProtocolDigest, SplitDigest};
 use selffer::manifest::{Environment, Manifest};
 use selffer::protocol::Protocol;
 use selffer::recipe::Policy;
 use selffer::table::{self, Cell, Table};
 use selffer::treatment::{Task, Treatment};
-use selffer::verify::golden::{self, Difference, Golden};
+use selffer::verify::golden;
 use selffer::verify::{Checked, Code, Finding, Report, Severity};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -198,61 +200,6 @@ impl Plan {
         }
         text.push('\n');
         text
-    }
-}
-
-/// A store against its golden snapshot.
-#[derive(Serialize)]
-pub struct Comparison {
-    /// Where the snapshot is; none where there is no snapshot.
-    file: Option<String>,
-    /// How many networks were compared.
-    compared: usize,
-    differences: Vec<Difference>,
-    #[serde(skip)]
-    inputs: Option<Finding>,
-    #[serde(skip)]
-    name: String,
-}
-
-impl Comparison {
-    pub fn of(golden: Option<(String, Golden)>, new: &Golden, protocol: &str, policy: Policy) -> Self {
-        let name = golden::file_name(protocol, policy);
-        match golden {
-            None => Self { file: None, compared: 0, differences: Vec::new(), inputs: None, name },
-            Some((file, golden)) => Self {
-                compared: golden.runs.keys().filter(|run| new.runs.contains_key(*run)).count(),
-                differences: golden.differences(new),
-                inputs: golden.inputs_finding(new, &file),
-                file: Some(file),
-                name,
-            },
-        }
-    }
-
-    pub fn findings(&self) -> Vec<Finding> {
-        let absent = self.file.is_none().then(|| {
-            let message = "there is nothing to compare with; `selffer golden accept --reason …` makes it";
-            Finding::new(Code::GoldenAbsent, &self.name, message)
-        });
-        let differences = self.differences.iter().map(Difference::finding);
-        absent.into_iter().chain(self.inputs.clone()).chain(differences).collect()
-    }
-
-    /// One line, and the table of differences where there are any.
-    fn text(&self) -> String {
-        match (&self.file, self.differences.len()) {
-            (None, _) => format!("golden: there is no {}\n", self.name),
-            (Some(file), 0) => {
-                format!("golden: all {} networks are those of {file}, bit for bit\n", self.compared)
-            }
-            (Some(file), count) => {
-                format!(
-                    "golden: {count} networks are not those of {file}\n{}\n",
-                    golden::text(&self.differences)
-                )
-            }
-        }
     }
 }
 

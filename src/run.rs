@@ -280,8 +280,8 @@ impl Runner<'_> {
         if self.snapshots.keep {
             return Ok(());
         }
-        let old = self.store.snapshots(recipe)?.into_iter().filter(|steps| *steps < before);
-        old.map(|steps| self.store.remove_snapshot(recipe, steps)).collect()
+        let mut old = self.store.snapshots(recipe)?.into_iter().filter(|steps| *steps < before);
+        old.try_for_each(|steps| self.store.remove_snapshot(recipe, steps))
     }
 
     /// The weights of a base network that was finished a moment ago.

@@ -114,6 +114,20 @@ pub enum Kind {
     Random,
 }
 
+impl Kind {
+    /// Its name in tables and claims, seen from task B.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Selffer => "BnB",
+            Self::SelfferTuned => "BnB+",
+            Self::Transfer => "AnB",
+            Self::TransferTuned => "AnB+",
+            Self::Random => "RnB",
+        }
+    }
+}
+
 impl Treatment {
     /// The task that the network learns.
     pub fn target(self) -> Task {

@@ -3,7 +3,7 @@
 //! Uses `audit::effect`; used by `audit`. The statements are in `claims.toml`, which is part of the program.
 //! The same judge serves the published archive and a selffer store.
 
-use super::effect::{Effect, Point, Side, compare, kind_name};
+use super::effect::{Effect, Point, Side, compare};
 use super::names::SplitKind;
 use crate::error::{Error, Result};
 use crate::seed::Name as StreamName;
@@ -154,7 +154,7 @@ pub fn statements() -> Result<Vec<Statement>> {
 fn kind(name: &str) -> Option<Kind> {
     let all =
         [Kind::Base, Kind::Selffer, Kind::SelfferTuned, Kind::Transfer, Kind::TransferTuned, Kind::Random];
-    all.into_iter().find(|kind| kind_name(*kind) == name)
+    all.into_iter().find(|kind| kind.name() == name)
 }
 
 /// Judges each claim by the points.
@@ -202,8 +202,8 @@ fn judged(points: &[Point], name: &str, part: &Part, depths: Option<Vec<u8>>) ->
     let stream = StreamName::new("audit claim").and("claim", name).and("depths", text);
     let effect = compare(points, &left, &right, &stream);
     Judged {
-        left: kind_name(left.kind),
-        right: kind_name(right.kind),
+        left: left.kind.name(),
+        right: right.kind.name(),
         relation: part.relation,
         margin: part.margin,
         verdict: effect

@@ -31,18 +31,6 @@ pub struct Point {
     pub at_chance: bool,
 }
 
-/// A kind of treatment as tables and claims write it, seen from task B.
-pub fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Base => "base",
-        Kind::Selffer => "BnB",
-        Kind::SelfferTuned => "BnB+",
-        Kind::Transfer => "AnB",
-        Kind::TransferTuned => "AnB+",
-        Kind::Random => "RnB",
-    }
-}
-
 /// Which points make one side of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Side {
@@ -251,7 +239,7 @@ pub(crate) mod tests {
     use super::*;
 
     pub fn point(unit: &str, kind: Kind, n: u8, accuracy: f64) -> Point {
-        let run = format!("{unit} {} {n}", kind_name(kind));
+        let run = format!("{unit} {} {n}", kind.name());
         let unit = unit.to_owned();
         Point { run, split: SplitKind::Random, unit, kind, n, accuracy, images: 25_000, at_chance: false }
     }

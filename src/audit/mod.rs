@@ -14,7 +14,6 @@
 pub mod archive;
 pub mod claims;
 pub mod effect;
-pub mod equivalence;
 pub mod files;
 pub mod history;
 pub mod log;

@@ -2,12 +2,12 @@
 //!
 //! Uses `audit::files` and `audit::effect`; used by `audit`. Table 1 is in `audit::table1`.
 
-use super::effect::{Point, kind_name};
+use super::effect::Point;
 use super::files::RunFiles;
 use super::names::{Split, SplitKind, VALID_PER_CLASS};
 use super::scores::at_chance;
 use super::stats::{mean, median};
-use crate::treatment::Treatment;
+use crate::treatment::{Kind, Treatment};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -151,12 +151,12 @@ pub fn cells<'a>(runs: impl Iterator<Item = (&'a Run, Option<u16>)>) -> Vec<Cell
         let key = (run.split, run.treatment.kind(), target, examples, run.n);
         groups.entry(key).or_default().push(run);
     }
-    let cell = |((split, kind, target, examples, n), runs): ((SplitKind, _, _, _, u8), Vec<&Run>)| {
+    let cell = |((split, kind, target, examples, n), runs): ((SplitKind, Kind, _, _, u8), Vec<&Run>)| {
         let accuracies: Vec<f64> = runs.iter().filter_map(|run| run.accuracy).collect();
         let lasts: Vec<f64> = runs.iter().filter_map(|run| run.last).collect();
         Some(Cell {
             split,
-            treatment: kind_name(kind),
+            treatment: kind.name(),
             n,
             examples,
             target,

@@ -4,9 +4,9 @@
 //! Uses `verify`, `run` and a [`Trainer`]; used by `audit::store`. A network that is trained again starts
 //! from what the store says it started from, so each one is a proof of its own, whatever others are.
 
-use super::equivalence::{Lies, Paired, most_unseen};
 use crate::architecture::LAYERS;
 use crate::data::Part;
+use crate::equivalence::{Lies, Paired, most_unseen};
 use crate::error::{Error, Result};
 use crate::manifest::{Count, Manifest, Outcome};
 use crate::plan::Plan;
@@ -164,6 +164,9 @@ pub struct Prover<'a> {
     pub observer: &'a dyn Observer,
 }
 
+/// A checkpoint that was evaluated: what became of it, what is wrong, and its accuracy.
+type Look = (Trial, Option<Finding>, Option<Count>);
+
 /// What evaluating the checkpoints gave, by run.
 pub type Counts = BTreeMap<String, Count>;
 
@@ -212,7 +215,7 @@ impl Prover<'_> {
 
     /// Every checkpoint, evaluated again.
     fn tables(&self, context: &Context<'_>) -> Result<(Staged, Vec<Finding>, Counts)> {
-        let look = |index: usize| -> Result<Option<(Trial, Option<Finding>, Option<Count>)>> {
+        let look = |index: usize| -> Result<Option<Look>> {
             let run = context.plan.name(&context.plan.runs[index]);
             let trial =
                 |verdict, reason: &str| Trial { run: run.clone(), verdict, reason: reason.to_owned() };

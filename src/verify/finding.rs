@@ -116,6 +116,10 @@ codes! {
         "A network's accuracy is not the golden one."
     GoldenWeightsDiffer "golden-weights-differ" Error
         "A network's weights are not the golden ones, though its accuracy is."
+    GoldenFamilyDiffers "golden-family-differs" Error
+        "On a machine that computes otherwise, a kind of treatment came to another accuracy than the golden one."
+    GoldenUndecided "golden-undecided" Error
+        "On a machine that computes otherwise, there are too few images or targets to compare accuracies."
     GoldenRunMissing "golden-run-missing" Error
         "The golden snapshot has a network that is not there."
     GoldenRunNew "golden-run-new" Error

@@ -7,6 +7,7 @@ mod finding;
 pub mod golden;
 mod initial;
 mod integrity;
+pub mod statistical;
 mod training;
 
 pub use finding::{Code, Finding, Severity};

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use selffer::architecture::NAMES;
 use selffer::data::{Dataset, Part};
-use selffer::digest::{LayerDigest, SplitDigest};
+use selffer::digest::{Digest, FingerprintDigest, LayerDigest, SplitDigest};
 use selffer::init::initial;
 use selffer::manifest::{Count, Manifest, Outcome};
 use selffer::plan::Plan;
@@ -105,11 +105,25 @@ enum Change {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 enum GoldenChange {
     Remove,
-    Correct { run: String, correct: u32 },
-    Weights { run: String, like: String },
+    Correct {
+        run: String,
+        correct: u32,
+    },
+    Weights {
+        run: String,
+        like: String,
+    },
     Drop(String),
-    Add { run: String, like: String },
-    Input { key: String, value: String },
+    Add {
+        run: String,
+        like: String,
+    },
+    Input {
+        key: String,
+        value: String,
+    },
+    /// Made on a machine that computes otherwise.
+    Elsewhere,
 }
 
 /// A store that a case changes, with what it was trained by.
@@ -316,6 +330,9 @@ impl World {
                     let entry = golden.runs[like];
                     assert!(golden.runs.insert(run.clone(), entry).is_none());
                 }
+                GoldenChange::Elsewhere => {
+                    golden.fingerprint = Some(FingerprintDigest(Digest::of(b"elsewhere")));
+                }
                 GoldenChange::Input { key, value } => {
                     let input = golden.inputs.iter_mut().find(|(known, _)| known == key);
                     input.expect("an input").1.clone_from(value);
@@ -504,7 +521,8 @@ fixtures! {
     fresh_differs top_not_shared top_not_independent random_shared order_differs epochs_differ
     count_impossible shape_differs weights_shared weights_not_finite loss_not_finite run_at_chance retrained_differently
     record_differs evaluated_differently
-    golden_absent golden_inputs_differ golden_accuracy_differs golden_weights_differ golden_run_missing
+    golden_absent golden_inputs_differ golden_accuracy_differs golden_weights_differ golden_family_differs golden_undecided
+    golden_run_missing
     golden_run_new
 }
 

@@ -716,7 +716,15 @@ fn checked() -> Value {
 fn comparison() -> Value {
     let difference =
         json!({"run": "text", "old": "score or null", "new": "score or null", "weights_differ": "truth"});
-    json!({"file": "text or null", "compared": "count", "differences": [difference]})
+    // No family is in what is looked at here; `golden` has some.
+    let family = json!({
+        "treatment": "text", "runs": "count", "units": "count", "difference": "number", "low": "number",
+        "high": "number", "lies": "text",
+    });
+    json!({
+        "file": "text or null", "how": "text", "compared": "count", "fingerprints": ["text or null"],
+        "differences": [difference], "families": [family],
+    })
 }
 
 /// What each command's JSON is.
@@ -844,7 +852,11 @@ fn a_finished_store_as_json() {
     assert_eq!((&reproduced["trained"], &reproduced["found"]), (&json!(0), &json!(23)));
     assert_eq!(reproduced["cells"], table["cells"]);
     assert_eq!(reproduced["checked"], verified["checked"]);
-    assert_eq!(reproduced["golden"], json!({"file": null, "compared": 0, "differences": []}));
+    let golden = json!({
+        "file": null, "how": "bitwise", "compared": 0, "fingerprints": [null, fingerprint_of(good_store())],
+        "differences": [], "families": [],
+    });
+    assert_eq!(reproduced["golden"], golden);
     assert_eq!(reproduced["findings"][0]["code"], "golden-absent");
     assert_eq!(reproduced["findings"][0]["severity"], "note");
     assert_eq!(verified["findings"], json!([]));
@@ -911,10 +923,18 @@ fn golden_as_json() {
         fits_command(&json, &words[..2].join(" "));
         json
     };
-    let first = json!({"file": null, "compared": 0, "differences": []});
+    // The snapshot's fingerprint and the store's: the same, where there is a snapshot.
+    let here = fingerprint_of(&store);
+    let first = json!({
+        "file": null, "how": "bitwise", "compared": 0, "fingerprints": [null, here], "differences": [],
+        "families": [],
+    });
     let written = json!({"written": snapshot_text, "reason": "the first", "runs": 23, "comparison": first});
     assert_eq!(call(&["accept", "--reason", "the first"], 0), written);
-    let same = json!({"file": snapshot_text, "compared": 23, "differences": []});
+    let same = json!({
+        "file": snapshot_text, "how": "bitwise", "compared": 23, "fingerprints": [here, here],
+        "differences": [], "families": [],
+    });
     assert_eq!(call(&["check"], 0), json!({"golden": same, "findings": []}));
 
     // One network had one image less, another was not there.
@@ -1103,4 +1123,11 @@ fn a_golden_directory_that_is_not_there_is_refused_before_training() {
     call.arg("--protocol").arg(protocol()).arg("--store").arg(&store).arg("--golden").arg(&golden);
     refused(call, &[golden.to_str().unwrap()], "name the directory of golden snapshots");
     assert!(!store.exists());
+}
+
+/// The fingerprint that a store's networks were trained under.
+fn fingerprint_of(store: &Path) -> String {
+    let manifest = files(&store.join("manifests")).into_values().next().expect("a manifest");
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    manifest["manifest"]["environment"]["fingerprint"].as_str().expect("a fingerprint").to_owned()
 }

@@ -544,3 +544,43 @@ fn a_review_has_the_new_snapshot() {
     fs::rename(golden.join(&pending), golden.join(FILE)).unwrap();
     check(&golden).expect(0);
 }
+
+/// A snapshot of a machine that computes otherwise: the same bits are still said to be the same bits; other
+/// bits are compared by accuracy, and it says so.
+#[test]
+fn a_snapshot_made_elsewhere_is_compared_by_accuracy() {
+    let (_dir, golden) = accepted();
+    let mut old = good_golden();
+    old.fingerprint = Some(FingerprintDigest(Digest::of(b"elsewhere")));
+    put(&golden, &old);
+    let ran = json_check(&golden).expect(0);
+    assert_eq!(ran.json()["golden"]["how"], "bitwise");
+
+    let other = old.runs["mixed/1/baseB"].weights;
+    old.runs.get_mut("mixed/1/baseA").unwrap().weights = other;
+    put(&golden, &old);
+    let ran = json_check(&golden).expect(1);
+    let json = ran.json();
+    assert_eq!(json["golden"]["how"], "statistical");
+    assert_ne!(json["golden"]["fingerprints"][0], json["golden"]["fingerprints"][1]);
+    let families = json["golden"]["families"].as_array().unwrap();
+    assert_eq!(families.len(), 7);
+    for family in families {
+        // The accuracies are the same, and the images too few to say so.
+        assert_eq!((&family["difference"], &family["lies"]), (&0.0.into(), &"open".into()), "{family}");
+        assert!(family["high"].as_f64() > Some(0.02) && family["low"].as_f64() < Some(-0.02), "{family}");
+    }
+    assert!(ran.findings().iter().all(|(code, _)| code == "golden-undecided"), "{}", ran.out);
+    let text = call(&["golden", "check"], &golden, good_store(), "text").expect(1).out;
+    assert!(text.contains("statistically, not bit for bit") && text.contains("undecided"), "{text}");
+
+    // Where the snapshot does not say where it was made, bits are asked for.
+    old.fingerprint = None;
+    put(&golden, &old);
+    let ran = json_check(&golden).expect(1);
+    assert_eq!(ran.findings(), [("golden-weights-differ".to_owned(), "mixed/1/baseA".to_owned())]);
+}
+
+fn json_check(golden: &Path) -> Ran {
+    call(&["golden", "check"], golden, good_store(), "json")
+}

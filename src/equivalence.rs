@@ -1,11 +1,13 @@
 //! Whether two networks are as good as one another on the same images, and what a sample of networks
 //! says of those that were not in it.
 //!
-//! Uses nothing of this crate; used by `audit::proof`. The comparison is paired and has a margin: two
+//! Uses nothing of this crate; used by `audit::proof` and `verify::statistical`. The comparison is paired and has a margin: two
 //! one-sided tests, which is to ask that a 90 % interval of the difference lies within the margin.
 
+use serde::Serialize;
+
 /// The normal distribution's 95 % point: a one-sided test at 5 %.
-const ONE_SIDED: f64 = 1.644_853_626_951_472_2;
+pub const ONE_SIDED: f64 = 1.644_853_626_951_472_2;
 
 /// How many of the same images two networks classify rightly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,7 +21,8 @@ pub struct Paired {
 }
 
 /// How a difference lies to a margin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Lies {
     /// Both tests reject a difference as large as the margin.
     Within,
@@ -58,11 +61,16 @@ impl Paired {
     /// Where the difference lies to `margin`, a share of the images.
     pub fn lies(self, margin: f64) -> Lies {
         let (low, high) = self.interval();
-        match () {
-            () if low >= -margin && high <= margin => Lies::Within,
-            () if low > margin || high < -margin => Lies::Beyond,
-            () => Lies::Open,
-        }
+        lies(low, high, margin)
+    }
+}
+
+/// Where a 90 % interval lies to a margin.
+pub fn lies(low: f64, high: f64, margin: f64) -> Lies {
+    match () {
+        () if low >= -margin && high <= margin => Lies::Within,
+        () if low > margin || high < -margin => Lies::Beyond,
+        () => Lies::Open,
     }
 }
 

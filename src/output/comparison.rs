@@ -1,0 +1,151 @@
+//! A store against its golden snapshot: what `golden check` prints, and a part of what `reproduce` does.
+//!
+//! Uses the library's `verify::golden` and `verify::statistical`; used by `output` and `commands`.
+
+use selffer::digest::FingerprintDigest;
+use selffer::equivalence::Lies;
+use selffer::recipe::Policy;
+use selffer::table::{lines, numeric, plain};
+use selffer::verify::golden::{self, Difference, Golden};
+use selffer::verify::statistical::{self, Family, MARGIN};
+use selffer::verify::{Code, Finding};
+use serde::Serialize;
+
+/// How a store was compared.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum How {
+    /// Bit for bit.
+    Bitwise,
+    /// By accuracies, since the snapshot is of a machine that computes otherwise.
+    Statistical,
+}
+
+/// A store against its golden snapshot.
+#[derive(Serialize)]
+pub struct Comparison {
+    /// Where the snapshot is; none where there is no snapshot.
+    pub file: Option<String>,
+    /// How it was compared.
+    how: How,
+    /// How many networks were compared.
+    compared: usize,
+    /// The fingerprints of where the snapshot and the store were made.
+    fingerprints: [Option<FingerprintDigest>; 2],
+    /// Networks that are not the same bits.
+    pub differences: Vec<Difference>,
+    /// Kinds of treatment, where it was compared statistically.
+    families: Vec<Family>,
+    #[serde(skip)]
+    findings: Vec<Finding>,
+    #[serde(skip)]
+    pub inputs: Option<Finding>,
+    #[serde(skip)]
+    name: String,
+}
+
+impl Comparison {
+    pub fn of(golden: Option<(String, Golden)>, new: &Golden, protocol: &str, policy: Policy) -> Self {
+        let name = golden::file_name(protocol, policy);
+        let Some((file, golden)) = golden else {
+            let message = "there is nothing to compare with; `selffer golden accept --reason …` makes it";
+            return Self {
+                file: None,
+                how: How::Bitwise,
+                compared: 0,
+                fingerprints: [None, new.fingerprint],
+                differences: Vec::new(),
+                families: Vec::new(),
+                findings: vec![Finding::new(Code::GoldenAbsent, &name, message)],
+                inputs: None,
+                name,
+            };
+        };
+        let differences = golden.differences(new);
+        // Where a fingerprint is not known, nothing less than the same bits is asked for.
+        let elsewhere = golden.fingerprint.zip(new.fingerprint).is_some_and(|(old, new)| old != new);
+        let how = if elsewhere && !differences.is_empty() { How::Statistical } else { How::Bitwise };
+        let findings = match how {
+            How::Bitwise => differences.iter().map(Difference::finding).collect(),
+            How::Statistical => statistical::findings(&golden, new),
+        };
+        let families = match how {
+            How::Bitwise => Vec::new(),
+            How::Statistical => statistical::families(&golden, new),
+        };
+        Self {
+            compared: golden.runs.keys().filter(|run| new.runs.contains_key(*run)).count(),
+            inputs: golden.inputs_finding(new, &file),
+            fingerprints: [golden.fingerprint, new.fingerprint],
+            file: Some(file),
+            how,
+            differences,
+            families,
+            findings,
+            name,
+        }
+    }
+
+    pub fn findings(&self) -> Vec<Finding> {
+        self.inputs.iter().chain(&self.findings).cloned().collect()
+    }
+
+    /// How it was compared and what came of it, with a table of what differs.
+    pub fn text(&self) -> String {
+        let Some(file) = &self.file else { return format!("golden: there is no {}\n", self.name) };
+        let count = self.differences.len();
+        match self.how {
+            How::Bitwise if count == 0 => {
+                format!("golden: all {} networks are those of {file}, bit for bit\n", self.compared)
+            }
+            How::Bitwise => {
+                format!(
+                    "golden: {count} networks are not those of {file}\n{}\n",
+                    golden::text(&self.differences)
+                )
+            }
+            How::Statistical => {
+                let short =
+                    |print: Option<FingerprintDigest>| print.map_or_else(String::new, |it| it.to_string());
+                format!(
+                    "golden: compared with {file} statistically, not bit for bit: it was made under fingerprint {}, \
+                     and these networks under {}\n{}\n{}",
+                    short(self.fingerprints[0]),
+                    short(self.fingerprints[1]),
+                    self.table(),
+                    self.single()
+                )
+            }
+        }
+    }
+
+    /// Networks that are far off by themselves, or on one side only.
+    fn single(&self) -> String {
+        let single =
+            |finding: &&Finding| !matches!(finding.code, Code::GoldenFamilyDiffers | Code::GoldenUndecided);
+        let line = |finding: &Finding| format!("  {}: {}\n", finding.subject, finding.message);
+        self.findings.iter().filter(single).map(line).collect()
+    }
+
+    fn table(&self) -> String {
+        let mut table =
+            plain(["treatment", "networks", "points", "90 %", &format!("within {}", 100.0 * MARGIN)]);
+        for Family { treatment, runs, difference, low, high, lies, .. } in &self.families {
+            let points = |share: f64| format!("{:+.2}", 100.0 * share);
+            let verdict = match lies {
+                Lies::Within => "yes",
+                Lies::Beyond => "no",
+                Lies::Open => "undecided",
+            };
+            table.add_row([
+                (*treatment).to_owned(),
+                runs.to_string(),
+                points(*difference),
+                format!("{} to {}", points(*low), points(*high)),
+                verdict.to_owned(),
+            ]);
+        }
+        numeric(&mut table, 1..=2);
+        lines(&table)
+    }
+}

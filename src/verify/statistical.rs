@@ -1,0 +1,209 @@
+//! A store against a golden snapshot of a machine that computes otherwise: whether accuracies are the same
+//! within a margin, by kind of treatment.
+//!
+//! Uses `verify::golden` and `equivalence`; used by the command line where fingerprints differ. Bits are not
+//! expected to be the same there, so what is asked is whether the experiment comes to the same.
+
+use super::golden::{Entry, Golden};
+use super::{Code, Finding};
+use crate::equivalence::{Lies, ONE_SIDED, lies};
+use crate::manifest::Count;
+use crate::treatment::{Kind, Treatment};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// The difference of accuracy, as a share, within which a kind of treatment comes to the same.
+pub const MARGIN: f64 = 0.02;
+
+/// All networks of one kind of treatment, in both.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Family {
+    /// `base`, `BnB`, `BnB+`, `AnB`, `AnB+`, `RnB`, or `all`.
+    pub treatment: &'static str,
+    /// Networks that both have.
+    pub runs: usize,
+    /// Targets of a split and seed that they are of.
+    pub units: usize,
+    /// Mean difference of accuracy, now minus golden, as a share.
+    pub difference: f64,
+    /// The 90 % interval of the difference: two one-sided tests at 5 %.
+    pub low: f64,
+    /// See `low`.
+    pub high: f64,
+    /// Where the interval lies to the margin.
+    pub lies: Lies,
+}
+
+/// One network in both.
+struct Pair {
+    treatment: Treatment,
+    unit: String,
+    old: Count,
+    new: Count,
+}
+
+/// Compares all kinds, and all networks together.
+pub fn families(old: &Golden, new: &Golden) -> Vec<Family> {
+    let pairs: Vec<Pair> =
+        old.runs.iter().filter_map(|(run, entry)| pair(run, entry, new.runs.get(run)?)).collect();
+    let kinds =
+        [Kind::Base, Kind::Selffer, Kind::SelfferTuned, Kind::Transfer, Kind::TransferTuned, Kind::Random];
+    let of = |kind: Kind| pairs.iter().filter(|pair| pair.treatment.kind() == kind).collect::<Vec<_>>();
+    let each = kinds.into_iter().filter_map(|kind| family(kind.name(), &of(kind)));
+    each.chain(family("all", &pairs.iter().collect::<Vec<_>>())).collect()
+}
+
+fn pair(run: &str, old: &Entry, new: &Entry) -> Option<Pair> {
+    let (unit, treatment) = run.rsplit_once('/')?;
+    let treatment: Treatment = treatment.parse().ok()?;
+    let unit = format!("{unit}/{}", treatment.target());
+    Some(Pair { treatment, unit, old: old.count, new: new.count })
+}
+
+fn family(treatment: &'static str, pairs: &[&Pair]) -> Option<Family> {
+    // Networks of one unit were validated on the same images: together they are no more than one.
+    let mut units: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
+    for pair in pairs {
+        units.entry(&pair.unit).or_default().push((difference(pair), variance(pair)));
+    }
+    let mean = |values: &[(f64, f64)], which: fn(&(f64, f64)) -> f64| {
+        values.iter().map(which).sum::<f64>() / values.len() as f64
+    };
+    let units: Vec<(f64, f64)> =
+        units.values().map(|runs| (mean(runs, |run| run.0), mean(runs, |run| run.1))).collect();
+    if units.is_empty() {
+        return None;
+    }
+    let count = units.len() as f64;
+    let difference = mean(&units, |unit| unit.0);
+    let by_images = (mean(&units, |unit| unit.1) / count).sqrt();
+    let spread: f64 = units.iter().map(|unit| (unit.0 - difference).powi(2)).sum();
+    let by_units = if units.len() > 1 { (spread / (count - 1.0) / count).sqrt() } else { 0.0 };
+    let half = ONE_SIDED * by_images.max(by_units);
+    let (low, high) = (difference - half, difference + half);
+    let lies = lies(low, high, MARGIN);
+    Some(Family { treatment, runs: pairs.len(), units: units.len(), difference, low, high, lies })
+}
+
+/// Now minus golden.
+fn difference(pair: &Pair) -> f64 {
+    pair.new.share() - pair.old.share()
+}
+
+/// The variance of that by the sampling of images, as if each side had drawn its own. Half an image is added
+/// to either side of a count, so that none or all right is not taken for certainty.
+fn variance(pair: &Pair) -> f64 {
+    let one = |count: Count| {
+        let total = f64::from(count.total) + 1.0;
+        let share = (f64::from(count.correct) + 0.5) / total;
+        share * (1.0 - share) / total
+    };
+    one(pair.old) + one(pair.new)
+}
+
+/// What is wrong: kinds that came to something else or cannot be told, and single networks that are far off.
+pub fn findings(old: &Golden, new: &Golden) -> Vec<Finding> {
+    let points = |share: f64| 100.0 * share;
+    let mut findings = Vec::new();
+    for family in families(old, new) {
+        let (code, what) = match family.lies {
+            Lies::Within => continue,
+            Lies::Beyond => (Code::GoldenFamilyDiffers, "is beyond"),
+            Lies::Open => (Code::GoldenUndecided, "lies on both sides of"),
+        };
+        let message = format!(
+            "{} networks, {:+.2} points (90 %: {:+.2} to {:+.2}), which {what} the margin of {}",
+            family.runs,
+            points(family.difference),
+            points(family.low),
+            points(family.high),
+            points(MARGIN)
+        );
+        findings.push(Finding::new(code, format!("treatment {}", family.treatment), message));
+    }
+    let differences = old.differences(new);
+    let compared = old.runs.len().max(1) as f64;
+    for difference in &differences {
+        let pair = |run: &str| pair(run, old.runs.get(run)?, new.runs.get(run)?);
+        match pair(&difference.run) {
+            // So far off that of all networks one would be by chance in one of twenty comparisons.
+            Some(pair) => {
+                let limit = MARGIN + (2.0 * (compared / 0.05).ln()).sqrt() * variance(&pair).sqrt();
+                if self::difference(&pair).abs() > limit {
+                    findings.push(difference.finding());
+                }
+            }
+            None => findings.push(difference.finding()),
+        }
+    }
+    findings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::{Digest, WeightsDigest};
+
+    /// Two units with the networks of three kinds each, of so many images, and the changes in right answers.
+    fn golden(images: u32, change: impl Fn(&str) -> i32) -> Golden {
+        let runs = ["a/1/baseA", "a/1/baseB", "a/1/A1B", "a/1/A4B", "a/1/B1A", "a/1/R1A", "a/1/R1B"];
+        let entry = |run: &str| Entry {
+            count: Count { correct: (images as i32 * 9 / 10 + change(run)) as u32, total: images },
+            weights: WeightsDigest(Digest::of(run.as_bytes())),
+        };
+        let runs = runs.map(|run| (run.to_owned(), entry(run))).into();
+        Golden { inputs: Vec::new(), fingerprint: None, runs }
+    }
+
+    fn codes(findings: &[Finding]) -> Vec<(Code, &str)> {
+        findings.iter().map(|finding| (finding.code, finding.subject.as_str())).collect()
+    }
+
+    #[test]
+    fn small_changes_come_to_the_same_where_there_are_images_enough() {
+        let old = golden(4000, |_| 0);
+        let new = golden(4000, |run| if run.ends_with('A') { 12 } else { -9 });
+        let families = families(&old, &new);
+        let names: Vec<(&str, usize, usize)> =
+            families.iter().map(|f| (f.treatment, f.runs, f.units)).collect();
+        assert_eq!(names, [("base", 2, 2), ("AnB", 3, 2), ("RnB", 2, 2), ("all", 7, 2)]);
+        assert!(families.iter().all(|family| family.lies == Lies::Within), "{families:?}");
+        // By hand: +12 and -9 of 4000, so half of 3 of 4000.
+        assert!((families[0].difference - 0.000375).abs() < 1e-12);
+        assert_eq!(findings(&old, &new), []);
+    }
+
+    #[test]
+    fn few_images_leave_it_open() {
+        let (old, new) = (golden(60, |_| 0), golden(60, |_| 1));
+        let found = findings(&old, &new);
+        assert!(found.iter().all(|finding| finding.code == Code::GoldenUndecided), "{found:?}");
+        assert_eq!(found.len(), 4);
+    }
+
+    #[test]
+    fn a_kind_that_came_to_something_else_is_named() {
+        let old = golden(4000, |_| 0);
+        let new = golden(4000, |run| if run.contains('R') { -200 } else { 0 });
+        let found = findings(&old, &new);
+        assert!(codes(&found).contains(&(Code::GoldenFamilyDiffers, "treatment RnB")), "{found:?}");
+        assert!(!codes(&found).iter().any(|(_, subject)| subject.ends_with("base")), "{found:?}");
+    }
+
+    #[test]
+    fn one_network_that_is_far_off_is_not_lost_among_the_others() {
+        let old = golden(4000, |_| 0);
+        let new = golden(4000, |run| if run == "a/1/A4B" { -400 } else { 0 });
+        let found = findings(&old, &new);
+        assert!(codes(&found).contains(&(Code::GoldenAccuracyDiffers, "a/1/A4B")), "{found:?}");
+    }
+
+    #[test]
+    fn networks_on_one_side_only_are_named() {
+        let old = golden(4000, |_| 0);
+        let mut new = golden(4000, |_| 1);
+        new.runs.remove("a/1/R1B");
+        let found = findings(&old, &new);
+        assert_eq!(codes(&found), [(Code::GoldenRunMissing, "a/1/R1B")]);
+    }
+}
