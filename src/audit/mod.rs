@@ -31,6 +31,7 @@ pub mod splits;
 pub mod stats;
 pub mod store;
 pub mod table1;
+mod trial;
 
 use crate::error::{Error, Result};
 use crate::verify::{Code, Finding, Severity};
