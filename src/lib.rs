@@ -18,6 +18,8 @@ pub mod canonical;
 pub mod data;
 pub mod digest;
 pub mod error;
+#[cfg(test)]
+mod faults;
 pub mod init;
 pub mod ledger;
 pub mod machine;
