@@ -410,9 +410,7 @@ impl<'a> Loop<'a> {
                 parameters.into_iter().zip(&mut self.velocity).zip(gradients)
             {
                 #[cfg(test)]
-                let batch = indices.size()[0];
-                #[cfg(test)]
-                if crate::faults::hooks::update(weight, velocity, &gradient, solver, rate, batch)? {
+                if crate::faults::hooks::update(weight, velocity, &gradient, solver, rate, indices.numel())? {
                     continue;
                 }
                 let change = gradient.f_add(&weight.f_mul_scalar(solver.decay)?)?;

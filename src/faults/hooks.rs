@@ -141,7 +141,7 @@ pub(crate) fn update(
     gradient: &Tensor,
     solver: &Solver,
     rate: f64,
-    batch: i64,
+    batch: usize,
 ) -> Result<bool, TchError> {
     let Some(planted) = planted() else { return Ok(false) };
     let decay = weight.f_mul_scalar(solver.decay)?;
@@ -159,7 +159,7 @@ pub(crate) fn update(
         Fault::BiasNotDecayed if weight.dim() == 1 => push(gradient)?.f_mul_scalar(rate)?,
         Fault::DecoupledDecay => push(gradient)?.f_add(&decay)?.f_mul_scalar(rate)?,
         Fault::RateInMomentum => push(&change.f_mul_scalar(rate)?)?,
-        Fault::LastBatchDropped if batch < i64::from(solver.batch) => return Ok(true),
+        Fault::LastBatchDropped if batch < solver.batch as usize => return Ok(true),
         _ => return Ok(false),
     };
     let _ = weight.shallow_clone().f_sub_(&step)?;

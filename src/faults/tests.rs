@@ -185,7 +185,9 @@ fn judge(fault: Fault) -> Result<Caught, &'static str> {
         let inputs = golden.inputs_finding(&now, "golden");
         inputs.into_iter().chain(differences.into_iter().map(|difference| difference.finding()))
     };
-    caught("`verify`", report.findings)
+    // Whether a network fails to learn for a fault is luck, and says nothing of what is wrong.
+    let tells = |finding: &Finding| !matches!(finding.code, Code::RunAtChance | Code::LossNotFinite);
+    caught("`verify`", report.findings.into_iter().filter(tells))
         .or_else(|| caught("golden", against_golden()))
         .or_else(|| caught("`audit`", audited(&context, Again::Everything)))
         .ok_or("nothing caught it")
@@ -206,8 +208,9 @@ of a run without faults, then against `selffer audit --full` with sound code. Th
 all that it finds. Every digest in these stores fits: the computation was wrong, no file was damaged.
 
 A fault in code that `verify` shares with training (first weights, orders) stays in while `verify` draws anew, as a real bug
-would. What moves a weight the golden catches at the latest; recorded numbers that it does not have, `audit` computes again.
-No line says anything of a bug that was there before the golden was accepted.
+would. That a network did not learn (`run-at-chance`, `loss-not-finite`) does not count for `verify` here: with a fault, it is luck.
+What moves a weight the golden catches at the latest; recorded numbers that it does not have, `audit` computes again. No line says
+anything of a bug that was there before the golden was accepted.
 
 Of {} faults `verify` caught {}, the golden {} and `audit` {}.
 
