@@ -29,6 +29,8 @@ pub fn initial(recipe: &Recipe, shapes: &[architecture::Layer; LAYERS], parent: 
             }
         }
     });
+    #[cfg(test)]
+    let layers = crate::faults::hooks::initial(recipe, shapes, parent, layers);
     Weights { layers }
 }
 

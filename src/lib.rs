@@ -19,6 +19,8 @@ pub mod data;
 pub mod digest;
 pub mod equivalence;
 pub mod error;
+#[cfg(test)]
+mod faults;
 pub mod init;
 pub mod ledger;
 pub mod machine;

@@ -69,6 +69,11 @@ impl Net {
         let mut x = wake(input)?;
         for index in range {
             let [weight, bias] = &self.layers[index];
+            #[cfg(test)]
+            if let Some(faulty) = crate::faults::hooks::layer(index, &x, weight, bias)? {
+                x = faulty;
+                continue;
+            }
             if index < CONVOLUTIONS {
                 let padding = (KERNEL / 2) as i64;
                 x = x.f_conv2d(weight, Some(bias), [1, 1], [padding, padding], [1, 1], 1)?.f_relu()?;

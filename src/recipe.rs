@@ -96,6 +96,10 @@ impl Recipe {
 
     /// The order in which an epoch visits the `count` training images, as indices.
     pub fn order(&self, epoch: u32, count: usize) -> Vec<u32> {
+        #[cfg(test)]
+        if let Some(faulty) = crate::faults::hooks::order(self, epoch, count) {
+            return faulty;
+        }
         Stream::open(&self.stream("order").and("epoch", epoch)).permutation(count)
     }
 }

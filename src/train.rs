@@ -409,6 +409,10 @@ impl<'a> Loop<'a> {
             for ((weight, velocity), gradient) in
                 parameters.into_iter().zip(&mut self.velocity).zip(gradients)
             {
+                #[cfg(test)]
+                if crate::faults::hooks::update(weight, velocity, &gradient, solver, rate, indices.numel())? {
+                    continue;
+                }
                 let change = gradient.f_add(&weight.f_mul_scalar(solver.decay)?)?;
                 let _ = velocity.f_mul_scalar_(solver.momentum)?.f_add_(&change)?;
                 let _ = weight.shallow_clone().f_sub_(&velocity.f_mul_scalar(rate)?)?;
