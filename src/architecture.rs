@@ -60,9 +60,9 @@ impl Layer {
     }
 }
 
-/// The layers of `network` for grey images of `rows × cols` pixels and that many classes.
-pub fn layers(network: &Network, rows: usize, cols: usize, classes: usize) -> [Layer; LAYERS] {
-    let (mut channels, mut height, mut width) = (1, rows, cols);
+/// The layers of `network` for images of so many channels, rows and columns, and that many classes.
+pub fn layers(network: &Network, image: [usize; 3], classes: usize) -> [Layer; LAYERS] {
+    let [mut channels, mut height, mut width] = image;
     let mut inputs = 0;
     std::array::from_fn(|index| {
         let name = NAMES[index];

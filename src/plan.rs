@@ -136,7 +136,7 @@ impl<'a> Plan<'a> {
         let activations: u64 = shapes[frozen..].iter().map(architecture::Layer::activations).sum();
         let data = self.catalog.data;
         let input = match frozen {
-            0 => data.train.rows * data.train.cols,
+            0 => data.train.size(),
             _ => shapes[frozen - 1].output.iter().product(),
         };
         weights + step * activations + (images[0] + images[1]) * input as u64
@@ -145,7 +145,7 @@ impl<'a> Plan<'a> {
 
 /// The layers of the protocol's network on these data for that many classes.
 pub fn shapes(protocol: &Protocol, data: &Dataset, classes: usize) -> [architecture::Layer; LAYERS] {
-    architecture::layers(&protocol.network, data.train.rows, data.train.cols, classes)
+    architecture::layers(&protocol.network, data.train.shape(), classes)
 }
 
 /// All runs of a protocol, parents first, without repeats.

@@ -226,7 +226,7 @@ impl<'a> Catalog<'a> {
                 labels.push(label as u16);
             }
         }
-        Ok(Images { rows: all.rows, cols: all.cols, pixels, labels })
+        Ok(Images { pixels, labels, ..*all })
     }
 }
 

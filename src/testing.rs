@@ -61,7 +61,7 @@ pub(crate) fn dataset(classes: usize, train: usize, valid: usize, side: usize) -
         let mut stream = Stream::open(&Name::new("test images").and("part", part));
         let pixels = (0..count * classes * side * side).map(|_| stream.below(256) as u8).collect();
         let labels = (0..count * classes).map(|at| (at % classes) as u16).collect();
-        Images { rows: side, cols: side, pixels, labels }
+        Images { rows: side, cols: side, channels: 1, pixels, labels }
     };
     Dataset {
         classes: (0..classes).map(|class| format!("class-{class}")).collect(),
@@ -87,7 +87,7 @@ pub(crate) fn recipe(protocol: &Protocol, treatment: &str, seed: u64) -> Recipe 
 
 /// The layers of a protocol's network for 8×8 images and two classes.
 pub(crate) fn shapes(protocol: &Protocol) -> [architecture::Layer; LAYERS] {
-    architecture::layers(&protocol.network, 8, 8, 2)
+    architecture::layers(&protocol.network, [1, 8, 8], 2)
 }
 
 /// The first weights of `baseA` in [`TINY`] with that seed: small, and other for each seed.

@@ -216,7 +216,7 @@ impl Features {
     /// Runs all images through the frozen layers, once.
     fn new(images: &Images, moments: (f64, f64), net: &Net, frozen: usize) -> Result<Self, TchError> {
         let labels: Vec<i64> = images.labels.iter().map(|label| i64::from(*label)).collect();
-        let scaled = net::scaled(&images.pixels, images.rows, images.cols, moments)?;
+        let scaled = net::scaled(images, moments)?;
         let inputs = if frozen == 0 {
             scaled
         } else {

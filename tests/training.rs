@@ -61,11 +61,11 @@ fn images(first: usize, count: usize) -> Images {
         let bright = if col / 4 == image % CLASSES { 100 } else { 0 };
         (mixed(first + at) % 128 + bright) as u8
     });
-    Images { rows: SIDE, cols: SIDE, pixels: pixels.collect(), labels }
+    Images { rows: SIDE, cols: SIDE, channels: 1, pixels: pixels.collect(), labels }
 }
 
 fn first_weights(recipe: &Recipe) -> Weights {
-    let mut weights = init::zeros(&architecture::layers(&recipe.network, SIDE, SIDE, CLASSES));
+    let mut weights = init::zeros(&architecture::layers(&recipe.network, [1, SIDE, SIDE], CLASSES));
     for (layer, weights) in weights.layers.iter_mut().enumerate() {
         for (index, value) in weights.weight.values.iter_mut().enumerate() {
             *value = (mixed(10_007 * layer + index) as f32 - 504.0) / 512.0 * SCALES[layer];

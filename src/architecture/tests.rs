@@ -5,7 +5,7 @@ use proptest::prelude::*;
 #[test]
 fn the_ci_network_by_hand() {
     let network = Protocol::named("ci").unwrap().network;
-    let layers = layers(&network, 28, 28, 10);
+    let layers = layers(&network, [1, 28, 28], 10);
     // 28×28 pixels; pooled to 14 by the first layer, to 7 by the second, to 3 by the fifth.
     type Row = (&'static str, &'static [usize], &'static [usize], u64, usize);
     let expected: [Row; LAYERS] = [
@@ -36,7 +36,7 @@ fn the_ci_network_by_hand() {
     assert_eq!(layers.each_ref().map(|layer| layer.name), NAMES);
 
     // With 20 classes the last layer alone is another: 20 · 64; + 20.
-    let twenty = super::layers(&network, 28, 28, 20);
+    let twenty = super::layers(&network, [1, 28, 28], 20);
     assert_eq!(twenty[..7], layers[..7]);
     assert_eq!((twenty[7].products, twenty[7].parameters()), (1_280, 1_300));
     assert_eq!(twenty.iter().map(|layer| layer.products).sum::<u64>(), 1_938_432);
@@ -52,7 +52,7 @@ proptest! {
         classes in 2usize..9,
     ) {
         let network = Network { conv, hidden, ..Protocol::named("smoke").unwrap().network };
-        let layers = layers(&network, rows, cols, classes);
+        let layers = layers(&network, [1, rows, cols], classes);
         prop_assert_eq!(layers[0].weight[1], 1);
         for pair in layers.windows(2) {
             let entering = match pair[1].weight.len() {

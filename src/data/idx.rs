@@ -197,7 +197,7 @@ pub(super) fn assemble(
             })
         };
         let labels = raw_labels.iter().map(index).collect::<Result<_>>()?;
-        Ok(Images { rows, cols, pixels, labels })
+        Ok(Images { rows, cols, channels: 1, pixels, labels })
     };
     Ok(Dataset { classes, train: part(train, "training")?, valid: part(valid, "validation")? })
 }

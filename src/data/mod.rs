@@ -35,14 +35,17 @@ impl fmt::Display for Part {
     }
 }
 
-/// One part of a data set: grey images of one size, one byte a pixel, row after row.
+/// One part of a data set: images of one size, a byte for each channel of each pixel, row after row, the
+/// channels of a pixel together (grey images have one, coloured ones red, green and blue).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Images {
     /// Height in pixels.
     pub rows: usize,
     /// Width in pixels.
     pub cols: usize,
-    /// The pixels of all images, one image after the other.
+    /// Channels: 1 or 3.
+    pub channels: usize,
+    /// The bytes of all images, one image after the other.
     pub pixels: Vec<u8>,
     /// For each image, its class as an index into [`Dataset::classes`].
     pub labels: Vec<u16>,
@@ -59,10 +62,20 @@ impl Images {
         self.labels.is_empty()
     }
 
-    /// The pixels of one image, `rows × cols` bytes.
+    /// The bytes of one image, [`Images::size`] of them.
     pub fn image(&self, index: usize) -> &[u8] {
-        let size = self.rows * self.cols;
+        let size = self.size();
         &self.pixels[index * size..(index + 1) * size]
+    }
+
+    /// What enters a network for one image: channels, rows, columns.
+    pub fn shape(&self) -> [usize; 3] {
+        [self.channels, self.rows, self.cols]
+    }
+
+    /// Bytes of one image.
+    pub fn size(&self) -> usize {
+        self.shape().iter().product()
     }
 
     /// The digest of each image: its size and pixels, not its label.
@@ -73,6 +86,10 @@ impl Images {
                 let mut hasher = Hasher::new("selffer image v1");
                 hasher.piece(&(self.rows as u64).to_le_bytes());
                 hasher.piece(&(self.cols as u64).to_le_bytes());
+                // Grey images had digests before there were others.
+                if self.channels != 1 {
+                    hasher.piece(&(self.channels as u64).to_le_bytes());
+                }
                 hasher.piece(self.image(index));
                 ImageDigest(hasher.finish())
             })
@@ -82,7 +99,7 @@ impl Images {
 
 impl fmt::Debug for Images {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Images({} of {}×{})", self.len(), self.rows, self.cols)
+        write!(f, "Images({} of {}×{}×{})", self.len(), self.channels, self.rows, self.cols)
     }
 }
 

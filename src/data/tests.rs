@@ -62,7 +62,7 @@ fn moments_do_not_depend_on_the_order() {
 #[test]
 fn an_image_s_digest_is_of_its_size_and_pixels() {
     let images = |rows, cols, labels: Vec<u16>| {
-        Images { rows, cols, pixels: (0..16).map(|pixel| pixel / 8).collect(), labels }.digests()
+        Images { rows, cols, channels: 1, pixels: (0..16).map(|pixel| pixel / 8).collect(), labels }.digests()
     };
     let square = images(2, 4, vec![0, 1]);
     assert_ne!(square[0], square[1]);
@@ -87,6 +87,8 @@ fn a_data_set_s_digest_is_of_all_that_matters() {
         changed(&|data| data.train.pixels[383] ^= 1),
         changed(&|data| data.valid.pixels[0] ^= 128),
         changed(&|data| std::mem::swap(&mut data.train, &mut data.valid)),
+        // The same bytes as half as many pixels of two channels.
+        changed(&|data| (data.train.cols, data.train.channels) = (4, 2)),
         // The last training image with its label becomes the first for validation.
         changed(&|data| {
             let pixels = data.train.pixels.split_off(320);

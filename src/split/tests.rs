@@ -27,6 +27,7 @@ fn small() -> Dataset {
     let images = |first: u8, count: u8| Images {
         rows: 2,
         cols: 2,
+        channels: 1,
         pixels: (first..first + count).flat_map(|i| [i, i + 1, i + 2, i + 3]).collect(),
         labels: (0..u16::from(count)).map(|i| i % 4).collect(),
     };

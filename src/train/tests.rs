@@ -255,7 +255,7 @@ fn uncached(owned: &Owned) -> (Weights, Vec<f64>) {
     let mut weights = owned.initial.clone();
     let mut velocity: Vec<Tensor> = Vec::new();
     let mut losses = Vec::new();
-    let pixels = net::scaled(&owned.train.pixels, 8, 8, MOMENTS).unwrap();
+    let pixels = net::scaled(&owned.train, MOMENTS).unwrap();
     let all: Vec<i64> = owned.train.labels.iter().map(|label| i64::from(*label)).collect();
     for epoch in 0..solver.epochs {
         let mut sum = 0.0;

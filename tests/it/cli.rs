@@ -18,7 +18,7 @@ use std::process::{Command, Stdio};
 pub fn write_idx(dir: &Path, data: &Dataset) {
     fs::create_dir_all(dir).unwrap();
     for (part, prefix) in Part::BOTH.into_iter().zip(["train", "t10k"]) {
-        let Images { rows, cols, pixels, labels } = data.part(part);
+        let Images { rows, cols, channels: _, pixels, labels } = data.part(part);
         let dims = [labels.len(), *rows, *cols];
         fs::write(dir.join(format!("{prefix}-images-idx3-ubyte")), idx(&dims, pixels)).unwrap();
         let labels: Vec<u8> = labels.iter().map(|label| u8::try_from(*label).unwrap()).collect();
@@ -221,7 +221,7 @@ fn little_data(side: usize) -> Dataset {
     let part = |first: u8| {
         let labels: Vec<u16> = (0..8).map(|at| at % 4).collect();
         let pixels = (0..8 * side * side).map(|at| first + (at % 97) as u8).collect();
-        Images { rows: side, cols: side, pixels, labels }
+        Images { rows: side, cols: side, channels: 1, pixels, labels }
     };
     let classes = ["north", "east", "south", "west"].map(str::to_owned).to_vec();
     Dataset { classes, train: part(0), valid: part(100) }
