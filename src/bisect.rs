@@ -1,22 +1,22 @@
 //! Where two records of one network part: step, layer, tensor and number, and what kind of cause it has.
 //!
-//! Uses `ledger`, `snapshot`, `run` and a [`Trainer`]; used by the command line. The ledgers say between
-//! which two entries; training both again from what they share says the rest. A side that does not come
-//! out again as it is recorded is left with what its ledger and its snapshots say.
+//! Uses `ledger`, `snapshot` and `replay` below; used by the command line. The ledgers say between which two
+//! entries; training both again from what they share says the rest. A side that does not come out again as
+//! it is recorded is left with what its ledger and its snapshots say.
+
+mod replay;
 
 use crate::architecture::{LAYERS, NAMES};
 use crate::error::{Error, Result};
 use crate::ledger::Place;
 use crate::manifest::{Manifest, Outcome};
 use crate::plan::Plan;
-use crate::run;
 use crate::snapshot::State;
 use crate::store::Store;
-use crate::train::{Along, Next, Trainer};
 use crate::weights::{Layer, Weights};
 use serde::Serialize;
-use std::collections::BTreeMap;
-use std::sync::Mutex;
+
+pub use replay::{Here, Known, Replayer, Span, States};
 
 /// One of the two.
 pub struct Side<'a> {
@@ -26,8 +26,8 @@ pub struct Side<'a> {
     pub manifest: &'a Manifest,
     /// Where the network that it copies from, its checkpoint and its snapshots are, if they are anywhere.
     pub store: Option<&'a Store>,
-    /// What can train it again as it was trained; none where that cannot be done here.
-    pub trainer: Option<&'a dyn Trainer>,
+    /// What can train it again as it was trained.
+    pub again: &'a dyn Replayer,
 }
 
 /// What kind of thing two records differ in first.
@@ -232,16 +232,16 @@ fn replayed(
     sides: [&Side<'_>; 2],
     steps: u32,
 ) -> Result<()> {
-    let mut known: Vec<BTreeMap<Place, State>> = Vec::new();
+    let span = Span { after: parting.agree_until, until: parting.differ_at };
+    let mut known: Vec<States> = Vec::new();
     let mut whole = true;
     for side in sides {
-        let replay = replay(parting, plan, index, side, steps)?;
-        whole &= replay.is_ok();
-        known.push(match replay {
-            Ok(states) => states,
-            Err(why) => {
+        known.push(match side.again.states(plan, index, side, span)? {
+            Known::States(states) => states,
+            Known::Not(why) => {
+                whole = false;
                 parting.unknown.push(format!("{}: {why}", side.name));
-                kept(parting, side, steps)?
+                replay::kept(side, span, steps)?
             }
         });
     }
@@ -258,93 +258,6 @@ fn replayed(
         break;
     }
     Ok(())
-}
-
-/// The states of a side after each step between the two places, from training it again; or why it cannot be
-/// trained as it was.
-fn replay(
-    parting: &Parting,
-    plan: &Plan<'_>,
-    index: usize,
-    side: &Side<'_>,
-    steps: u32,
-) -> Result<std::result::Result<BTreeMap<Place, State>, String>> {
-    let recipe = &side.manifest.recipe;
-    let Some(trainer) = side.trainer else {
-        return Ok(Err("it cannot be trained here under its own numerics".to_owned()));
-    };
-    if recipe.data != plan.catalog.digest || recipe.split != plan.splits[plan.runs[index].split].1 {
-        return Ok(Err("it is of other data or another split than are at hand".to_owned()));
-    }
-    if recipe.core != crate::recipe::CORE {
-        return Ok(Err("it was trained by another training core".to_owned()));
-    }
-    let parent = match (recipe.parent, side.store) {
-        (None, _) => None,
-        (Some(digest), Some(store)) => match store.weights(digest)?.whole() {
-            Some(weights) => Some(weights),
-            None => return Ok(Err("the checkpoint that it copies from is missing or damaged".to_owned())),
-        },
-        (Some(_), None) => return Ok(Err("the checkpoint that it copies from is not at hand".to_owned())),
-    };
-    let states = Mutex::new(BTreeMap::new());
-    let watch = |place: Place, _| match () {
-        () if place == parting.differ_at => Next::Stop,
-        () if place > parting.agree_until => Next::Keep,
-        () => Next::Go,
-    };
-    let keep = |state: State| {
-        states.lock().expect("no thread panicked").insert(state.progress.place, state);
-        Ok(())
-    };
-    let from = begin(parting, side, steps)?;
-    let along = Along { from, every: side.manifest.ledger.every, watch: &watch, keep: &keep };
-    match run::train(plan, index, recipe.clone(), parent.as_ref(), trainer, &along) {
-        Err(Error::Interrupted) => {}
-        Err(error) => return Err(error),
-        Ok(_) => return Ok(Err("trained again, it ended before that place".to_owned())),
-    }
-    let states = states.into_inner().expect("no thread panicked");
-    let ledger = &states[&parting.differ_at].progress.ledger;
-    let entries = &side.manifest.ledger.entries;
-    Ok(match ledger.entries.last() == entries.get(ledger.entries.len() - 1) {
-        true => Ok(states),
-        false => Err("trained again here, it does not come out as it is recorded".to_owned()),
-    })
-}
-
-/// The last snapshot of a side at or before the place until which both agree.
-fn begin(parting: &Parting, side: &Side<'_>, steps: u32) -> Result<Option<State>> {
-    let Some(store) = side.store else { return Ok(None) };
-    let recipe = side.manifest.recipe_digest();
-    let until = parting.agree_until.steps_done(steps);
-    for done in store.snapshots(recipe)?.into_iter().rev().filter(|done| *done <= until) {
-        let Some(state) = store.snapshot(recipe, done)?.whole() else { continue };
-        // What the snapshot says of the way to it is what the record says.
-        let entries = &state.progress.ledger.entries;
-        if side.manifest.ledger.entries.starts_with(entries)
-            && state.progress.ledger.every == side.manifest.ledger.every
-        {
-            return Ok(Some(state));
-        }
-    }
-    Ok(None)
-}
-
-/// The states of a side that its store kept, after the place until which both agree.
-fn kept(parting: &Parting, side: &Side<'_>, steps: u32) -> Result<BTreeMap<Place, State>> {
-    let mut states = BTreeMap::new();
-    let Some(store) = side.store else { return Ok(states) };
-    let recipe = side.manifest.recipe_digest();
-    for done in store.snapshots(recipe)? {
-        if done <= parting.agree_until.steps_done(steps) || done > parting.differ_at.steps_done(steps) {
-            continue;
-        }
-        if let Some(state) = store.snapshot(recipe, done)?.whole() {
-            states.insert(state.progress.place, state);
-        }
-    }
-    Ok(states)
 }
 
 /// Ledgers that agree to the end: compares what is stored.

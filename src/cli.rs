@@ -65,6 +65,10 @@ pub enum Command {
     /// between which two entries; both are trained again from what they share to find the very step. Exit
     /// code 1 where they part.
     Bisect(BisectArgs),
+    /// Train a recorded run again from one entry of its ledger to another: what `bisect` starts for a side
+    /// under another numerics policy, since a process computes under one.
+    #[command(hide = true)]
+    Replay(ReplayArgs),
     /// Compare a store with the accepted snapshot, or accept it as the new one.
     #[command(subcommand)]
     Golden(Golden),
@@ -227,6 +231,27 @@ pub struct BisectArgs {
     /// No messages but errors.
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+#[derive(Args)]
+pub struct ReplayArgs {
+    /// The file of the manifest.
+    pub manifest: PathBuf,
+    /// The store that has what it copies from.
+    #[arg(long)]
+    pub store: Option<PathBuf>,
+    /// Its protocol.
+    #[arg(long)]
+    pub protocol: String,
+    /// Epoch and step behind which states are wanted.
+    #[arg(long, num_args = 2)]
+    pub after: Vec<u32>,
+    /// Epoch and step of the last.
+    #[arg(long, num_args = 2)]
+    pub until: Vec<u32>,
+    /// The directory that a file is written into for each state.
+    #[arg(long)]
+    pub out: PathBuf,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -4,6 +4,7 @@
 //! Results go to standard output in one piece; progress and messages go to standard error.
 
 mod bisect;
+mod replay;
 
 use crate::cli::{
     self, AuditArgs, AuditFormat, Cli, Command, Common, FailOn, Format, Golden as GoldenCommand, GoldenDir,
@@ -50,6 +51,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Verdict> {
         Command::Table(common) => table(&common),
         Command::Audit(args) => audit(&args),
         Command::Bisect(args) => bisect::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Golden(GoldenCommand::Check { common, golden, review }) => {
             golden_check(&common, &golden, review)
         }

@@ -5,9 +5,10 @@ use crate::net;
 use crate::numerics::Numerics;
 use crate::protocol::Protocol;
 use crate::recipe::Policy;
+use crate::run;
 use crate::split::Catalog;
 use crate::testing::{dataset, tiny};
-use crate::train::Torch;
+use crate::train::{Along, Next, Torch, Trainer};
 use crate::weights::Weights;
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -86,13 +87,8 @@ fn train(
     (manifest, weights.expect("it does not diverge"))
 }
 
-fn side<'a>(
-    name: &'a str,
-    manifest: &'a Manifest,
-    store: &'a Store,
-    trainer: Option<&'a dyn Trainer>,
-) -> Side<'a> {
-    Side { name, manifest, store: Some(store), trainer }
+fn side<'a>(name: &'a str, manifest: &'a Manifest, store: &'a Store, again: &'a dyn Replayer) -> Side<'a> {
+    Side { name, manifest, store: Some(store), again }
 }
 
 fn any_plant(frozen: usize) -> impl Strategy<Value = Plant> {
@@ -123,9 +119,10 @@ fn find_planted(every: u32, cases: u32) {
             let tried = proptest::test_runner::TestRunner::new(config).run(&any_plant(frozen), |plant| {
                 let trainer = planted(plant, frozen);
                 let (changed, _) = train(plan, index, &trainer, parent, every);
-                let good = torch();
-                let left = side("left", &clean, &store, Some(&good));
-                let right = side("right", &changed, &store, Some(&trainer));
+                let (good, meddled) = (torch(), Here(&trainer));
+                let good = Here(&good);
+                let left = side("left", &clean, &store, &good);
+                let right = side("right", &changed, &store, &meddled);
                 let Some(parting) = bisect(plan, index, &left, &right).unwrap() else {
                     // Rounding undid the change before the next entry: no trace, and no effect.
                     prop_assert!(every > 1, "there is an entry after every step");
@@ -177,8 +174,9 @@ fn what_cannot_be_repeated_is_left_with_its_ledger_and_snapshots() {
         let (clean, _) = train(plan, index, &torch(), None, 3);
         let (changed, _) = train(plan, index, &planted(plant, 0), None, 3);
         let good = torch();
-        let left = side("left", &clean, &store, Some(&good));
-        let right = side("right", &changed, &store, Some(&good));
+        let good = Here(&good);
+        let left = side("left", &clean, &store, &good);
+        let right = side("right", &changed, &store, &good);
         let parting = bisect(plan, index, &left, &right).unwrap().unwrap();
         assert!(!parting.exact && parting.difference.is_none());
         // An entry at the end of each epoch of three steps.
@@ -212,11 +210,12 @@ fn causes_are_told_apart() {
         let store = Store::create(dir.path()).unwrap();
         let (clean, _) = train(plan, index, &torch(), None, 3);
         let good = torch();
+        let good = Here(&good);
         let cause = |change: &dyn Fn(&mut Manifest)| {
             let mut changed = clean.clone();
             change(&mut changed);
-            let left = side("left", &clean, &store, Some(&good));
-            let right = side("right", &changed, &store, Some(&good));
+            let left = side("left", &clean, &store, &good);
+            let right = side("right", &changed, &store, &good);
             bisect(plan, index, &left, &right).unwrap().map(|parting| parting.cause)
         };
         use crate::digest::{DataDigest, Digest, LayerDigest, LedgerDigest, OrderDigest};

@@ -1,11 +1,12 @@
 //! `selffer bisect`: two stores, two manifests, or one of either and a run that is trained here and now.
 //!
-//! Uses the library's `bisect`; used by `commands`.
+//! Uses the library's `bisect`, and `replay` for a side under another policy; used by `commands`.
 
+use super::replay::Elsewhere;
 use super::{Verdict, inputs, planned, print, say};
 use crate::cli::BisectArgs;
 use crate::output;
-use selffer::bisect::{Parting, Side, bisect};
+use selffer::bisect::{Here, Parting, Replayer, Side, bisect};
 use selffer::digest::RecipeDigest;
 use selffer::manifest::Manifest;
 use selffer::numerics::Numerics;
@@ -121,23 +122,14 @@ fn one(
         }
     }
     let [Some(left), Some(right)] = &records else { return Ok(None) };
-    let (left, right) = (
-        side(args, &args.left, left, stores[0], trainer),
-        side(args, &args.right, right, stores[1], trainer),
-    );
-    bisect(plan, index, &left, &right).map(Some)
-}
-
-fn side<'a>(
-    args: &BisectArgs,
-    name: &'a str,
-    manifest: &'a Manifest,
-    store: Option<&'a Store>,
-    trainer: &'a dyn Trainer,
-) -> Side<'a> {
     // One process computes under one policy.
-    let ours = manifest.recipe.numerics == args.numerics.policy;
-    Side { name, manifest, store, trainer: Some(trainer).filter(|_| ours) }
+    let (here, elsewhere) = (Here(trainer), Elsewhere { protocol: &args.protocol });
+    let again = |manifest: &Manifest| -> &dyn Replayer {
+        if manifest.recipe.numerics == args.numerics.policy { &here } else { &elsewhere }
+    };
+    let side = |name, manifest, store| Side { name, manifest, store, again: again(manifest) };
+    let (left, right) = (side(&args.left, left, stores[0]), side(&args.right, right, stores[1]));
+    bisect(plan, index, &left, &right).map(Some)
 }
 
 /// A store's record of a run: by its name, since a store that came out otherwise has other recipes.

@@ -106,6 +106,36 @@ fn weights_that_were_changed_after_training_are_told_by_number() {
     assert_eq!((value("left"), value("right")), (old, new));
 }
 
+/// A process computes under one policy, so the other side is trained again in a process of its own.
+#[test]
+fn two_policies_part_at_a_step_and_a_number() {
+    let (_, file) = manifest(good_store(), "mixed/1/A4B");
+    let options = ["--numerics", "baseline"];
+    let found = json(&file, Path::new("live"), &options, 1);
+    let parting = &found["parting"];
+    assert_eq!((&parting["cause"], &parting["exact"]), (&"policy".into(), &true.into()), "{parting}");
+    assert_eq!(parting["unknown"], serde_json::json!([]));
+    assert_eq!(parting["evidence"][0], "numerics: left portable, right baseline");
+    let step = |place: &Value| 32 * place["epoch"].as_u64().unwrap() + place["step"].as_u64().unwrap();
+    assert_eq!(step(&parting["differ_at"]), step(&parting["agree_until"]) + 1);
+    let first = &parting["difference"]["first"];
+    assert!(first["ulps"].as_u64().unwrap() > 0 && first["left"] != first["right"], "{first}");
+    // The other way round the same is found, with its sides exchanged.
+    let back = json(Path::new("live"), &file, &options, 1);
+    assert_eq!(back["parting"]["differ_at"], parting["differ_at"]);
+    assert_eq!(back["parting"]["difference"]["first"]["left"], first["right"]);
+
+    // What the other process has to say against its side comes through.
+    let (_dir, store) = good_copy();
+    let (mut changed, file) = manifest(&store, "mixed/1/A4B");
+    changed.ledger.entries.fill(LedgerDigest(Digest::of(b"another")));
+    Store::open(&store).unwrap().put_manifest(&changed).unwrap();
+    let found = json(&file, Path::new("live"), &options, 1);
+    let unknown = found["parting"]["unknown"].as_array().unwrap();
+    let says = format!("{}: trained again here, it does not come out as it is recorded", file.display());
+    assert_eq!((unknown, &found["parting"]["exact"]), (&vec![says.into()], &false.into()));
+}
+
 #[test]
 fn sides_that_cannot_be_compared_are_refused() {
     let dir = scratch();
