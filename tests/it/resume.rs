@@ -4,6 +4,7 @@
 use crate::common::{
     Ran, essence, files, good_copy, good_store, manifests, on_store, protocol, scratch, selffer,
 };
+use selffer::digest::RecipeDigest;
 use selffer::manifest::Manifest;
 use selffer::store::{Entry, Store};
 use serde_json::Value;
@@ -126,6 +127,54 @@ fn killed_at_any_moment_it_goes_on() {
         assert_eq!(again, (0, all()));
         assert_eq!(leftovers(store), [] as [PathBuf; 0]);
     }
+}
+
+/// Killed within a network, again and again, it goes on from the last state that was kept.
+#[test]
+fn killed_within_a_network_it_goes_on_from_there() {
+    good_store();
+    let dir = scratch();
+    let store = dir.path().join("store");
+    let begin = Instant::now();
+    let whole = dir.path().join("whole");
+    counts(wait(reproduce(&whole, &["--jobs", "2", "--snapshot-every", "1"]).spawn().unwrap()));
+    let pause = begin.elapsed().mul_f64(0.2);
+    same_as_good(&whole);
+    let snapshots = |store: &Path| files(&store.join("snapshots")).into_keys().collect::<Vec<_>>();
+    let (mut within, mut fractions) = (0, fractions(10));
+    for _ in 0..10 {
+        let mut child = reproduce(&store, &["--jobs", "2", "--snapshot-every", "1"]);
+        let mut child = child.stdout(Stdio::null()).spawn().unwrap();
+        sleep(pause.mul_f64(fractions.next().unwrap()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        within += usize::from(store.exists() && !snapshots(&store).is_empty());
+    }
+    assert!(within >= 3, "no more than {within} of 10 kills left a state to go on from");
+
+    // That it goes on from such a state, and not from the beginning: one is made to say that it took an hour.
+    let open = Store::open(&store).unwrap();
+    let mut caught = (0..20).find_map(|_| {
+        let mut child = reproduce(&store, &["--jobs", "1", "--snapshot-every", "1"]).spawn().unwrap();
+        while snapshots(&store).is_empty() {
+            assert!(child.try_wait().unwrap().is_none(), "it ended before a state was kept");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // Between the look and the kill, the network may have been finished and its states removed.
+        let name = snapshots(&store).pop()?.to_str()?.to_owned();
+        let recipe = RecipeDigest(name.split('-').next()?.parse().ok()?);
+        let steps = open.snapshots(recipe).unwrap().pop()?;
+        open.snapshot(recipe, steps).unwrap().whole().map(|state| (state, steps))
+    });
+    let (state, steps) = caught.as_mut().expect("a state");
+    let hour = 3_600_000;
+    state.progress.wall_ms = hour;
+    open.put_snapshot(state, *steps).unwrap();
+    let (trained, found) = counts(wait(reproduce(&store, &["--jobs", "2"]).spawn().unwrap()));
+    assert_eq!(trained + found, all());
+    assert!(open.manifest(state.progress.recipe).unwrap().whole().unwrap().wall_ms > hour);
+    same_as_good(&store);
 }
 
 /// A kill between writing and renaming is rare, so what it leaves is put there by hand.
