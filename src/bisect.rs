@@ -8,8 +8,9 @@ mod replay;
 
 use crate::architecture::{LAYERS, NAMES};
 use crate::error::{Error, Result};
+use crate::init::initial;
 use crate::ledger::Place;
-use crate::manifest::{Manifest, Outcome};
+use crate::manifest::{Environment, Manifest, Outcome};
 use crate::plan::Plan;
 use crate::snapshot::State;
 use crate::store::Store;
@@ -24,8 +25,10 @@ pub struct Side<'a> {
     pub name: &'a str,
     /// Its record.
     pub manifest: &'a Manifest,
-    /// Where the network that it copies from, its checkpoint and its snapshots are, if they are anywhere.
+    /// Where its checkpoint, its snapshots and the network that it copies from are, if they are anywhere.
     pub store: Option<&'a Store>,
+    /// Where else the network that it copies from may be.
+    pub bases: Option<&'a Store>,
     /// What can train it again as it was trained.
     pub again: &'a dyn Replayer,
 }
@@ -46,7 +49,7 @@ pub enum Cause {
     CodeVersion,
     /// The base network that layers were copied from: it parted earlier.
     Parent,
-    /// Nothing that is recorded: the same computation gave other bits.
+    /// Nothing that decides on bits: the same computation gave others.
     Arithmetic,
     /// What is stored is not what training ended with.
     AfterTraining,
@@ -62,7 +65,7 @@ impl Cause {
             Self::Policy => "they were computed under other numerics policies",
             Self::CodeVersion => "they were trained by other versions of the code",
             Self::Parent => "they copied from other base networks, which parted before",
-            Self::Arithmetic => "arithmetic: nothing that is recorded differs, and the numbers do",
+            Self::Arithmetic => "arithmetic: the same computation came to other numbers",
             Self::AfterTraining => "what is stored is not what training ended with",
         }
     }
@@ -109,8 +112,8 @@ pub struct Parting {
     pub entries: usize,
     /// See `entries`.
     pub compared: usize,
-    /// The last place at which they are known to agree.
-    pub agree_until: Place,
+    /// The last place at which they are known to agree; none where they began otherwise.
+    pub agree_until: Option<Place>,
     /// The first place at which they are known to differ; the step itself, where both could be trained again.
     pub differ_at: Place,
     /// Whether `differ_at` is the first step after which they differ, and not only a later one.
@@ -144,6 +147,11 @@ pub fn bisect(plan: &Plan<'_>, index: usize, left: &Side<'_>, right: &Side<'_>) 
     if (l.initial, &l.epochs, &l.ledger, &l.outcome) == (r.initial, &r.epochs, &r.ledger, &r.outcome) {
         return Ok(None);
     }
+    if l.ledger.every != r.ledger.every {
+        let problem =
+            format!("has a ledger entry every {} steps, not every {}", r.ledger.every, l.ledger.every);
+        return Err(Error::invalid(right.name, problem, "train both with one version of selffer"));
+    }
     let mut compared = 0;
     let first = l.ledger.first_difference(&r.ledger, &mut compared);
     let (agree_until, differ_at) = places(l, r, first, steps);
@@ -159,24 +167,31 @@ pub fn bisect(plan: &Plan<'_>, index: usize, left: &Side<'_>, right: &Side<'_>) 
         unknown: Vec::new(),
         run,
     };
-    if l.ledger.every != r.ledger.every {
-        let problem =
-            format!("has a ledger entry every {} steps, not every {}", r.ledger.every, l.ledger.every);
-        return Err(Error::invalid(right.name, problem, "train both with one version of selffer"));
-    }
     recorded(&mut parting, l, r);
-    match first {
-        Some(_) => replayed(&mut parting, plan, index, sides, steps)?,
-        None => stored(&mut parting, sides)?,
+    if !l.ledger.chained_like(&r.ledger, first) {
+        let evidence = "entries of the ledgers agree again after one that differs, as entries that are chained \
+                        cannot: one of the records was edited";
+        parting.evidence.push(evidence.to_owned());
+    }
+    match (parting.agree_until, first) {
+        (None, _) => began(&mut parting, plan, index, sides)?,
+        (Some(after), Some(_)) => {
+            let span = Span { after, until: parting.differ_at };
+            replayed(&mut parting, plan, index, sides, span)?;
+        }
+        (Some(_), None) => stored(&mut parting, sides)?,
     }
     Ok(Some(parting))
 }
 
 /// The last place at which the records agree and the first at which they differ, by first weights, orders and
 /// ledgers.
-fn places(l: &Manifest, r: &Manifest, first: Option<usize>, steps: u32) -> (Place, Place) {
+fn places(l: &Manifest, r: &Manifest, first: Option<usize>, steps: u32) -> (Option<Place>, Place) {
+    if l.initial != r.initial {
+        return (None, Place::START);
+    }
     let entry = |index: usize| l.ledger.place(index, steps);
-    match first {
+    let (agree_until, differ_at) = match first {
         None => {
             let last = l.epochs.len().max(r.epochs.len()) as u32;
             let end = Place { epoch: last.saturating_sub(1), step: steps };
@@ -184,7 +199,8 @@ fn places(l: &Manifest, r: &Manifest, first: Option<usize>, steps: u32) -> (Plac
         }
         Some(0) => (Place::START, entry(0)),
         Some(index) => (entry(index - 1), entry(index)),
-    }
+    };
+    (Some(agree_until), differ_at)
 }
 
 /// What of the records themselves differs, the first kind of cause first.
@@ -216,12 +232,56 @@ fn recorded(parting: &mut Parting, l: &Manifest, r: &Manifest) {
     if let Some((cause, _)) = causes.first() {
         parting.cause = *cause;
     }
-    // The processor is no cause by itself, and worth knowing.
+    // What is no cause by itself, and worth knowing.
+    let settings = |environment: &Environment| {
+        let all = environment.settings.iter().map(|(name, value)| format!("{name} {value}"));
+        all.collect::<Vec<_>>().join(", ")
+    };
+    let ended = |manifest: &Manifest| match &manifest.outcome {
+        Outcome::Trained { .. } => "at the end".to_owned(),
+        Outcome::Diverged { epoch, step } => format!("diverged in epoch {epoch}, step {step}"),
+    };
     let mut evidence: Vec<String> = causes.into_iter().map(|(_, evidence)| evidence).collect();
-    if a.cpu != b.cpu {
-        evidence.push(format!("processor: left {}, right {}", a.cpu, b.cpu));
+    for (what, left, right) in [
+        ("ended", ended(l), ended(r)),
+        ("fingerprint", a.fingerprint.hex(), b.fingerprint.hex()),
+        ("processor", a.cpu.clone(), b.cpu.clone()),
+        ("settings", settings(a), settings(b)),
+    ] {
+        if left != right {
+            evidence.push(format!("{what}: left {left}, right {right}"));
+        }
     }
     parting.evidence = evidence;
+}
+
+/// Sides that began with other weights: draws those again, or copies them, and compares.
+fn began(parting: &mut Parting, plan: &Plan<'_>, index: usize, sides: [&Side<'_>; 2]) -> Result<()> {
+    parting.exact = true;
+    let mut first = Vec::new();
+    for side in sides {
+        let weights = match replay::parent(side)? {
+            Ok(parent) => {
+                let recipe = &side.manifest.recipe;
+                initial(recipe, &plan.shapes(&plan.runs[index]), parent.as_ref())
+            }
+            Err(why) => {
+                parting.unknown.push(format!("{}: {why}", side.name));
+                continue;
+            }
+        };
+        match weights.digests() == side.manifest.initial {
+            true => first.push(weights),
+            false => parting.unknown.push(format!(
+                "{}: drawn again here, its first weights do not come out as they are recorded",
+                side.name
+            )),
+        }
+    }
+    if let [left, right] = first.as_slice() {
+        parting.difference = tally(numbers(&left.layers, &right.layers, 0, ["weight", "bias"]));
+    }
+    Ok(())
 }
 
 /// Trains both sides again from what they share to where they differ, and compares them step by step.
@@ -230,9 +290,9 @@ fn replayed(
     plan: &Plan<'_>,
     index: usize,
     sides: [&Side<'_>; 2],
-    steps: u32,
+    span: Span,
 ) -> Result<()> {
-    let span = Span { after: parting.agree_until, until: parting.differ_at };
+    let steps = plan.steps(&plan.runs[index]);
     let mut known: Vec<States> = Vec::new();
     let mut whole = true;
     for side in sides {
@@ -249,13 +309,23 @@ fn replayed(
     let common = known[0].keys().filter(|place| known[1].contains_key(place));
     for place in common {
         let Some(difference) = difference(&known[0][place], &known[1][place]) else {
-            parting.agree_until = *place;
+            parting.agree_until = Some(*place);
             continue;
         };
         parting.differ_at = *place;
         parting.exact = whole;
         parting.difference = Some(difference);
-        break;
+        return Ok(());
+    }
+    // One of them diverged in the step after the last that both have: its weights after that are nowhere.
+    let diverged = sides.iter().filter_map(|side| match side.manifest.outcome {
+        Outcome::Diverged { epoch, step } => Some(Place { epoch, step }),
+        Outcome::Trained { .. } => None,
+    });
+    if let Some(place) = diverged.min().filter(|_| whole) {
+        // The validation after an epoch is behind its last step.
+        parting.differ_at = Place { step: (place.step + 1).min(steps), ..place };
+        parting.exact = true;
     }
     Ok(())
 }
@@ -271,7 +341,7 @@ fn stored(parting: &mut Parting, sides: [&Side<'_>; 2]) -> Result<()> {
     }
     let mut weights = Vec::new();
     for side in sides {
-        let found = match (layers(side), side.store) {
+        let found = match (layers(side), side.store.or(side.bases)) {
             (Some(digest), Some(store)) => store.weights(digest)?.whole(),
             _ => None,
         };

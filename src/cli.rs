@@ -237,17 +237,20 @@ pub struct BisectArgs {
 pub struct ReplayArgs {
     /// The file of the manifest.
     pub manifest: PathBuf,
-    /// The store that has what it copies from.
+    /// Its store.
     #[arg(long)]
     pub store: Option<PathBuf>,
+    /// Another store that may have what it copies from.
+    #[arg(long)]
+    pub bases: Option<PathBuf>,
     /// Its protocol.
     #[arg(long)]
     pub protocol: String,
     /// Epoch and step behind which states are wanted.
-    #[arg(long, num_args = 2)]
+    #[arg(long, num_args = 2, required = true)]
     pub after: Vec<u32>,
     /// Epoch and step of the last.
-    #[arg(long, num_args = 2)]
+    #[arg(long, num_args = 2, required = true)]
     pub until: Vec<u32>,
     /// The directory that a file is written into for each state.
     #[arg(long)]

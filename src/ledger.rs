@@ -5,7 +5,8 @@
 //! is found by halving.
 
 use crate::digest::{Hasher, LedgerDigest, OrderDigest};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::num::NonZeroU32;
 
 /// Steps between two entries, unless it is said otherwise. The cost is in METHODOLOGY.md.
 pub const EVERY: u32 = 32;
@@ -35,9 +36,15 @@ impl Place {
 #[serde(deny_unknown_fields)]
 pub struct Ledger {
     /// Steps between two entries.
+    #[serde(deserialize_with = "above_0")]
     pub every: u32,
     /// The entries, in order.
     pub entries: Vec<LedgerDigest>,
+}
+
+/// A ledger without steps between its entries is none.
+fn above_0<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error> {
+    NonZeroU32::deserialize(from).map(NonZeroU32::get)
 }
 
 impl Ledger {
@@ -83,7 +90,8 @@ impl Ledger {
     }
 
     /// The index of the first entry that two ledgers do not share, found by halving; `compared` counts the
-    /// comparisons. None where one is the beginning of the other.
+    /// comparisons. Where one is the beginning of the other, that is the first entry that it lacks; none where
+    /// they are the same.
     pub fn first_difference(&self, other: &Self, compared: &mut usize) -> Option<usize> {
         let shared = self.entries.len().min(other.entries.len());
         let (mut low, mut high) = (0, shared);
@@ -96,7 +104,13 @@ impl Ledger {
                 false => high = middle,
             }
         }
-        (low < shared).then_some(low)
+        (low < self.entries.len().max(other.entries.len())).then_some(low)
+    }
+
+    /// Whether two ledgers agree before `first` and nowhere after, as entries that are chained do.
+    pub fn chained_like(&self, other: &Self, first: Option<usize>) -> bool {
+        let mut pairs = self.entries.iter().zip(&other.entries).enumerate();
+        pairs.all(|(index, (a, b))| (a == b) == first.is_none_or(|first| index < first))
     }
 }
 
@@ -126,6 +140,17 @@ mod tests {
             prop_assert_eq!(left.first_difference(&right, &mut compared), Some(at));
             prop_assert!(compared <= states.len().ilog2() as usize + 1, "{compared} of {}", states.len());
             prop_assert_eq!(left.first_difference(&left, &mut compared), None);
+            prop_assert!(left.chained_like(&right, Some(at)) && left.chained_like(&left, None));
+            // A ledger that ends early lacks the next entry.
+            let mut early = left.clone();
+            early.entries.truncate(at);
+            prop_assert_eq!(left.first_difference(&early, &mut compared), Some(at));
+            prop_assert_eq!(early.first_difference(&left, &mut compared), Some(at));
+            // One that was edited in the middle is none that was written so.
+            let mut edited = left.clone();
+            edited.entries[at] = right.entries[at];
+            let found = left.first_difference(&edited, &mut compared);
+            prop_assert_eq!(left.chained_like(&edited, found), at + 1 == states.len());
             // What follows differs too, though the states are the same.
             prop_assert!(left.entries[at..].iter().zip(&right.entries[at..]).all(|(a, b)| a != b));
         }

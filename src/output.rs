@@ -6,7 +6,7 @@
 mod bisection;
 mod comparison;
 
-pub use bisection::Bisection;
+pub use bisection::{Bisection, Missing};
 pub use comparison::Comparison;
 use selffer::digest::{FingerprintDigest, ProtocolDigest, SplitDigest};
 use selffer::manifest::{Environment, Manifest};

@@ -12,6 +12,7 @@ use crate::train::{Along, Next, Torch, Trainer};
 use crate::weights::Weights;
 use proptest::prelude::*;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use tempfile::TempDir;
 
 /// One bit of one number, after one step.
@@ -22,6 +23,11 @@ struct Plant {
     bias: bool,
     momentum: bool,
     flat: usize,
+}
+
+fn here(trainer: &Torch) -> Here<'_> {
+    static GO: AtomicBool = AtomicBool::new(false);
+    Here { trainer, stop: &GO }
 }
 
 fn torch() -> Torch {
@@ -88,7 +94,7 @@ fn train(
 }
 
 fn side<'a>(name: &'a str, manifest: &'a Manifest, store: &'a Store, again: &'a dyn Replayer) -> Side<'a> {
-    Side { name, manifest, store: Some(store), again }
+    Side { name, manifest, store: Some(store), bases: None, again }
 }
 
 fn any_plant(frozen: usize) -> impl Strategy<Value = Plant> {
@@ -119,8 +125,8 @@ fn find_planted(every: u32, cases: u32) {
             let tried = proptest::test_runner::TestRunner::new(config).run(&any_plant(frozen), |plant| {
                 let trainer = planted(plant, frozen);
                 let (changed, _) = train(plan, index, &trainer, parent, every);
-                let (good, meddled) = (torch(), Here(&trainer));
-                let good = Here(&good);
+                let (good, meddled) = (torch(), here(&trainer));
+                let good = here(&good);
                 let left = side("left", &clean, &store, &good);
                 let right = side("right", &changed, &store, &meddled);
                 let Some(parting) = bisect(plan, index, &left, &right).unwrap() else {
@@ -174,13 +180,13 @@ fn what_cannot_be_repeated_is_left_with_its_ledger_and_snapshots() {
         let (clean, _) = train(plan, index, &torch(), None, 3);
         let (changed, _) = train(plan, index, &planted(plant, 0), None, 3);
         let good = torch();
-        let good = Here(&good);
+        let good = here(&good);
         let left = side("left", &clean, &store, &good);
         let right = side("right", &changed, &store, &good);
         let parting = bisect(plan, index, &left, &right).unwrap().unwrap();
         assert!(!parting.exact && parting.difference.is_none());
         // An entry at the end of each epoch of three steps.
-        assert_eq!(parting.agree_until, Place { epoch: 2, step: 3 });
+        assert_eq!(parting.agree_until, Some(Place { epoch: 2, step: 3 }));
         assert_eq!(parting.differ_at, Place { epoch: 3, step: 3 });
         assert_eq!(parting.unknown, ["right: trained again here, it does not come out as it is recorded"]);
 
@@ -210,7 +216,7 @@ fn causes_are_told_apart() {
         let store = Store::create(dir.path()).unwrap();
         let (clean, _) = train(plan, index, &torch(), None, 3);
         let good = torch();
-        let good = Here(&good);
+        let good = here(&good);
         let cause = |change: &dyn Fn(&mut Manifest)| {
             let mut changed = clean.clone();
             change(&mut changed);

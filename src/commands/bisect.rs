@@ -3,32 +3,42 @@
 //! Uses the library's `bisect`, and `replay` for a side under another policy; used by `commands`.
 
 use super::replay::Elsewhere;
-use super::{Verdict, inputs, planned, print, say};
+use super::{Verdict, inputs, planned, print, say, stop_on_signals};
 use crate::cli::BisectArgs;
 use crate::output;
 use selffer::bisect::{Here, Parting, Replayer, Side, bisect};
-use selffer::digest::RecipeDigest;
 use selffer::manifest::Manifest;
 use selffer::numerics::Numerics;
 use selffer::plan::Plan;
 use selffer::run;
 use selffer::split::Catalog;
-use selffer::store::{Entry, Store};
-use selffer::train::{Along, Torch, Trainer};
+use selffer::store::{Entry, Found, Store};
+use selffer::train::{Along, Next, Torch};
 use selffer::{Error, Result};
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 /// The word for a run that is trained here and now.
 const LIVE: &str = "live";
 
 /// One side as the user named it.
 enum Named {
-    /// A store: its records are looked up by run.
-    Store(Store),
+    /// A store, and its records, which are looked up by run.
+    Store(Store, Vec<Manifest>),
     /// One record, and the store that it lies in, if it lies in one.
     Manifest(Box<Manifest>, Option<Store>),
     /// Trained here and now.
     Live,
+}
+
+impl Named {
+    fn store(&self) -> Option<&Store> {
+        match self {
+            Self::Store(store, _) => Some(store),
+            Self::Manifest(_, store) => store.as_ref(),
+            Self::Live => None,
+        }
+    }
 }
 
 pub fn run(args: &BisectArgs) -> anyhow::Result<Verdict> {
@@ -40,11 +50,18 @@ pub fn run(args: &BisectArgs) -> anyhow::Result<Verdict> {
     let trainer = Torch::new(numerics);
     let (left, right) = (named(&args.left)?, named(&args.right)?);
     let wanted = wanted(args, &plan, [&left, &right])?;
-    let (mut compared, mut parting) = (0, None);
+    let stop = stop_on_signals()?;
+    let here = Here { trainer: &trainer, stop: &stop };
+    let (mut compared, mut parting, mut missing) = (0, None, Vec::new());
     for index in wanted {
-        let Some(found) = one(args, &plan, index, [&left, &right], &trainer)? else { continue };
-        compared += 1;
-        parting = found;
+        match one(args, &plan, index, [&left, &right], &here)? {
+            One::Neither => {}
+            One::Missing(side) => missing.push(output::Missing { run: plan.name(&plan.runs[index]), side }),
+            One::Compared(found) => {
+                compared += 1;
+                parting = found.map(|found| *found);
+            }
+        }
         if parting.is_some() {
             break;
         }
@@ -54,9 +71,10 @@ pub fn run(args: &BisectArgs) -> anyhow::Result<Verdict> {
         let mend = "name stores of this --protocol, or a --run that both have";
         return Err(Error::invalid(&args.right, problem, mend).into());
     }
-    let result = output::Bisection { compared, parting };
+    let result = output::Bisection { compared, missing, parting };
     print(args.format, &result, || result.text(&plan))?;
-    Ok(if result.parting.is_some() { Verdict::Findings } else { Verdict::Clean })
+    let same = result.parting.is_none() && result.missing.is_empty();
+    Ok(if same { Verdict::Clean } else { Verdict::Findings })
 }
 
 fn named(text: &str) -> Result<Named> {
@@ -65,7 +83,9 @@ fn named(text: &str) -> Result<Named> {
         return Ok(Named::Live);
     }
     if !path.is_file() {
-        return Store::open(path).map(Named::Store);
+        let store = Store::open(path)?;
+        let records = records(&store)?;
+        return Ok(Named::Store(store, records));
     }
     let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
     let manifest = Manifest::from_bytes(&bytes)
@@ -79,7 +99,7 @@ fn named(text: &str) -> Result<Named> {
 fn wanted(args: &BisectArgs, plan: &Plan<'_>, sides: [&Named; 2]) -> Result<Vec<usize>> {
     let of_file = sides.iter().find_map(|side| match side {
         Named::Manifest(manifest, _) => Some(manifest.run.as_str()),
-        Named::Store(_) | Named::Live => None,
+        Named::Store(..) | Named::Live => None,
     });
     let Some(name) = args.run.as_deref().or(of_file) else {
         return Ok((0..plan.runs.len()).collect());
@@ -93,67 +113,112 @@ fn wanted(args: &BisectArgs, plan: &Plan<'_>, sides: [&Named; 2]) -> Result<Vec<
     }
 }
 
-/// Where one run parts; `Some(None)` where it does not, none where a side has no record of it.
-fn one(
-    args: &BisectArgs,
-    plan: &Plan<'_>,
-    index: usize,
-    sides: [&Named; 2],
-    trainer: &dyn Trainer,
-) -> Result<Option<Option<Parting>>> {
-    let mut records: [Option<Manifest>; 2] = [None, None];
+/// What became of a look at one run.
+enum One {
+    /// No side has a record of it.
+    Neither,
+    /// The side of that name has none, and the other has one.
+    Missing(String),
+    /// Where it parts, if it does.
+    Compared(Option<Box<Parting>>),
+}
+
+fn one(args: &BisectArgs, plan: &Plan<'_>, index: usize, sides: [&Named; 2], here: &Here<'_>) -> Result<One> {
+    let stores = sides.map(Named::store);
+    let mut records = [None, None];
     for (record, side) in records.iter_mut().zip(sides) {
         *record = match side {
-            Named::Store(store) => record_of(store, plan, index)?,
+            Named::Store(store, all) => record_of(args, store, all, plan, index)?,
             Named::Manifest(manifest, _) => Some((**manifest).clone()),
             Named::Live => None,
         };
     }
-    let stores = sides.map(|side| match side {
-        Named::Store(store) => Some(store),
-        Named::Manifest(_, store) => store.as_ref(),
-        Named::Live => None,
-    });
-    // A live run, and a manifest that lies in no store, copy from where the other side did.
-    let stores = [stores[0].or(stores[1]), stores[1].or(stores[0])];
     for (at, side) in sides.into_iter().enumerate() {
         if let (Named::Live, Some(other)) = (side, &records[1 - at]) {
-            records[at] = Some(live(args, plan, index, other, stores[at], trainer)?);
+            records[at] = Some(live(args, plan, index, other, stores[1 - at], here)?);
         }
     }
-    let [Some(left), Some(right)] = &records else { return Ok(None) };
-    // One process computes under one policy.
-    let (here, elsewhere) = (Here(trainer), Elsewhere { protocol: &args.protocol });
-    let again = |manifest: &Manifest| -> &dyn Replayer {
-        if manifest.recipe.numerics == args.numerics.policy { &here } else { &elsewhere }
+    let names = [&args.left, &args.right];
+    let [left, right] = match &records {
+        [Some(left), Some(right)] => [left, right],
+        [None, Some(_)] => return Ok(One::Missing(names[0].clone())),
+        [Some(_), None] => return Ok(One::Missing(names[1].clone())),
+        [None, None] => {
+            // What is live would be trained, if the other side said from what.
+            let other = [1, 0].into_iter().find(|other| matches!(sides[1 - other], Named::Live));
+            return Ok(other.map_or(One::Neither, |other| One::Missing(names[other].clone())));
+        }
     };
-    let side = |name, manifest, store| Side { name, manifest, store, again: again(manifest) };
-    let (left, right) = (side(&args.left, left, stores[0]), side(&args.right, right, stores[1]));
-    bisect(plan, index, &left, &right).map(Some)
+    let elsewhere = Elsewhere { protocol: &args.protocol, stop: here.stop };
+    let side = |at: usize, manifest| {
+        let manifest: &Manifest = manifest;
+        // One process computes under one policy.
+        let ours = manifest.recipe.numerics == args.numerics.policy;
+        let again: &dyn Replayer = if ours { here } else { &elsewhere };
+        // A live run, and a manifest that lies in no store, copy from where the other side did.
+        Side { name: names[at], manifest, store: stores[at], bases: stores[1 - at], again }
+    };
+    Ok(One::Compared(bisect(plan, index, &side(0, left), &side(1, right))?.map(Box::new)))
 }
 
-/// A store's record of a run: by its name, since a store that came out otherwise has other recipes.
-fn record_of(store: &Store, plan: &Plan<'_>, index: usize) -> Result<Option<Manifest>> {
-    let name = plan.name(&plan.runs[index]);
-    let manifests = store.list()?.0.into_iter().filter_map(|entry| match entry {
-        Entry::Manifest(recipe) => Some(recipe),
-        _ => None,
-    });
-    let whole = |recipe: RecipeDigest| store.manifest(recipe).map(|found| found.whole());
-    let found: Vec<Manifest> =
-        manifests.map(whole).collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
-    let protocol = plan.protocol;
-    let mut ours = found.into_iter().filter(|manifest| {
-        let recipe = &manifest.recipe;
-        manifest.run == name && (&recipe.network, &recipe.solver) == (&protocol.network, &protocol.solver)
-    });
-    match (ours.next(), ours.next()) {
-        (one, None) => Ok(one),
-        _ => {
-            let problem = format!("has several records of {name}");
-            Err(Error::invalid(store.dir().display().to_string(), problem, "name the manifest that is meant"))
+/// All records of a store.
+fn records(store: &Store) -> Result<Vec<Manifest>> {
+    let mut records = Vec::new();
+    for entry in store.list()?.0 {
+        let Entry::Manifest(recipe) = entry else { continue };
+        match store.manifest(recipe)? {
+            Found::Whole(manifest) => records.push(manifest),
+            Found::Absent => {}
+            // It may be the very record that parts.
+            Found::Damaged(why) => {
+                let path = store.path(&entry).display().to_string();
+                let mend = "train that network again with `selffer reproduce`, or take the file away";
+                return Err(Error::invalid(path, format!("is damaged: {why}"), mend));
+            }
         }
     }
+    Ok(records)
+}
+
+/// A store's record of a run: by its name, since a store that came out otherwise has other recipes. Of several,
+/// that of the policy, data and split at hand.
+fn record_of(
+    args: &BisectArgs,
+    store: &Store,
+    all: &[Manifest],
+    plan: &Plan<'_>,
+    index: usize,
+) -> Result<Option<Manifest>> {
+    let name = plan.name(&plan.runs[index]);
+    let protocol = plan.protocol;
+    let ours = |manifest: &&Manifest| {
+        let recipe = &manifest.recipe;
+        manifest.run == name && (&recipe.network, &recipe.solver) == (&protocol.network, &protocol.solver)
+    };
+    let mut found: Vec<&Manifest> = all.iter().filter(ours).collect();
+    let split = plan.splits[plan.runs[index].split].1;
+    let at_hand: [&dyn Fn(&Manifest) -> bool; 2] =
+        [&|manifest| manifest.recipe.numerics == args.numerics.policy, &|manifest| {
+            (manifest.recipe.data, manifest.recipe.split) == (plan.catalog.digest, split)
+        }];
+    for fits in at_hand {
+        if found.len() > 1 && found.iter().any(|manifest| fits(manifest)) {
+            found.retain(|manifest| fits(manifest));
+        }
+    }
+    if found.len() > 1 {
+        let file = |manifest: &&Manifest| {
+            store.path(&Entry::Manifest(manifest.recipe_digest())).display().to_string()
+        };
+        let files = found.iter().map(file).collect::<Vec<_>>().join(" and ");
+        let problem = format!("has several records of {name}: {files}");
+        return Err(Error::invalid(
+            store.dir().display().to_string(),
+            problem,
+            "name the file that is meant",
+        ));
+    }
+    Ok(found.pop().cloned())
 }
 
 /// The record of a run, trained here and now from what `other` says that it was trained from.
@@ -163,7 +228,7 @@ fn live(
     index: usize,
     other: &Manifest,
     store: Option<&Store>,
-    trainer: &dyn Trainer,
+    here: &Here<'_>,
 ) -> Result<Manifest> {
     let parent = match (other.recipe.parent, store) {
         (None, _) => None,
@@ -179,6 +244,11 @@ fn live(
     }
     let digest = parent.as_ref().map(|weights| weights.digests().whole());
     let recipe = plan.recipe(&plan.runs[index], args.numerics.policy, digest);
-    let along = Along { every: other.ledger.every, ..Along::ALONE };
-    Ok(run::train(plan, index, recipe, parent.as_ref(), trainer, &along)?.0)
+    let watch = |_, _| if here.stop.load(Ordering::Relaxed) { Next::Stop } else { Next::Go };
+    let along = Along { every: other.ledger.every, watch: &watch, ..Along::ALONE };
+    match run::train(plan, index, recipe, parent.as_ref(), here.trainer, &along) {
+        // Nothing of it is kept.
+        Err(Error::Interrupted) => Err(Error::Stopped),
+        trained => Ok(trained?.0),
+    }
 }

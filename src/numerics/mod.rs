@@ -34,6 +34,19 @@ pub const VARIABLES: [&str; 4] = [
     "MKL_DYNAMIC",
 ];
 
+/// Variables that a policy neither sets nor forbids, and that may change what `native` computes. Those that are
+/// set are recorded.
+const OTHERS: [&str; 5] = [
+    "DNNL_MAX_CPU_ISA",
+    "ONEDNN_CPU_ISA_HINTS",
+    "DNNL_CPU_ISA_HINTS",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "DNNL_DEFAULT_FPMATH_MODE",
+];
+
+/// Variables that make libtorch's parts write to standard output, which holds results alone.
+const TALKATIVE: [&str; 4] = ["ONEDNN_VERBOSE", "DNNL_VERBOSE", "MKLDNN_VERBOSE", "MKL_VERBOSE"];
+
 /// What a policy sets [`VARIABLES`] to, and the name that ATen then gives its kernels; none where it
 /// leaves libtorch its choice. `COMPATIBLE` is MKL's one code path that Intel's and other CPUs share:
 /// `AVX2` would mean AUTO on a CPU that is not Intel's.
@@ -149,6 +162,7 @@ fn begin(policy: Policy) -> Result<Numerics, String> {
             ));
         }
     }
+    TALKATIVE.into_iter().filter(|name| env::var_os(name).is_some()).for_each(unset);
     if let Some((values, _)) = pins(policy) {
         pin(values)?;
     }
@@ -205,6 +219,12 @@ fn set(name: &str, value: &str) {
     unsafe { env::set_var(name, value) }
 }
 
+#[allow(unsafe_code)]
+fn unset(name: &str) {
+    // SAFETY: as for `set`.
+    unsafe { env::remove_var(name) }
+}
+
 /// Compares what libtorch says with what the policy asked for.
 fn hold(policy: Policy, readback: &Readback) -> Result<(), String> {
     if readback.version != LIBTORCH {
@@ -245,7 +265,7 @@ fn settings(readback: &Readback, threads: i32) -> Vec<(String, String)> {
         ("threads", threads.to_string()),
     ];
     let read = read.into_iter().map(|(name, value)| (name.to_owned(), value));
-    VARIABLES.into_iter().filter_map(set).chain(read).collect()
+    VARIABLES.into_iter().chain(OTHERS).filter_map(set).chain(read).collect()
 }
 
 #[cfg(test)]

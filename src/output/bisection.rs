@@ -13,26 +13,45 @@ use std::fmt::Write as _;
 pub struct Bisection {
     /// How many networks were compared.
     pub compared: usize,
+    /// Networks, up to the one that parts, that one side alone has.
+    pub missing: Vec<Missing>,
     /// Where the last of them parts.
     pub parting: Option<Parting>,
 }
 
+/// A network that could not be compared.
+#[derive(Serialize)]
+pub struct Missing {
+    /// The run.
+    pub run: String,
+    /// The side that has no record of it.
+    pub side: String,
+}
+
 impl Bisection {
     pub fn text(&self, plan: &Plan<'_>) -> String {
+        let mut text = String::new();
+        for Missing { run, side } in &self.missing {
+            let _ = writeln!(text, "{run} is not compared: {side} has no record of it");
+        }
         let Some(parting) = &self.parting else {
-            return format!("{} networks are the same, step by step\n", self.compared);
+            let _ = writeln!(text, "{} networks are the same, step by step", self.compared);
+            return text;
         };
         let steps = plan.runs.iter().find(|run| plan.name(run) == parting.run).map(|run| plan.steps(run));
         let place = |place: Place| {
             let all = steps.map_or(0, |steps| place.steps_done(steps));
             format!("epoch {}, step {} (step {all} of the run)", place.epoch, place.step)
         };
-        let mut text = String::new();
         let same = self.compared - 1;
         let _ = writeln!(text, "{} parts; {same} networks before it are the same", parting.run);
         let first = if parting.exact { "differs first after" } else { "is known to differ after" };
-        let _ = writeln!(text, "  agrees until {}", place(parting.agree_until));
-        let _ = writeln!(text, "  {first} {}", place(parting.differ_at));
+        let _ = match parting.agree_until {
+            Some(until) => {
+                writeln!(text, "  agrees until {}\n  {first} {}", place(until), place(parting.differ_at))
+            }
+            None => writeln!(text, "  differs before the first step"),
+        };
         let _ = writeln!(
             text,
             "  by {} comparisons of {} entries of the ledgers",

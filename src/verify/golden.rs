@@ -164,7 +164,8 @@ impl Golden {
                 ["run", "correct", "total", "weights"] => in_runs = true,
                 [run, correct, total, weights] if in_runs => {
                     let read = || {
-                        let (correct, total) = (correct.parse().ok()?, total.parse().ok()?);
+                        let (correct, total): (u32, u32) = (correct.parse().ok()?, total.parse().ok()?);
+                        (correct <= total && total > 0).then_some(())?;
                         Some(Entry { count: Count { correct, total }, weights: weights.parse().ok()? })
                     };
                     let entry = read().ok_or_else(|| bad(number, "is no row of run, counts and weights"))?;

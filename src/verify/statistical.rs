@@ -10,6 +10,7 @@ use crate::equivalence::{Lies, ONE_SIDED, lies};
 use crate::manifest::Count;
 use crate::treatment::{Kind, Treatment};
 use serde::Serialize;
+use statrs::distribution::{ContinuousCDF, StudentsT};
 use std::collections::BTreeMap;
 
 /// The difference of accuracy, as a share, within which a kind of treatment comes to the same.
@@ -79,10 +80,17 @@ fn family(treatment: &'static str, pairs: &[&Pair]) -> Option<Family> {
     let by_images = (mean(&units, |unit| unit.1) / count).sqrt();
     let spread: f64 = units.iter().map(|unit| (unit.0 - difference).powi(2)).sum();
     let by_units = if units.len() > 1 { (spread / (count - 1.0) / count).sqrt() } else { 0.0 };
-    let half = ONE_SIDED * by_images.max(by_units);
+    // What units say of their own spread is itself uncertain: Student's distribution.
+    let half = (ONE_SIDED * by_images).max(student(units.len()) * by_units);
     let (low, high) = (difference - half, difference + half);
     let lies = lies(low, high, MARGIN);
     Some(Family { treatment, runs: pairs.len(), units: units.len(), difference, low, high, lies })
+}
+
+/// The 95 % point of Student's distribution for a mean of so many numbers; no number's says nothing of itself.
+fn student(count: usize) -> f64 {
+    let freedom = count.saturating_sub(1).max(1) as f64;
+    StudentsT::new(0.0, 1.0, freedom).expect("a distribution").inverse_cdf(0.95)
 }
 
 /// Now minus golden.
@@ -205,5 +213,16 @@ mod tests {
         new.runs.remove("a/1/R1B");
         let found = findings(&old, &new);
         assert_eq!(codes(&found), [(Code::GoldenRunMissing, "a/1/R1B")]);
+    }
+
+    /// From `scipy.stats.t.ppf(0.95, n - 1)`, scipy 1.17.1.
+    #[test]
+    fn points_of_student_s_distribution() {
+        for (count, point) in
+            [(2, 6.313_751_514_675), (3, 2.919_985_580_355), (5, 2.131_846_786_327), (31, 1.697_260_886_593)]
+        {
+            assert!((student(count) - point).abs() < 1e-6, "{count}: {}", student(count));
+        }
+        assert!((student(100_000) - ONE_SIDED).abs() < 1e-4);
     }
 }

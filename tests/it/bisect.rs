@@ -31,11 +31,14 @@ fn manifest(store: &Path, run: &str) -> (Manifest, PathBuf) {
 #[test]
 fn the_same_are_the_same_as_stores_as_manifests_and_live() {
     let (_dir, copy) = good_copy();
-    assert_eq!(json(good_store(), &copy, &[], 0), serde_json::json!({"compared": 23, "parting": null}));
+    assert_eq!(
+        json(good_store(), &copy, &[], 0),
+        serde_json::json!({"compared": 23, "missing": [], "parting": null})
+    );
     let text = bisect(good_store(), &copy, &[]).expect(0).out;
     assert_eq!(text, "23 networks are the same, step by step\n");
     let (_, file) = manifest(&copy, "mixed/1/A4B");
-    let one = serde_json::json!({"compared": 1, "parting": null});
+    let one = serde_json::json!({"compared": 1, "missing": [], "parting": null});
     assert_eq!(json(good_store(), &file, &[], 0), one);
     assert_eq!(json(&file, Path::new("live"), &[], 0), one);
     assert_eq!(json(Path::new("live"), good_store(), &["--run", "mixed/1/baseB"], 0), one);
@@ -66,7 +69,7 @@ fn another_ledger_is_another_run_from_there_on() {
         "mixed/1/baseA parts; 0 networks before it are the same",
         "  agrees until epoch 0, step 32 (step 32 of the run)",
         "  is known to differ after epoch 1, step 32 (step 64 of the run)",
-        "cause: arithmetic: nothing that is recorded differs, and the numbers do",
+        "cause: arithmetic: the same computation came to other numbers",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
@@ -134,6 +137,59 @@ fn two_policies_part_at_a_step_and_a_number() {
     let unknown = found["parting"]["unknown"].as_array().unwrap();
     let says = format!("{}: trained again here, it does not come out as it is recorded", file.display());
     assert_eq!((unknown, &found["parting"]["exact"]), (&vec![says.into()], &false.into()));
+}
+
+/// What one side lacks is not the same on both, and what is damaged may be what parts.
+#[test]
+fn a_store_that_lost_a_record_is_not_the_same() {
+    let (_dir, store) = good_copy();
+    let (_, lost) = manifest(&store, "mixed/1/baseB");
+    fs::remove_file(lost).unwrap();
+    for (left, right) in [(good_store(), store.as_path()), (store.as_path(), good_store())] {
+        let found = json(left, right, &[], 1);
+        let missing = serde_json::json!([{"run": "mixed/1/baseB", "side": store.display().to_string()}]);
+        assert_eq!((&found["compared"], &found["missing"]), (&22.into(), &missing));
+        assert_eq!(found["parting"], Value::Null);
+    }
+    let text = bisect(good_store(), &store, &[]).expect(1).out;
+    let says = format!("mixed/1/baseB is not compared: {} has no record of it\n", store.display());
+    assert_eq!(text, says + "22 networks are the same, step by step\n");
+
+    let (_, damaged) = manifest(&store, "mixed/1/A4B");
+    fs::write(&damaged, "{").unwrap();
+    let ran = bisect(good_store(), &store, &[]).expect(2);
+    assert!(ran.err.contains(damaged.to_str().unwrap()) && ran.err.contains("is damaged"), "{}", ran.err);
+}
+
+/// Of a store with networks of two policies, those of the one that is asked for are looked at.
+#[test]
+fn a_store_of_two_policies_has_two_records_of_a_run() {
+    let (_dir, store) = good_copy();
+    let mut call = selffer(["reproduce", "--quiet", "--numerics", "baseline", "--protocol"]);
+    run({
+        call.arg(protocol()).arg("--store").arg(&store);
+        call
+    })
+    .expect(0);
+    assert_eq!(json(good_store(), &store, &[], 0)["compared"], 23);
+    let found = json(good_store(), &store, &["--numerics", "baseline", "--run", "mixed/1/baseA"], 1);
+    assert_eq!(found["parting"]["cause"], "policy");
+}
+
+/// What differs before the first step is no difference after it.
+#[test]
+fn other_first_weights_part_before_the_first_step() {
+    let (_dir, store) = good_copy();
+    let (mut changed, _) = manifest(&store, "mixed/1/baseB");
+    let (other, _) = manifest(&store, "mixed/1/baseA");
+    changed.initial = other.initial;
+    changed.ledger.entries.fill(LedgerDigest(Digest::of(b"another")));
+    Store::open(&store).unwrap().put_manifest(&changed).unwrap();
+    let parting = &json(good_store(), &store, &["--run", "mixed/1/baseB"], 1)["parting"];
+    assert_eq!((&parting["cause"], &parting["agree_until"]), (&"initialisation".into(), &Value::Null));
+    assert_eq!(parting["differ_at"], serde_json::json!({"epoch": 0, "step": 0}));
+    let unknown = parting["unknown"][0].as_str().unwrap();
+    assert!(unknown.ends_with("its first weights do not come out as they are recorded"), "{unknown}");
 }
 
 #[test]
