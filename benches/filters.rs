@@ -37,17 +37,26 @@ fn main() {
 
 fn made_up() {
     println!("side channels filters structure  mean  better like-random cannot-tell  ms");
-    for (side, channels, filters) in
-        [(3, 1, 2), (3, 1, 8), (3, 1, 16), (3, 3, 64), (5, 1, 16), (7, 1, 16), (7, 3, 16), (11, 1, 16), (11, 3, 96)]
-    {
+    for (side, channels, filters) in [
+        (3, 1, 2),
+        (3, 1, 8),
+        (3, 1, 16),
+        (3, 3, 64),
+        (5, 1, 16),
+        (7, 1, 16),
+        (7, 3, 16),
+        (11, 1, 16),
+        (11, 3, 96),
+    ] {
         for share in [0.0, 0.1, 0.25, 0.5, 0.75, 1.0] {
             let networks = if side == 11 { NETWORKS / 10 } else { NETWORKS };
             let (mut counts, mut mean) = ([0; 3], 0.0);
             let mut took = 0.0;
             for network in 0..networks {
-                let mut stream = Stream::open(&Name::new("bench").and("network", network).and("share", share));
-                let values =
-                    (0..filters).flat_map(|_| structured(&mut stream, Family::of(side), channels, side, share));
+                let mut stream =
+                    Stream::open(&Name::new("bench").and("network", network).and("share", share));
+                let values = (0..filters)
+                    .flat_map(|_| structured(&mut stream, Family::of(side), channels, side, share));
                 let weight = Tensor { shape: vec![filters, channels, side, side], values: values.collect() };
                 // The change is read whole, whatever the kernel; the weights it is the change of are zero.
                 let zero = Tensor { values: vec![0.0; weight.values.len()], ..weight.clone() };
@@ -91,7 +100,10 @@ fn of_store(protocol: &str, store: &Path) {
         });
         counts[at].1[slot(verdict)] += 1;
     };
-    println!("{:<24} {:>5}  trained (p)  as drawn (p)   change (p)  anew (p)  random (power)", "run", "moved");
+    println!(
+        "{:<24} {:>5}  trained (p)  as drawn (p)   change (p)  anew (p)  random (power)",
+        "run", "moved"
+    );
     for (index, run) in plan.runs.iter().enumerate() {
         let Some(manifest) = &context.manifests[index] else { continue };
         let Some(layers) = manifest.trained() else { continue };

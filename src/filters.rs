@@ -116,8 +116,7 @@ pub struct Training {
     /// The size of that difference as a share of the size of the filters it began with (root of the sum of
     /// squares of all numbers).
     pub moved: f64,
-    /// What both say together: [`Verdict::LikeRandom`] where the filters are no better than random, and on kernels
-    /// below 5×5, where they cannot be told, where what training changed is no better than random.
+    /// What is to be said of the network: what the filters say, and on kernels below 5×5 what the change says.
     pub verdict: Verdict,
 }
 
@@ -134,9 +133,9 @@ pub fn compare(trained: &Tensor, initial: &Tensor) -> Option<Training> {
     let difference = pairs().map(|(now, before)| now - before).collect();
     let trained = read(trained)?;
     let change = read_as(&Tensor { shape: initial.shape.clone(), values: difference });
-    let verdict = match (trained.verdict, &change) {
-        (Verdict::CannotTell, Some(change)) if trained.family == Family::Centred => change.verdict,
-        (verdict, _) => verdict,
+    let verdict = match (trained.family, &change) {
+        (Family::Centred, Some(change)) => change.verdict,
+        _ => trained.verdict,
     };
     Some(Training { trained, change, moved: if began > 0.0 { by / began } else { 0.0 }, verdict })
 }
@@ -221,7 +220,8 @@ impl Reference {
 
     fn random(&self, network: f64) -> Random {
         let at = |values: &[f64], share: f64| values[((values.len() - 1) as f64 * share).round() as usize];
-        let above = |values: &[f64], limit: f64| values.len() - values.partition_point(|value| *value <= limit);
+        let above =
+            |values: &[f64], limit: f64| values.len() - values.partition_point(|value| *value <= limit);
         let as_much = NETWORKS - self.random.partition_point(|value| *value < network);
         let limit = at(&self.random, 1.0 - LEVEL);
         Random {

@@ -100,7 +100,8 @@ impl Gabor {
 /// How much of the variance of values, channel by channel, is in differences between channels.
 pub fn colour(values: &[f64], channels: usize) -> f64 {
     let pixels = values.len() / channels;
-    let mean = |pixel: usize| (0..channels).map(|c| values[c * pixels + pixel]).sum::<f64>() / channels as f64;
+    let mean =
+        |pixel: usize| (0..channels).map(|c| values[c * pixels + pixel]).sum::<f64>() / channels as f64;
     let middle = values.iter().sum::<f64>() / values.len() as f64;
     let (mut between, mut all) = (0.0, 0.0);
     for pixel in 0..pixels {
