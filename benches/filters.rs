@@ -37,19 +37,20 @@ fn main() {
 
 fn made_up() {
     println!("side channels filters structure  mean  better like-random cannot-tell  ms");
-    for (side, channels, filters) in [
+    let shapes = [
         (3, 1, 2),
+        (3, 1, 4),
         (3, 1, 8),
         (3, 1, 16),
-        (3, 3, 64),
+        (3, 3, 16),
         (5, 1, 16),
         (7, 1, 16),
         (7, 3, 16),
         (11, 1, 16),
-        (11, 3, 96),
-    ] {
-        for share in [0.0, 0.1, 0.25, 0.5, 0.75, 1.0] {
-            let networks = if side == 11 { NETWORKS / 10 } else { NETWORKS };
+    ];
+    for (side, channels, filters) in shapes {
+        for share in [0.0, 0.1, 0.25, 0.5, 0.75] {
+            let networks = if side > 3 { NETWORKS / 10 } else { NETWORKS };
             let (mut counts, mut mean) = ([0; 3], 0.0);
             let mut took = 0.0;
             for network in 0..networks {

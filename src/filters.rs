@@ -22,7 +22,7 @@ pub const LEVEL: f64 = 0.01;
 pub const STRUCTURE: f64 = 0.5;
 
 /// Made-up filters of each kind that are fitted.
-const DRAWN: usize = 600;
+const DRAWN: usize = 500;
 
 /// Made-up networks of each kind: each has as many of those filters as the network, drawn with replacement.
 const NETWORKS: usize = 9999;

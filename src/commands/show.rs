@@ -96,7 +96,8 @@ fn unknown(args: &ShowArgs, plan: &Plan<'_>) -> Error {
     let nearest: Vec<String> = names.into_iter().take(NEAREST).map(|(_, name)| name).collect();
     let problem = format!("is no run of the protocol {}", args.protocol);
     let mend = format!("the nearest are {}; `selffer plan` lists all", nearest.join(", "));
-    Error::invalid(given, problem, mend)
+    let subject = if given.is_empty() { "an empty name" } else { given };
+    Error::invalid(subject, problem, mend)
 }
 
 /// Why there is no record of a run.

@@ -67,7 +67,7 @@ fn curves<'a>(block: &Block<'_>) -> Chart<'a> {
         ticks: block.depths().into_iter().map(f64::from).collect(),
         level: block.base.map(|base| (format!("base{}", block.target), 100.0 * base)),
         curves: block.rows.iter().map(curve).collect(),
-        height: 14,
+        height: 16,
     }
 }
 

@@ -69,11 +69,12 @@ impl Gabor {
     /// Its values on a kernel of `side × side` pixels: channel by channel, row by row.
     pub fn values(&self, side: usize) -> Vec<f64> {
         let shape = self.shape();
+        let turn = shape.turn();
         let values = |channel: &Channel| {
             let Channel { amplitude, phase, offset } = *channel;
             let (cos, sin) = (amplitude * libm::cos(phase), amplitude * libm::sin(phase));
             pixels(side).map(move |(x, y)| {
-                let [even, odd] = shape.at(x, y);
+                let [even, odd] = shape.at(turn, x, y);
                 offset + cos * even - sin * odd
             })
         };
@@ -133,10 +134,14 @@ struct Shape {
 }
 
 impl Shape {
+    /// The cosine and sine of its orientation.
+    fn turn(&self) -> [f64; 2] {
+        [libm::cos(self.orientation), libm::sin(self.orientation)]
+    }
+
     /// The envelope times the wave's cosine and sine.
-    fn at(&self, x: f64, y: f64) -> [f64; 2] {
+    fn at(&self, [cos, sin]: [f64; 2], x: f64, y: f64) -> [f64; 2] {
         let (dx, dy) = (x - self.x, y - self.y);
-        let (cos, sin) = (libm::cos(self.orientation), libm::sin(self.orientation));
         let (u, v) = (dx * cos + dy * sin, dy * cos - dx * sin);
         let (a, b) = (u / self.along, v / self.across);
         let envelope = libm::exp(-(a * a + b * b) / 2.0);

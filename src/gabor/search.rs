@@ -15,10 +15,10 @@ const NUMBERS: usize = 6;
 const STARTS: usize = 4;
 
 /// Steps down from one start, at most.
-const STEPS: usize = 80;
+const STEPS: usize = 50;
 
 /// A step is the last one where it explains less than this much more.
-const ENOUGH: f64 = 1e-11;
+const ENOUGH: f64 = 1e-10;
 
 type Point = [f64; NUMBERS];
 
@@ -46,8 +46,9 @@ impl Basis {
     pub(super) fn of(shape: &Shape, side: usize) -> Self {
         let count = side * side;
         let (mut even, mut odd) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        let turn = shape.turn();
         for (x, y) in pixels(side) {
-            let [cos, sin] = shape.at(x, y);
+            let [cos, sin] = shape.at(turn, x, y);
             even.push(cos);
             odd.push(sin);
         }

@@ -216,7 +216,7 @@ enum End {
     Level,
 }
 
-/// The vertical axis: round numbers at round distances.
+/// The vertical axis, labelled with round numbers at round distances.
 struct Scale {
     low: f64,
     high: f64,
@@ -230,13 +230,13 @@ impl Scale {
         let power = 10f64.powi(rough.log10().floor() as i32);
         let step =
             [1.0, 2.0, 5.0, 10.0].map(|by| by * power).into_iter().find(|s| *s >= rough).unwrap_or(power);
-        let (low, high) = ((least / step).floor() * step, (most / step).ceil() * step);
-        Self { low, high: if high > low { high } else { low + step }, step }
+        // A little room, so that no mark stands on the edge.
+        Self { low: least - span * 0.04, high: most + span * 0.04, step }
     }
 
     fn ticks(&self) -> Vec<f64> {
-        let count = ((self.high - self.low) / self.step).round() as u32;
-        (0..=count).map(|at| self.low + f64::from(at) * self.step).collect()
+        let (first, last) = ((self.low / self.step).ceil() as i64, (self.high / self.step).floor() as i64);
+        (first..=last).map(|at| at as f64 * self.step).collect()
     }
 
     fn labels(&self) -> Vec<String> {

@@ -248,8 +248,7 @@ impl Shown {
             let right = |count: Count| format!("{:.1}", 100.0 * count.share());
             table.add_row([
                 at.to_string(),
-                // Products of decimal fractions are off by a unit in the last place.
-                format!("{:.6}", epoch.rate).trim_end_matches('0').to_owned(),
+                rate(epoch.rate),
                 format!("{:.4}", epoch.train_loss),
                 right(epoch.train),
                 format!("{:.4}", epoch.valid_loss),
@@ -289,6 +288,11 @@ impl Shown {
             },
         )
     }
+}
+
+/// A rate as people write it: products of decimal fractions are off by a unit in the last place.
+fn rate(rate: f64) -> String {
+    format!("{rate:.6e}").parse::<f64>().unwrap_or(rate).to_string()
 }
 
 fn list(text: &mut String, lines: &[(&str, String)]) {
