@@ -116,7 +116,7 @@ fn the_same_bits_on_one_thread_and_on_four() {
 }
 
 /// As it came out once, on an AMD EPYC.
-const KNOWN: (u64, u64) = (4603439244297744472, 4603010563491936534);
+const KNOWN: (u64, u64) = (4603439244281873230, 4603000107978948517);
 
 #[test]
 fn filters_without_variance_take_no_part() {

@@ -247,7 +247,7 @@ fn a_terminal_gets_colour_and_its_own_width() {
     }
     let on_terminal = |variables: &str| {
         let line = format!(
-            "stty cols 60; env -u LC_ALL -u LC_CTYPE -u NO_COLOR LANG=C.UTF-8 TERM=xterm {variables} {} table --quiet --protocol {} --store {}",
+            "stty rows 24 cols 60; env -u LC_ALL -u LC_CTYPE -u NO_COLOR LANG=C.UTF-8 TERM=xterm {variables} {} table --quiet --protocol {} --store {}",
             env!("CARGO_BIN_EXE_selffer"),
             protocol().display(),
             good_store().display()
