@@ -173,14 +173,14 @@ struct Reference {
     structured: Vec<f64>,
 }
 
-/// Shape of a filter, and how many there are.
-type Key = (usize, usize, usize);
+/// What was made, by shape.
+type Cache<K, V> = OnceLock<Mutex<HashMap<K, Arc<V>>>>;
 
 impl Reference {
     /// Those of a shape, made once in a process.
     fn of(fitter: &Fitter, family: Family, channels: usize, side: usize, count: usize) -> Arc<Self> {
-        static MADE: OnceLock<Mutex<HashMap<Key, Arc<Reference>>>> = OnceLock::new();
-        static FITTED: OnceLock<Mutex<HashMap<(usize, usize), Arc<[Vec<f64>; 2]>>>> = OnceLock::new();
+        static MADE: Cache<(usize, usize, usize), Reference> = OnceLock::new();
+        static FITTED: Cache<(usize, usize), [Vec<f64>; 2]> = OnceLock::new();
         // Held by nobody while fits are computed: another thread may do the same work, to the same numbers.
         fn look_up<K: Eq + std::hash::Hash + Copy, V: Clone>(
             cache: &Mutex<HashMap<K, V>>,
