@@ -191,7 +191,9 @@ impl Shown {
         let drops: Vec<String> = solver.rate_drops.iter().map(u32::to_string).collect();
         let rate = match drops.is_empty() {
             true => solver.rate.to_string(),
-            false => format!("{}, × {} from epoch {}", solver.rate, solver.rate_factor, drops.join(" and ")),
+            false => {
+                format!("{}, times {} from epoch {}", solver.rate, solver.rate_factor, drops.join(" and "))
+            }
         };
         vec![
             ("digest", self.recipe_digest.hex()),
