@@ -50,8 +50,13 @@ pub enum Command {
     /// Files against their digests; splits and runs against the protocol; copied, frozen, trained,
     /// re-initialised and random layers against what the treatment says; data order, rates, counts.
     Verify(Common),
-    /// Print the accuracy of every network in the store.
-    Table(Common<TableFormat>),
+    /// Draw and print the accuracy of every network in the store.
+    ///
+    /// As text: for each split and task the curves of accuracy by n, then the tables. Without UTF-8 (LANG,
+    /// LC_ALL) they are drawn in ASCII; NO_COLOR leaves out colour, as does output that is no terminal.
+    Table(TableArgs),
+    /// Print one run: its recipe, its parent, digests and files, where it was trained, its curve.
+    Show(ShowArgs),
     /// Audit a result: the paper's own published archive of training logs, or a selffer store.
     ///
     /// For the archive: lists against their md5 sums; each run's network, solver, links and logs against
@@ -148,6 +153,42 @@ pub struct Common<F: ValueEnum + Send + Sync + 'static = Format> {
     /// No progress and no messages but errors.
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+#[derive(Args)]
+pub struct TableArgs {
+    #[command(flatten)]
+    pub common: Common<TableFormat>,
+    #[command(flatten)]
+    pub width: Width,
+}
+
+#[derive(Args)]
+pub struct Width {
+    /// How many columns curves may take. [default: the terminal's, at most 80]
+    #[arg(long, value_name = "COLUMNS", value_parser = clap::value_parser!(u16).range(40..=400))]
+    pub width: Option<u16>,
+}
+
+#[derive(Args)]
+pub struct ShowArgs {
+    /// The run as `selffer plan` names it (`random-0/1/A3B`), or the beginning of the digest of its recipe or
+    /// of its weights.
+    #[arg(value_name = "RUN")]
+    pub run: String,
+    /// The protocol: an embedded one (smoke, ci), or a TOML file.
+    #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
+    pub protocol: String,
+    /// The directory of checkpoints and manifests.
+    #[arg(long, value_name = "DIR", default_value = "store")]
+    pub store: PathBuf,
+    #[command(flatten)]
+    pub numerics: Numerics,
+    #[command(flatten)]
+    pub width: Width,
+    /// What standard output is written as.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
 }
 
 /// What only a command that trains takes.
@@ -283,6 +324,7 @@ pub enum TableFormat {
     Text,
     Json,
     Csv,
+    Md,
 }
 
 fn reason(text: &str) -> Result<String, String> {

@@ -5,10 +5,12 @@
 
 mod bisect;
 mod replay;
+mod show;
+mod table;
 
 use crate::cli::{
     self, AuditArgs, AuditFormat, Cli, Command, Common, FailOn, Format, Golden as GoldenCommand, GoldenDir,
-    TableFormat, Training,
+    Training,
 };
 use crate::output;
 use crate::progress::Progress;
@@ -48,7 +50,8 @@ pub fn run(cli: Cli) -> anyhow::Result<Verdict> {
         Command::Plan(common) => plan(&common),
         Command::Reproduce { common, training, golden } => reproduce(&common, &training, &golden),
         Command::Verify(common) => check_store(&common),
-        Command::Table(common) => table(&common),
+        Command::Table(args) => table::run(&args),
+        Command::Show(args) => show::run(&args),
         Command::Audit(args) => audit(&args),
         Command::Bisect(args) => bisect::run(&args),
         Command::Replay(args) => replay::run(&args),
@@ -227,28 +230,6 @@ fn audited(args: &AuditArgs, path: &Path, again: Again) -> anyhow::Result<Audit>
         Error::Interrupted => Error::Stopped,
         other => other,
     })?)
-}
-
-fn table(common: &Common<TableFormat>) -> anyhow::Result<Verdict> {
-    let (protocol, data) = inputs(&common.protocol)?;
-    let catalog = Catalog::of(&data);
-    let plan = planned(&common.protocol, &protocol, &catalog)?;
-    let store = Store::open(&common.store)?;
-    let table = Table::of(&plan, &trained(&plan, &store, common.numerics.policy)?);
-    let missing = plan.runs.len() - table.cells.len();
-    if missing > 0 && !common.quiet {
-        say(&format!(
-            "{missing} of {} networks are not in the store; `selffer verify` says why",
-            plan.runs.len()
-        ));
-    }
-    let text = match common.format {
-        TableFormat::Text => table.text(),
-        TableFormat::Csv => table.csv()?,
-        TableFormat::Json => output::json(&table),
-    };
-    write_out(&text)?;
-    Ok(Verdict::Clean)
 }
 
 fn golden_check(common: &Common, dir: &GoldenDir, review: bool) -> anyhow::Result<Verdict> {

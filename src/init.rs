@@ -34,6 +34,11 @@ pub fn initial(recipe: &Recipe, shapes: &[architecture::Layer; LAYERS], parent: 
     Weights { layers }
 }
 
+/// The first layer that a base network of that recipe starts from, alone: the rest takes longer to draw.
+pub fn first_layer(recipe: &Recipe, shape: &architecture::Layer) -> Layer {
+    fresh(recipe, "base", shape)
+}
+
 /// A layer drawn from the stream of its role and name.
 fn fresh(recipe: &Recipe, role: &str, shape: &architecture::Layer) -> Layer {
     let deviation = match recipe.network.filler {

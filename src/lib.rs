@@ -21,6 +21,8 @@ pub mod equivalence;
 pub mod error;
 #[cfg(test)]
 mod faults;
+pub mod filters;
+pub mod gabor;
 pub mod init;
 pub mod ledger;
 pub mod machine;

@@ -4,7 +4,9 @@
 //! is never taken away or given another meaning within a major version.
 
 mod bisection;
+pub mod chart;
 mod comparison;
+mod shown;
 
 pub use bisection::{Bisection, Missing};
 pub use comparison::Comparison;
@@ -17,6 +19,7 @@ use selffer::treatment::{Task, Treatment};
 use selffer::verify::golden;
 use selffer::verify::{Checked, Code, Finding, Report, Severity};
 use serde::Serialize;
+pub use shown::Shown;
 use std::fmt::Write as _;
 
 /// Operations a second that one job is taken to do where the store has no measured run. About what

@@ -87,10 +87,8 @@ impl Table {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// For people: a block for each split and target, a row for each kind of treatment, a column for
-    /// each depth. A cell has the accuracy in percent and, below, its change from the base network in
-    /// points; both are means where there are several seeds.
-    pub fn text(&self) -> String {
+    /// The blocks that people read: one for each split and target, in the plan's order.
+    pub fn blocks(&self) -> Vec<Block<'_>> {
         let mut blocks: BTreeMap<(usize, Task), Vec<&Cell>> = BTreeMap::new();
         let mut splits: Vec<&str> = Vec::new();
         for cell in &self.cells {
@@ -100,26 +98,20 @@ impl Table {
             let split = splits.iter().position(|name| *name == cell.split).unwrap_or_default();
             blocks.entry((split, cell.target)).or_default().push(cell);
         }
+        blocks.into_iter().map(|((split, target), cells)| Block::of(splits[split], target, &cells)).collect()
+    }
+
+    /// For people: a block for each split and target, a row for each kind of treatment, a column for
+    /// each depth. A cell has the accuracy in percent and, below, its change from the base network in
+    /// points; both are means where there are several seeds.
+    pub fn text(&self) -> String {
         let mut text = String::new();
-        for ((split, target), cells) in blocks {
-            let base = mean(cells.iter().filter(|cell| cell.n == 0).map(|cell| cell.count().share()));
-            let seeds = cells.iter().map(|cell| cell.seed).collect::<BTreeSet<_>>().len();
-            let _ = write!(text, "{}, task {target}: ", splits[split]);
-            match base {
-                Some(base) => {
-                    let _ = write!(text, "base{target} {:.1} % of {} images", 100.0 * base, cells[0].total);
-                }
-                None => text.push_str("no base network"),
-            }
-            let _ = writeln!(
-                text,
-                "{}",
-                if seeds > 1 { format!(", means of {seeds} seeds") } else { String::new() }
-            );
-            if cells.iter().any(|cell| cell.n > 0) {
-                let _ = writeln!(text, "{}\n", grid(&cells, base));
-            } else {
+        for block in self.blocks() {
+            let _ = writeln!(text, "{}", block.heading());
+            if block.rows.is_empty() {
                 text.push('\n');
+            } else {
+                let _ = writeln!(text, "{}\n", block.grid());
             }
         }
         text.truncate(text.trim_end().len());
@@ -128,28 +120,89 @@ impl Table {
     }
 }
 
-/// The rows and columns of one split and target.
-fn grid(cells: &[&Cell], base: Option<f64>) -> String {
-    let mut rows: BTreeMap<(crate::treatment::Kind, String), BTreeMap<u8, Vec<f64>>> = BTreeMap::new();
-    for cell in cells.iter().filter(|cell| cell.n > 0) {
-        let name = cell.treatment.to_string().replacen(&cell.n.to_string(), "n", 1);
-        let row = rows.entry((cell.treatment.kind(), name)).or_default();
-        row.entry(cell.n).or_default().push(cell.count().share());
-    }
-    let depths: BTreeSet<u8> = rows.values().flat_map(|row| row.keys().copied()).collect();
-    let mut table = plain(std::iter::once("n =".to_owned()).chain(depths.iter().map(ToString::to_string)));
-    for ((_, name), by_depth) in rows {
-        let cell = |n: u8| match mean(by_depth.get(&n).into_iter().flatten().copied()) {
-            None => "-".to_owned(),
-            Some(share) => match base {
-                None => format!("{:.1}", 100.0 * share),
-                Some(base) => format!("{:.1}\n{:+.1}", 100.0 * share, 100.0 * (share - base)),
-            },
+/// The cells of one split and target, as means over seeds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Block<'a> {
+    /// The split's name.
+    pub split: &'a str,
+    /// The task that was learnt.
+    pub target: Task,
+    /// Seeds that there are networks of.
+    pub seeds: usize,
+    /// Networks in the block, bases included.
+    pub networks: usize,
+    /// Validation images of each accuracy.
+    pub images: u32,
+    /// The base network's accuracy, 0 to 1, if there is one.
+    pub base: Option<f64>,
+    /// One for each kind of treatment and source.
+    pub rows: Vec<Row>,
+}
+
+/// The accuracies of one kind of treatment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// The treatment with `n` for its depth, as `AnB+`.
+    pub name: String,
+    /// By depth, in order: the mean accuracy, 0 to 1.
+    pub shares: BTreeMap<u8, f64>,
+}
+
+impl<'a> Block<'a> {
+    fn of(split: &'a str, target: Task, cells: &[&Cell]) -> Self {
+        let mut rows: BTreeMap<(crate::treatment::Kind, String), BTreeMap<u8, Vec<f64>>> = BTreeMap::new();
+        for cell in cells.iter().filter(|cell| cell.n > 0) {
+            let name = cell.treatment.to_string().replacen(&cell.n.to_string(), "n", 1);
+            let row = rows.entry((cell.treatment.kind(), name)).or_default();
+            row.entry(cell.n).or_default().push(cell.count().share());
+        }
+        let row = |((_, name), by_depth): (_, BTreeMap<u8, Vec<f64>>)| {
+            let shares = by_depth.into_iter().filter_map(|(n, shares)| Some((n, mean(shares.into_iter())?)));
+            Row { name, shares: shares.collect() }
         };
-        table.add_row(std::iter::once(name).chain(depths.iter().map(|n| cell(*n))));
+        Self {
+            split,
+            target,
+            seeds: cells.iter().map(|cell| cell.seed).collect::<BTreeSet<_>>().len(),
+            networks: cells.len(),
+            images: cells[0].total,
+            base: mean(cells.iter().filter(|cell| cell.n == 0).map(|cell| cell.count().share())),
+            rows: rows.into_iter().map(row).collect(),
+        }
     }
-    numeric(&mut table, 1..=depths.len());
-    lines(&table)
+
+    /// The depths that a row has, in order.
+    pub fn depths(&self) -> BTreeSet<u8> {
+        self.rows.iter().flat_map(|row| row.shares.keys().copied()).collect()
+    }
+
+    /// What the block is about, with the base network's accuracy.
+    pub fn heading(&self) -> String {
+        let Self { split, target, images, .. } = self;
+        let base = match self.base {
+            Some(base) => format!("base{target} {:.1} % of {images} images", 100.0 * base),
+            None => "no base network".to_owned(),
+        };
+        let seeds = if self.seeds > 1 { format!(", means of {} seeds", self.seeds) } else { String::new() };
+        format!("{split}, task {target}: {base}{seeds}")
+    }
+
+    /// The rows and columns.
+    fn grid(&self) -> String {
+        let depths = self.depths();
+        let header = std::iter::once("n =".to_owned()).chain(depths.iter().map(ToString::to_string));
+        let mut table = plain(header);
+        for row in &self.rows {
+            let cell = |n: &u8| match (row.shares.get(n), self.base) {
+                (None, _) => "-".to_owned(),
+                (Some(share), None) => format!("{:.1}", 100.0 * share),
+                (Some(share), Some(base)) => format!("{:.1}\n{:+.1}", 100.0 * share, 100.0 * (share - base)),
+            };
+            table.add_row(std::iter::once(row.name.clone()).chain(depths.iter().map(cell)));
+        }
+        numeric(&mut table, 1..=depths.len());
+        lines(&table)
+    }
 }
 
 /// A table for people, without borders, with that header. Its rows are added by the caller.

@@ -52,7 +52,7 @@ impl Layer {
     }
 
     /// The digest of the layer as the one of that index: names, dtype, shapes and values.
-    fn digest(&self, index: usize) -> LayerDigest {
+    pub fn digest(&self, index: usize) -> LayerDigest {
         let mut hasher = Hasher::new("selffer layer v1");
         for (name, tensor) in self.tensors(index) {
             hasher.piece(name.as_bytes()).piece(b"F32");

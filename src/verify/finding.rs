@@ -102,6 +102,8 @@ codes! {
         "Training diverged: the loss was not finite."
     RunAtChance "run-at-chance" Error
         "A network ended no better than guessing."
+    FiltersRandom "filters-random" Warning
+        "What training made of a base network's first filters is no better explained than random filters are."
     RetrainedDifferently "retrained-differently" Error
         "A network that was trained again came out with other bits."
     RecordDiffers "record-differs" Error

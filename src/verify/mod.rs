@@ -4,6 +4,7 @@
 //! findings, and says how many comparisons it made: one that compared nothing has not passed.
 
 mod finding;
+mod first_layer;
 pub mod golden;
 mod initial;
 mod integrity;
@@ -101,12 +102,13 @@ pub enum About {
 /// One check: a name, what it is about, and the function.
 type Check = (&'static str, About, fn(&Context<'_>, &mut Sink) -> Result<()>);
 
-const CHECKS: [Check; 5] = [
+const CHECKS: [Check; 6] = [
     ("files: names, seals and digests", About::Integrity, integrity::files),
     ("plan: every split and network is there", About::Integrity, integrity::complete),
     ("splits: no image in two places", About::Invariants, integrity::overlaps),
     ("initial weights: copied, drawn anew, shared, independent", About::Invariants, initial::check),
     ("training: order, rates, frozen layers, counts, losses", About::Invariants, training::check),
+    ("first layer: training left its mark on base networks' filters", About::Invariants, first_layer::check),
 ];
 
 /// What one check did.

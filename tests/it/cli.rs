@@ -683,6 +683,8 @@ fn fits(value: &Value, shape: &Value, at: &str) {
                 "truth" => value.is_boolean(),
                 "task" => value == "A" || value == "B",
                 "digest" => value.as_str().is_some_and(is_digest),
+                "digest or null" => value.is_null() || value.as_str().is_some_and(is_digest),
+                "place or null" => value.is_null() || value["epoch"].is_u64() && value["step"].is_u64(),
                 "score or null" => {
                     let score = || value["correct"].is_u64() && value["total"].is_u64();
                     value.is_null() || score() && value.as_object().unwrap().len() == 2
@@ -727,8 +729,38 @@ fn comparison() -> Value {
     })
 }
 
+/// A run that copies and was trained; what it might have instead is null.
+fn show() -> Value {
+    let count = json!({"correct": "count", "total": "count"});
+    let recipe = json!({
+        "core": "count", "numerics": "text", "data": "digest", "split": "digest", "seed": "count",
+        "treatment": "text", "parent": "digest",
+        "network": {"conv": ["count"], "hidden": ["count"], "filler": "text"},
+        "solver": {
+            "epochs": "count", "batch": "count", "rate": "number", "rate_drops": ["count"],
+            "rate_factor": "number", "momentum": "number", "decay": "number",
+        },
+    });
+    json!({
+        "run": "text", "recipe_digest": "digest", "recipe": recipe,
+        "parent": {"run": "text", "weights": "digest"}, "outcome": "text", "diverged_at": "place or null",
+        "accuracy": count, "weights": "digest", "contradicts": "digest or null",
+        "layers": [{"layer": "text", "began": "digest", "ended": "digest"}],
+        "epochs": [{
+            "rate": "number", "order": "digest", "train_loss": "number", "train": count, "valid_loss": "number",
+            "valid": count,
+        }],
+        "ledger": {"every": "count", "entries": "count", "last": "digest"},
+        "files": {"manifest": "text", "checkpoint": "text", "checkpoint_is": "text"}, "wall_ms": "count",
+        "environment": {
+            "selffer": "text", "libtorch": "text", "cpu": "text", "fingerprint": "digest",
+            "settings": [{"name": "text", "value": "text"}],
+        },
+    })
+}
+
 /// What each command's JSON is.
-fn shapes() -> [(&'static str, Value); 7] {
+fn shapes() -> [(&'static str, Value); 8] {
     let task = json!({"classes": ["text"], "train": "count", "valid": "count"});
     let plan = json!({
         "protocol": "text", "protocol_digest": "digest", "data": "digest", "numerics": "text",
@@ -749,6 +781,7 @@ fn shapes() -> [(&'static str, Value); 7] {
         ("reproduce", reproduce),
         ("verify", json!({"checked": checked(), "findings": findings()})),
         ("table", json!({"cells": [cell()]})),
+        ("show", show()),
         ("golden check", json!({"golden": comparison(), "findings": findings()})),
         (
             "golden accept",
@@ -848,6 +881,9 @@ fn a_finished_store_as_json() {
         fits_command(&json, command);
         json
     });
+    let mut call = selffer(["show", "mixed/1/A4B", "--format", "json", "--protocol"]);
+    call.arg(protocol()).arg("--store").arg(&store);
+    fits_command(&run(call).expect(0).json(), "show");
     assert_eq!(files(&store), before, "nothing was to be trained");
     assert_eq!((&reproduced["trained"], &reproduced["found"]), (&json!(0), &json!(23)));
     assert_eq!(reproduced["cells"], table["cells"]);
@@ -1085,10 +1121,12 @@ fn help_has_what_readme_tells_and_nothing_else() {
     }
     let told: Vec<String> = commands.iter().map(|words| words.join(" ")).collect();
     assert_eq!(program, told);
-    assert_eq!(told.len(), 9);
+    assert_eq!(told.len(), 10);
     for words in &commands {
         let help = help(words);
         let options: &[&str] = match words.as_slice() {
+            ["show"] => &["--protocol", "--store", "--numerics", "--width", "--format"],
+            ["table"] => &["--protocol", "--store", "--numerics", "--jobs", "--width", "--format", "--quiet"],
             ["bisect"] => &["--protocol", "--run", "--numerics", "--format", "--quiet"],
             ["audit"] => &[
                 "--format",

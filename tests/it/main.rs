@@ -12,3 +12,4 @@ mod cli;
 mod common;
 mod golden;
 mod resume;
+mod show;
