@@ -2,6 +2,7 @@
 //!
 //! Used by `main` and `commands`.
 
+use crate::commands::report::ReportArgs;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use selffer::recipe::Policy;
@@ -44,6 +45,9 @@ pub enum Command {
         training: Training,
         #[command(flatten)]
         golden: GoldenDir,
+        /// Write no page with figures and tables into the store (`report/index.html` there).
+        #[arg(long)]
+        no_report: bool,
     },
     /// Check every file and every invariant of a store; nothing is trained.
     ///
@@ -74,6 +78,11 @@ pub enum Command {
     /// under another numerics policy, since a process computes under one.
     #[command(hide = true)]
     Replay(ReplayArgs),
+    /// Write a page with the paper's figures and tables: of a store, of the published archive, or both side by side.
+    ///
+    /// Figures are SVG in one HTML file that needs no network, and files of their own, with their numbers as CSV. A
+    /// store's counts are those that its manifests record, with what `verify` says of them; nothing is trained.
+    Report(ReportArgs),
     /// Compare a store with the accepted snapshot, or accept it as the new one.
     #[command(subcommand)]
     Golden(Golden),

@@ -5,6 +5,7 @@
 
 mod bisect;
 mod replay;
+pub mod report;
 mod show;
 mod table;
 
@@ -16,7 +17,7 @@ use crate::output;
 use crate::progress::Progress;
 use anyhow::Context as _;
 use selffer::audit::proof::{Again, Prover};
-use selffer::audit::{self, Audit, report};
+use selffer::audit::{self, Audit, report as audit_report};
 use selffer::data::Dataset;
 use selffer::machine;
 use selffer::manifest::{Environment, Manifest};
@@ -24,9 +25,10 @@ use selffer::numerics::Numerics;
 use selffer::plan::Plan;
 use selffer::protocol::Protocol;
 use selffer::recipe::Policy;
+use selffer::report::files;
 use selffer::run::{Runner, Snapshots, finished};
 use selffer::split::Catalog;
-use selffer::store::Store;
+use selffer::store::{REPORT, Store};
 use selffer::table::Table;
 use selffer::train::Torch;
 use selffer::verify::golden::{self, Golden};
@@ -48,13 +50,16 @@ pub enum Verdict {
 pub fn run(cli: Cli) -> anyhow::Result<Verdict> {
     match cli.command {
         Command::Plan(common) => plan(&common),
-        Command::Reproduce { common, training, golden } => reproduce(&common, &training, &golden),
+        Command::Reproduce { common, training, golden, no_report } => {
+            reproduce(&common, &training, &golden, no_report)
+        }
         Command::Verify(common) => check_store(&common),
         Command::Table(args) => table::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Audit(args) => audit(&args),
         Command::Bisect(args) => bisect::run(&args),
         Command::Replay(args) => replay::run(&args),
+        Command::Report(args) => report::run(&args),
         Command::Golden(GoldenCommand::Check { common, golden, review }) => {
             golden_check(&common, &golden, review)
         }
@@ -112,7 +117,12 @@ fn trained(plan: &Plan<'_>, store: &Store, policy: Policy) -> Result<Vec<Option<
     Ok(manifests)
 }
 
-fn reproduce(common: &Common, training: &Training, golden: &GoldenDir) -> anyhow::Result<Verdict> {
+fn reproduce(
+    common: &Common,
+    training: &Training,
+    golden: &GoldenDir,
+    no_report: bool,
+) -> anyhow::Result<Verdict> {
     let policy = common.numerics.policy;
     // Before any thread is started: it sets environment variables.
     let numerics = Numerics::engage(policy)?;
@@ -126,6 +136,9 @@ fn reproduce(common: &Common, training: &Training, golden: &GoldenDir) -> anyhow
     }
     let golden = Golden::find(golden.dir.as_deref(), &protocol.name, policy)?;
     let store = Store::create(&common.store)?;
+    if !no_report {
+        files::check(&store.dir().join(REPORT))?;
+    }
     let everything: Vec<usize> = (0..plan.runs.len()).collect();
     let progress = Progress::new(&plan, &everything, common.quiet);
     let stop = stop_on_signals()?;
@@ -146,6 +159,7 @@ fn reproduce(common: &Common, training: &Training, golden: &GoldenDir) -> anyhow
 
     let context = Context::new(&plan, &store, policy)?;
     let mut report = verify(&context)?;
+    let verified = report.clone();
     let table = Table::of(&plan, &context.manifests);
     let new = Golden::of(&plan, &table, policy, golden::fingerprint(&context.manifests));
     let comparison = output::Comparison::of(golden, &new, &protocol.name, policy);
@@ -154,6 +168,13 @@ fn reproduce(common: &Common, training: &Training, golden: &GoldenDir) -> anyhow
     let found = done.iter().flatten().count() - fresh;
     let result = output::Reproduction::new(&protocol, &table, report, comparison, fresh, found);
     print(common.format, &result, || result.text(&table))?;
+    // Last: what was computed is told even where a page cannot be written.
+    if !no_report {
+        let page = report::of_store(&context, &verified)?;
+        if !common.quiet {
+            say(&format!("figures and tables: {}", page.display()));
+        }
+    }
     Ok(verdict(&result.findings))
 }
 
@@ -190,10 +211,10 @@ fn audit(args: &AuditArgs) -> anyhow::Result<Verdict> {
         FailOn::Error => Severity::Error,
     };
     write_out(&match args.format {
-        AuditFormat::Text => report::text(&audit),
+        AuditFormat::Text => audit_report::text(&audit),
         AuditFormat::Json => output::json(&audit),
-        AuditFormat::Junit => report::junit(&audit, fail_on)?,
-        AuditFormat::Sarif => report::sarif(&audit),
+        AuditFormat::Junit => audit_report::junit(&audit, fail_on)?,
+        AuditFormat::Sarif => audit_report::sarif(&audit),
     })?;
     Ok(match audit.worst().is_some_and(|worst| worst >= fail_on) {
         true => Verdict::Findings,

@@ -4,8 +4,8 @@
 //! One direction of data, and a module or two for each step:
 //!
 //! ```text
-//! protocol ─► data ─► split ─► plan ─► run ─► store ─► table ─► verify
-//!  (TOML)   (images) (A | B)  (runs) (train) (hashed)         (findings)
+//! protocol ─► data ─► split ─► plan ─► run ─► store ─► table ─► verify ─► report
+//!  (TOML)   (images) (A | B)  (runs) (train) (hashed)         (findings)  (page)
 //! ```
 //!
 //! Each step reads what the step before wrote and never looks back. Only [`numerics`], [`train`] and
@@ -32,6 +32,7 @@ pub mod numerics;
 pub mod plan;
 pub mod protocol;
 pub mod recipe;
+pub mod report;
 pub mod run;
 pub mod seed;
 pub mod snapshot;

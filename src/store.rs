@@ -11,6 +11,7 @@
 //! STORE/checkpoints/WEIGHTS.safetensors   named by the digest of the weights
 //! STORE/manifests/RECIPE.json             named by the digest of the recipe
 //! STORE/snapshots/RECIPE-STEPS.snapshot  states of unfinished runs: recipe's digest and steps done
+//! STORE/report/                          the page with figures and tables, made from the rest
 //! STORE/locks/, STORE/new/                empty files; files being written, and who may sweep them
 //! ```
 
@@ -32,6 +33,8 @@ const MANIFESTS: &str = "manifests";
 const SNAPSHOTS: &str = "snapshots";
 const LOCKS: &str = "locks";
 const NEW: &str = "new";
+/// Where a report of the store is, unless another place is named; `report::files` writes it.
+pub const REPORT: &str = "report";
 /// In `new/`: the file that every process that writes holds a shared lock on.
 const WRITERS: &str = "writers";
 /// How names of files begin that are being written.
@@ -334,6 +337,9 @@ impl Store {
                         }
                     }
                 }
+                // Made from the rest and checked by nobody: what it shows is what is checked.
+                REPORT if top.is_dir() => {}
+                _ if name == crate::report::files::staging(REPORT) && top.is_dir() => {}
                 _ => strays.push(self.strip(&top)),
             }
         }

@@ -114,11 +114,31 @@ impl Audit {
     }
 }
 
+/// An audited archive, with what it was read from: for who draws curves and names files.
+pub struct Published {
+    /// What the audit came to.
+    pub audit: Audit,
+    /// The archive.
+    pub archive: Archive,
+    /// Every run's files, read; the audit's runs are in the same order.
+    pub files: Vec<RunFiles>,
+    /// The accuracies that the conclusions rest on.
+    pub points: Vec<Point>,
+}
+
 /// Audits the published archive at `path`: its root, or the directory above it.
 ///
 /// # Errors
 /// Where `path` holds no archive, or the system does not let a file be read.
 pub fn published(path: &Path) -> Result<Audit> {
+    Ok(read_published(path)?.audit)
+}
+
+/// As [`published`], and keeps what was read.
+///
+/// # Errors
+/// As [`published`].
+pub fn read_published(path: &Path) -> Result<Published> {
     let archive = Archive::at(path).ok_or_else(|| {
         Error::invalid(
             path.display().to_string(),
@@ -145,11 +165,13 @@ pub fn published(path: &Path) -> Result<Audit> {
     findings.extend(concluded.findings.iter().cloned());
     findings.extend(table1::findings(&concluded.table1, &points));
     let findings = sorted(findings);
-    Ok(Audit { source: Source::Archive, findings, runs: numbered, cells, selection, splits, ..concluded })
+    let audit =
+        Audit { source: Source::Archive, findings, runs: numbered, cells, selection, splits, ..concluded };
+    Ok(Published { audit, archive, files: runs, points })
 }
 
 /// The worst first, then by code and subject.
-fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
+pub(crate) fn sorted(mut findings: Vec<Finding>) -> Vec<Finding> {
     findings.sort();
     findings.sort_by_key(|finding| Reverse(finding.severity));
     findings

@@ -1,6 +1,6 @@
 //! What the name of a directory among the published results says about its run.
 //!
-//! Uses `treatment`; used by everything else in `audit`. The authors' names, with `{s}` a random split,
+//! Uses `treatment` and `protocol`; used by everything else in `audit`. The authors' names, with `{s}` a random split,
 //! `{X}` and `{Y}` its halves, `{n}` a depth:
 //!
 //! ```text
@@ -12,6 +12,7 @@
 //! reduced-{k}                                       a base network on k examples of each of the 1000 classes
 //! ```
 
+use crate::protocol::Halves;
 use crate::treatment::{DEPTHS, Kind, Source, Task, Treatment};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -53,6 +54,17 @@ pub enum SplitKind {
     Whole,
     /// All classes, fewer images.
     Reduced,
+}
+
+impl SplitKind {
+    /// The kind of a protocol's split: halves by name are the paper's dissimilar tasks.
+    pub fn of(halves: &Halves) -> Self {
+        match halves {
+            Halves::Random(_) => Self::Random,
+            Halves::Named { .. } => Self::Dissimilar,
+            Halves::Whole => Self::Whole,
+        }
+    }
 }
 
 impl Split {

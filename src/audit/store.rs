@@ -1,6 +1,6 @@
 //! Audits a selffer store: how far it is proven, and the claims and questions of its own table.
 //!
-//! Uses `audit::proof` and `table`; used by the command line. Splits into random halves
+//! Uses `audit::proof` and `table`; used by the command line and `report`. Splits into random halves
 //! are the paper's similar tasks, halves by name its dissimilar ones.
 
 use super::effect::Point;
@@ -13,7 +13,6 @@ use crate::data::Part;
 use crate::error::Result;
 use crate::manifest::Count;
 use crate::plan::Plan;
-use crate::protocol::Halves;
 use crate::table::{Cell, Table};
 use crate::verify::{Context, Severity};
 
@@ -32,31 +31,30 @@ pub fn store(context: &Context<'_>, prover: &Prover<'_>) -> Result<Audit> {
             true
         }
     });
-    let runs: Vec<(Run, Point)> = table.cells.iter().filter_map(|cell| run(context.plan, cell)).collect();
-    let points: Vec<Point> = runs.iter().map(|(_, point)| point.clone()).collect();
+    let (concluded, _) = conclude(context.plan, &table)?;
+    findings.extend(concluded.findings);
+    Ok(Audit { findings: sorted(findings), proof: Some(proof), ..concluded })
+}
+
+/// What follows from a table alone, proven or not, and the points that it rests on. Its findings are those of the
+/// claims.
+///
+/// # Errors
+/// Where the claims in the program are not of their format; a test keeps that from happening.
+pub fn conclude(plan: &Plan<'_>, table: &Table) -> Result<(Audit, Vec<Point>)> {
+    let (runs, points): (Vec<Run>, Vec<Point>) =
+        table.cells.iter().filter_map(|cell| run(plan, cell)).unzip();
     let concluded = concluded(&points)?;
     // That another experiment does not bear the paper out is nothing wrong with it.
-    findings.extend(concluded.findings.iter().map(|finding| finding.clone().graded(Severity::Note)));
-    let cells = numbers::cells(runs.iter().map(|(run, _)| (run, None)));
-    let runs = runs.into_iter().map(|(run, _)| run).collect();
-    Ok(Audit {
-        source: Source::Store,
-        findings: sorted(findings),
-        runs,
-        cells,
-        proof: Some(proof),
-        ..concluded
-    })
+    let findings = concluded.findings.iter().map(|finding| finding.clone().graded(Severity::Note)).collect();
+    let cells = numbers::cells(runs.iter().map(|run| (run, None)));
+    Ok((Audit { source: Source::Store, findings, runs, cells, ..concluded }, points))
 }
 
 fn run(plan: &Plan<'_>, cell: &Cell) -> Option<(Run, Point)> {
     let (split, _) = plan.splits.iter().find(|(split, _)| split.name == cell.split)?;
     let rule = plan.protocol.splits.iter().find(|rule| rule.name == cell.split)?;
-    let kind = match rule.halves {
-        Halves::Random(_) => SplitKind::Random,
-        Halves::Named { .. } => SplitKind::Dissimilar,
-        Halves::Whole => SplitKind::Whole,
-    };
+    let kind = SplitKind::of(&rule.halves);
     let accuracy = cell.count().share();
     let classes = split.task(cell.target).len();
     let images = split.count(cell.target, Part::Valid);

@@ -222,14 +222,25 @@ impl Golden {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(Error::io("read", &path)(error)),
         }
-        match EMBEDDED.get_file(&name).and_then(|file| file.contents_utf8()) {
-            Some(text) if dir.is_none() => {
-                let origin = format!("the built-in golden/{name}");
-                let golden = Self::parse(text, &origin)?;
-                Ok(Some((origin, golden)))
-            }
-            _ => Ok(None),
+        match dir {
+            Some(_) => Ok(None),
+            None => Ok(Self::embedded(protocol, policy)?.map(|(origin, _, golden)| (origin, golden))),
         }
+    }
+
+    /// The snapshot of a protocol that is built into the program: its place for messages, its file, and what it
+    /// says.
+    ///
+    /// # Errors
+    /// Where it is no snapshot; tests keep that from happening.
+    pub fn embedded(protocol: &str, policy: Policy) -> Result<Option<(String, &'static str, Self)>> {
+        let name = file_name(protocol, policy);
+        let Some(text) = EMBEDDED.get_file(&name).and_then(|file| file.contents_utf8()) else {
+            return Ok(None);
+        };
+        let origin = format!("the built-in golden/{name}");
+        let golden = Self::parse(text, &origin)?;
+        Ok(Some((origin, text, golden)))
     }
 
     /// Writes the snapshot file into `dir`, whole or not at all, and gives its path.

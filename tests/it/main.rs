@@ -1,5 +1,5 @@
 //! The whole program from outside: every finding seen, golden snapshots, killed and resumed runs, wrong
-//! inputs, the shapes of what is printed, and the audit of archives and stores.
+//! inputs, the shapes of what is printed, the audit of archives and stores, and the report in a real browser.
 //!
 //! One binary, so that the little store that most tests begin from is trained once.
 
@@ -8,8 +8,10 @@ mod audit;
 mod audit_store;
 mod bisect;
 mod broken;
+mod browser;
 mod cli;
 mod common;
 mod golden;
+mod report;
 mod resume;
 mod show;

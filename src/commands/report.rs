@@ -1,0 +1,80 @@
+//! `selffer report`: the page with figures and tables, from a store, the published archive, or both.
+//!
+//! Uses `report` of the library; `reproduce` ends in the same page.
+
+use super::{Verdict, inputs, planned, say, write_out};
+use anyhow::Context as _;
+use clap::Args;
+use selffer::recipe::Policy;
+use selffer::report::{self, Side, files};
+use selffer::split::Catalog;
+use selffer::store::{REPORT, Store};
+use selffer::verify::{Context, Report, verify};
+use std::path::{Path, PathBuf};
+
+/// What `selffer report` takes.
+#[derive(Args)]
+pub struct ReportArgs {
+    /// A store, whose networks are shown.
+    #[arg(long, value_name = "DIR", required_unless_present = "archive")]
+    pub store: Option<PathBuf>,
+    /// The published archive (its root has a directory `results`); with --store, the two side by side.
+    #[arg(long, value_name = "PATH")]
+    pub archive: Option<PathBuf>,
+    /// The directory to write to: an empty or a new one, or one with an earlier report. [default: `report` in the
+    /// store, or in the working directory where there is no store]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// For a store: its protocol, an embedded one (smoke, ci) or a TOML file.
+    #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
+    pub protocol: String,
+    #[command(flatten)]
+    pub numerics: crate::cli::Numerics,
+    /// No messages but errors.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// Draws up the report and prints the path of its page.
+pub fn run(args: &ReportArgs) -> anyhow::Result<Verdict> {
+    let out = match (&args.out, &args.store) {
+        (Some(out), _) => out.clone(),
+        (None, Some(store)) => store.join(REPORT),
+        (None, None) => PathBuf::from(REPORT),
+    };
+    files::check(&out)?;
+    let mut sides = Vec::new();
+    if let Some(path) = &args.store {
+        sides.push(side(path, &args.protocol, args.numerics.policy)?);
+    }
+    if let Some(path) = &args.archive {
+        sides.push(report::archive(path)?);
+    }
+    let page = files::write(&out, &report::draw_up(&sides)?)?;
+    if !args.quiet {
+        for side in &sides {
+            say(&format!("{}: {}", side.title, side.about));
+        }
+    }
+    write_out(&format!("{}\n", page.display()))?;
+    Ok(Verdict::Clean)
+}
+
+fn side(path: &Path, protocol: &str, policy: Policy) -> anyhow::Result<Side> {
+    // Before the data is read: a wrong name is better known at once.
+    let store = Store::open(path)?;
+    let (read, data) = inputs(protocol)?;
+    let catalog = Catalog::of(&data);
+    let plan = planned(protocol, &read, &catalog)?;
+    let context = Context::new(&plan, &store, policy)?;
+    let found = verify(&context)?;
+    Ok(report::store(&context, &found)?)
+}
+
+/// Writes the report of a store that was just verified into the store.
+pub fn of_store(context: &Context<'_>, found: &Report) -> anyhow::Result<PathBuf> {
+    let sides = [report::store(context, found)?];
+    let out = context.store.dir().join(REPORT);
+    files::write(&out, &report::draw_up(&sides)?)
+        .context("the networks are whole, but the report was not written")
+}

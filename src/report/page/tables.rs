@@ -1,0 +1,213 @@
+//! Table 1, the accuracies and the answers as tables; cells lead to their runs.
+//!
+//! Used by `page`.
+
+use super::super::model::{Side, cell_anchor, runs as counted, split_words};
+use super::{points, runs};
+use crate::audit::effect::Effect;
+use crate::audit::names::SplitKind;
+use crate::audit::numbers::Cell;
+use crate::audit::questions::Estimate;
+use crate::audit::table1::Row;
+use crate::treatment::Kind;
+use maud::{Markup, html};
+use std::collections::BTreeSet;
+
+const KINDS: [Kind; 6] =
+    [Kind::Base, Kind::Selffer, Kind::SelfferTuned, Kind::Transfer, Kind::TransferTuned, Kind::Random];
+
+/// Table 1: what the paper prints, and what each side gives.
+pub fn table1(sides: &[Side]) -> Markup {
+    let mut layers: Vec<(u8, u8)> =
+        sides.iter().flat_map(|side| side.audit.table1.iter().map(|row| row.layers)).collect();
+    layers.sort_unstable();
+    layers.dedup();
+    let row =
+        |side: &'_ Side, layers: (u8, u8)| side.audit.table1.iter().position(|row| row.layers == layers);
+    html! {
+        p { "By how many points AnB+ beats base, and the control BnB+: as printed, as the same means of runs give it, and with each run "
+            "compared with the base network of its own target (95 %)." }
+        @if layers.is_empty() { div.none { "There are no runs of AnB+ and BnB+ on random halves." } }
+        @else {
+            div.pair {
+                @for (right, title) in [(Kind::Base, "AnB+ over base"), (Kind::SelfferTuned, "AnB+ over BnB+")] {
+                    div {
+                        h3 { (title) }
+                        div.wide { table {
+                            thead { tr {
+                                th { "layers" } th.n { "printed" } th.n { "these means" } th.n { "own base" }
+                            } }
+                            tbody { @for at in &layers { @for side in sides {
+                                @if let Some(index) = row(side, *at) {
+                                    (table1_row(side, &side.audit.table1[index], right))
+                                }
+                            } } }
+                        } }
+                    }
+                }
+            }
+        }
+        @for side in sides {
+            @for row in &side.audit.table1 {
+                @let mut names: Vec<String> = row.target_matched.left.iter().chain(&row.target_matched.right).cloned().collect();
+                @let more: Vec<String> = row.over_selffer_target_matched.iter().flat_map(|effect| effect.right.clone()).collect();
+                @let () = { names.extend(more); names.sort(); names.dedup(); };
+                (runs::links(
+                    side, &runs_id(side, row), &names,
+                    &format!("{}, layers {}-{}: {}", side.title, row.layers.0, row.layers.1, counted(names.len())),
+                ))
+            }
+        }
+    }
+}
+
+fn table1_row(side: &Side, row: &Row, right: Kind) -> Markup {
+    let on = |kind: Kind| {
+        side.points
+            .iter()
+            .filter(|point| {
+                let depth = kind == Kind::Base || (row.layers.0..=row.layers.1).contains(&point.n);
+                point.split == SplitKind::Random && point.kind == kind && depth
+            })
+            .count()
+    };
+    let (printed, means, matched) = match right {
+        Kind::Base => (row.published_over_base, row.over_base, Some(&row.target_matched)),
+        _ => (row.published_over_selffer, row.over_selffer, row.over_selffer_target_matched.as_ref()),
+    };
+    html! {
+        tr {
+            td { (row.layers.0) "–" (row.layers.1) br; small { (side.title) } }
+            td.n { (format!("{:+.1}", 100.0 * printed)) }
+            td.n { a href={ "#" (runs_id(side, row)) } { (points(means)) } br; small { (on(Kind::TransferTuned)) " and " (counted(on(right))) } }
+            td.n { @match matched {
+                None => "–",
+                Some(effect) => {
+                    a href={ "#" (runs_id(side, row)) } { (points(effect.value)) }
+                    br; small { (points(effect.interval.low)) " to " (points(effect.interval.high)) }
+                    br; small { (effect.left.len()) " and " (counted(effect.right.len())) }
+                }
+            } }
+        }
+    }
+}
+
+/// The anchor of the runs behind a row of Table 1.
+fn runs_id(side: &Side, row: &Row) -> String {
+    format!("{}-table-1-{}-{}", side.key, row.layers.0, row.layers.1)
+}
+
+/// Means by split, treatment and depth.
+pub fn accuracies(sides: &[Side]) -> Markup {
+    html! {
+        p { "Mean accuracy in percent, the change from base in points, and how many runs: each cell leads to them." }
+        div.pair {
+            @for side in sides {
+                div {
+                    @for (split, target) in splits(side) {
+                        h3 { (side.title) ": " (split_words(split)) @if let Some(target) = &target { ", " (target) } }
+                        (grid(side, split, target.as_deref()))
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn splits(side: &Side) -> Vec<(SplitKind, Option<String>)> {
+    let mut found: Vec<_> = side.audit.cells.iter().map(|cell| (cell.split, cell.target.clone())).collect();
+    found.dedup();
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn grid(side: &Side, split: SplitKind, target: Option<&str>) -> Markup {
+    let cells: Vec<&Cell> = side
+        .audit
+        .cells
+        .iter()
+        .filter(|cell| cell.split == split && cell.target.as_deref() == target)
+        .collect();
+    if split == SplitKind::Reduced {
+        return reduced(side, &cells);
+    }
+    let base = cells.iter().find(|cell| cell.n == 0).map(|cell| cell.mean);
+    let at = |kind: Kind, n: u8| cells.iter().find(|cell| cell.n == n && cell.treatment == kind.name());
+    let kinds: Vec<Kind> =
+        KINDS.into_iter().filter(|kind| cells.iter().any(|cell| cell.treatment == kind.name())).collect();
+    let depths: BTreeSet<u8> = cells.iter().map(|cell| cell.n).collect();
+    html! {
+        div.wide { table {
+            thead { tr { th { "n" } @for kind in &kinds { th.n { (kind.name()) } } } }
+            tbody { @for n in depths { tr {
+                th { (n) }
+                @for kind in &kinds { td.n { @if let Some(cell) = at(*kind, n) {
+                    a href={ "#" (cell_anchor(side.key, split, *kind, n)) } { (format!("{:.2}", 100.0 * cell.mean)) }
+                    @if let Some(base) = base.filter(|_| n > 0) { br; small { (points(cell.mean - base)) } }
+                    br; small { (counted(cell.runs.len())) }
+                } } }
+            } } }
+        } }
+    }
+}
+
+fn reduced(side: &Side, cells: &[&Cell]) -> Markup {
+    html! {
+        div.wide { table {
+            thead { tr { th.n { "examples of each class" } th.n { "accuracy, %" } th { "run" } } }
+            tbody { @for cell in cells { tr {
+                td.n { @if let Some(examples) = cell.examples { (examples) } }
+                td.n { (format!("{:.2}", 100.0 * cell.mean)) }
+                td { @for run in &cell.runs { (runs::link(side, run)) @if side.run(run).is_some_and(|run| run.at_chance) {
+                    " " small { "never left chance" }
+                } } }
+            } } }
+        } }
+    }
+}
+
+/// The answers by layer.
+pub fn questions(sides: &[Side]) -> Markup {
+    html! { div.pair { @for side in sides { div {
+        h3 { (side.title) ": answers by layer" br; small.quiet { "points, and a share of what a layer is worth" } }
+        div.wide { table {
+            thead { tr {
+                th.n { "n" } th.n { "co-adaptation" } th.n { "specificity" } th.n { "generality" }
+            } }
+            tbody { @for layer in &side.audit.questions.layers { tr id={ (side.key) "-question-" (layer.n) } {
+                th.n { (layer.n) }
+                td.n { (effect(side, layer.coadaptation.as_ref(), Kind::Selffer, layer.n)) }
+                td.n { (effect(side, layer.specificity.as_ref(), Kind::Transfer, layer.n)) }
+                td.n { (estimate(side, layer.generality.as_ref(), layer.n)) }
+            } } }
+        } }
+    } } } }
+}
+
+fn effect(side: &Side, effect: Option<&Effect>, kind: Kind, n: u8) -> Markup {
+    html! { @match effect {
+        None => "–",
+        Some(effect) => {
+            a href={ "#" (cell_anchor(side.key, SplitKind::Random, kind, n)) } { (points(effect.value)) }
+            br; small { (points(effect.interval.low)) " to " (points(effect.interval.high)) }
+            br; small { (effect.left.len()) " and " (counted(effect.right.len())) }
+        }
+    } }
+}
+
+fn estimate(side: &Side, estimate: Option<&Estimate>, n: u8) -> Markup {
+    let random =
+        |point: &&crate::audit::effect::Point| point.kind == Kind::Random && point.n == n && !point.at_chance;
+    let whole = side.points.iter().filter(random).all(|point| point.split != SplitKind::Random);
+    let split = if whole { SplitKind::Whole } else { SplitKind::Random };
+    let count = side.points.iter().filter(random).filter(|point| point.split == split).count();
+    html! { @match estimate {
+        None => "–",
+        Some(found) => {
+            a href={ "#" (cell_anchor(side.key, split, Kind::Random, n)) } { (format!("{:.3}", found.value)) }
+            @if let Some(interval) = found.interval { br; small { (format!("{:.3} to {:.3}", interval.low, interval.high)) } }
+            br; small { (counted(count)) " of RnB" }
+        }
+    } }
+}

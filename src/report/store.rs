@@ -1,0 +1,283 @@
+//! What a report shows of a store: what manifests record, what `verify` says of it, and what follows.
+//!
+//! Uses `verify`, `table`, `audit::store` and the checkpoints of first layers; makes a `report::model::Side`. Counts are those
+//! that manifests record: evaluating checkpoints again takes libtorch, and is what `selffer audit` adds.
+
+use super::filters;
+use super::model::{
+    ACCURACIES, CONCLUSIONS, Curve, Entry, FINDINGS, Fact, Input, Parts, Place, Side, Task, grouped,
+};
+use crate::audit::store::conclude;
+use crate::audit::{self, names::SplitKind};
+use crate::data::Part;
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::manifest::{Environment, Manifest, Outcome};
+use crate::plan::{Plan, PlannedRun};
+use crate::protocol;
+use crate::store::Entry as StoreEntry;
+use crate::table::Table;
+use crate::treatment;
+use crate::verify::golden::Golden;
+use crate::verify::{Context, Finding, Report, Severity};
+use std::path::Path;
+
+/// The side of a store, which `verify` found to be as `report` says.
+///
+/// # Errors
+/// Where the system does not let a file be read.
+pub fn store(context: &Context<'_>, report: &Report) -> Result<Side> {
+    let Context { plan, policy, manifests, .. } = context;
+    let table = Table::of(plan, manifests);
+    let (mut audit, points) = conclude(plan, &table)?;
+    audit.findings.extend(report.findings.iter().cloned());
+    audit.findings = audit::sorted(audit.findings);
+    let name = &plan.protocol.name;
+    let options = options(name, policy.name());
+    let runs = plan.runs.iter().zip(manifests);
+    let runs = runs.map(|(run, manifest)| entry(context, run, manifest.as_ref(), &options)).collect();
+    let there = manifests.iter().flatten().count();
+    let title = "These runs".to_owned();
+    let about = format!(
+        "A store of {there} of the {} networks of protocol {name}, under {} numerics.",
+        plan.runs.len(),
+        policy.name()
+    );
+    let mut side = Side::new(Parts { title, about, audit, points, runs });
+    side.checked = report.checked.clone();
+    side.filters = filters::of(context)?;
+    side.splits = splits(plan);
+    side.inputs = inputs(context)?;
+    side.facts = facts(context);
+    side.facts.extend(golden(context, &table)?);
+    side.remarks = remarks(context, report, &options);
+    side.commands = commands(&options);
+    Ok(side)
+}
+
+/// The options that name a protocol and a policy, and a store by its variable.
+fn options(protocol: &str, policy: &str) -> String {
+    let built_in = protocol::EMBEDDED.iter().any(|(name, _)| *name == protocol);
+    let file = if built_in { protocol.to_owned() } else { format!("{protocol}.toml") };
+    let numerics = if policy == "portable" { String::new() } else { format!(" --numerics {policy}") };
+    format!("--protocol {file}{numerics} --store \"$STORE\"")
+}
+
+fn entry(context: &Context<'_>, run: &PlannedRun, manifest: Option<&Manifest>, options: &str) -> Entry {
+    let plan = context.plan;
+    let (split, digest) = &plan.splits[run.split];
+    let target = run.treatment.target();
+    let images = split.count(target, Part::Valid);
+    let classes = split.task(target).len();
+    let accuracy = manifest.and_then(Manifest::accuracy);
+    let share = accuracy.map(crate::manifest::Count::share);
+    let name = plan.name(run);
+    let mut facts = vec![
+        Fact::words("learns", format!("task {target} of {}: {classes} classes", split.name)),
+        Fact::code("split", digest.hex()),
+    ];
+    let lacks = match manifest.map(|manifest| &manifest.outcome) {
+        None => Some("the store has no manifest of it".to_owned()),
+        Some(Outcome::Diverged { epoch, step }) => {
+            Some(format!("training diverged in epoch {}, step {step}", epoch + 1))
+        }
+        Some(Outcome::Trained { .. }) => None,
+    };
+    if let Some(manifest) = manifest {
+        let recipe = manifest.recipe_digest();
+        facts.push(Fact::code("manifest", within(context, &StoreEntry::Manifest(recipe))));
+        facts.push(Fact::code("its SHA-256", Digest::of(&manifest.to_bytes()).hex()));
+        facts.push(Fact::code("recipe", recipe.hex()));
+        if let Some(layers) = manifest.trained() {
+            facts.push(Fact::code("weights", layers.whole().hex()));
+            if run.treatment.n() > 0 {
+                facts.push(Fact::code("its first n layers", layers.prefix(run.treatment.n()).hex()));
+            }
+        }
+        if let Some(parent) = manifest.recipe.parent {
+            facts.push(Fact::code("copied from weights", parent.hex()));
+        }
+        facts.push(Fact::words("took", format!("{:.1} s", manifest.wall_ms as f64 / 1000.0)));
+    }
+    let places = manifest.map(|manifest| manifest.epochs.as_slice()).unwrap_or_default().iter().zip(1..);
+    let place = |(epoch, at): (&crate::manifest::Epoch, u64)| Place {
+        at,
+        valid: epoch.valid.share(),
+        valid_loss: Some(epoch.valid_loss),
+        train: Some(epoch.train.share()),
+        train_loss: Some(epoch.train_loss),
+    };
+    Entry {
+        command: format!("selffer show {} {options}", quoted(&name)),
+        name,
+        anchor: String::new(),
+        split: SplitKind::of(&plan.protocol.splits[run.split].halves),
+        treatment: run.treatment,
+        target: format!("{}/{target}", split.name),
+        examples: None,
+        accuracy: share,
+        right: accuracy.map(|count| (count.correct, count.total)),
+        images: images as u64,
+        at_chance: share.is_some_and(|share| audit::scores::at_chance(share, classes, images)),
+        lacks,
+        parent: run.parent.map(|parent| plan.name(&plan.runs[parent])),
+        facts,
+        curve: Curve { unit: "epoch", places: places.map(place).collect() },
+    }
+}
+
+/// A path within the store, the same on every system.
+fn within(context: &Context<'_>, entry: &StoreEntry) -> String {
+    let path = context.store.path(entry);
+    let path = path.strip_prefix(context.store.dir()).unwrap_or(Path::new("")).to_owned();
+    path.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/")
+}
+
+/// An argument as a shell takes it.
+fn quoted(text: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./+".contains(letter);
+    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}
+
+fn splits(plan: &Plan<'_>) -> Vec<Task> {
+    let mut tasks = Vec::new();
+    for (split, digest) in &plan.splits {
+        let known = treatment::Task::BOTH.into_iter().filter(|task| !split.task(*task).is_empty());
+        tasks.extend(known.map(|task| Task {
+            split: split.name.clone(),
+            digest: digest.hex(),
+            task: task.to_string(),
+            classes: split.task(task).iter().map(|class| class.name.clone()).collect(),
+            train: split.count(task, Part::Train),
+            valid: split.count(task, Part::Valid),
+        }));
+    }
+    tasks
+}
+
+fn inputs(context: &Context<'_>) -> Result<Vec<Input>> {
+    let Context { plan, policy, manifests, .. } = context;
+    let protocol = &plan.protocol;
+    let mut inputs = vec![
+        Input { what: "protocol", path: protocol.name.clone(), digest: protocol.digest().hex() },
+        Input {
+            what: "data",
+            path: format!("{} classes", plan.catalog.data.classes.len()),
+            digest: plan.catalog.digest.hex(),
+        },
+    ];
+    if let Some((origin, file, _)) = Golden::embedded(&protocol.name, *policy)? {
+        inputs.push(Input { what: "golden", path: origin, digest: Digest::of(file.as_bytes()).hex() });
+    }
+    let split = |(_, digest): &(_, crate::digest::SplitDigest)| Input {
+        what: "split",
+        path: within(context, &StoreEntry::Split(*digest)),
+        digest: digest.hex(),
+    };
+    inputs.extend(plan.splits.iter().map(split));
+    let manifest = |manifest: &Manifest| Input {
+        what: "manifest",
+        path: within(context, &StoreEntry::Manifest(manifest.recipe_digest())),
+        digest: Digest::of(&manifest.to_bytes()).hex(),
+    };
+    inputs.extend(manifests.iter().flatten().map(manifest));
+    Ok(inputs)
+}
+
+/// The protocol and each place where networks were trained, by what manifests say.
+fn facts(context: &Context<'_>) -> Vec<Fact> {
+    let Context { plan, policy, manifests, .. } = context;
+    let protocol = &plan.protocol;
+    let solver = &protocol.solver;
+    let widths = |widths: &[u32]| widths.iter().map(ToString::to_string).collect::<Vec<_>>().join("-");
+    let seeds: Vec<String> = protocol.seeds.iter().map(ToString::to_string).collect();
+    let mut facts = vec![
+        Fact::words("protocol", &protocol.name),
+        Fact::code("its digest", protocol.digest().hex()),
+        Fact::words("numerics", policy.name()),
+        Fact::words(
+            "network",
+            format!(
+                "convolutions {}, fully connected {} and one unit a class",
+                widths(&protocol.network.conv),
+                widths(&protocol.network.hidden)
+            ),
+        ),
+        Fact::words(
+            "training",
+            format!("{} epochs, batches of {}, learning rate {}", solver.epochs, solver.batch, solver.rate),
+        ),
+        Fact::words("seeds", seeds.join(", ")),
+    ];
+    let mut places: Vec<(&Environment, usize)> = Vec::new();
+    for environment in manifests.iter().flatten().map(|manifest| &manifest.environment) {
+        match places.iter_mut().find(|(known, _)| *known == environment) {
+            Some((_, count)) => *count += 1,
+            None => places.push((environment, 1)),
+        }
+    }
+    for (Environment { selffer, libtorch, cpu, settings, fingerprint }, count) in places {
+        let of = grouped(count as u64);
+        facts.push(Fact::words("trained here", format!("{of} networks, by selffer {selffer}")));
+        facts.push(Fact::words("libtorch", libtorch));
+        facts.push(Fact::words("processor", cpu));
+        facts.push(Fact::code("fingerprint", fingerprint.hex()));
+        let settings: Vec<String> =
+            settings.iter().map(|(name, value)| format!("{name}={}", value.trim())).collect();
+        facts.push(Fact::code("settings", settings.join("; ")));
+    }
+    facts
+}
+
+/// How the networks compare with the golden snapshot that is built into the program.
+fn golden(context: &Context<'_>, table: &Table) -> Result<Vec<Fact>> {
+    let Some((origin, _, golden)) = Golden::embedded(&context.plan.protocol.name, context.policy)? else {
+        return Ok(Vec::new());
+    };
+    let same = table
+        .cells
+        .iter()
+        .filter(|cell| golden.runs.get(&cell.run()).is_some_and(|entry| entry.weights == cell.weights))
+        .count();
+    let text = format!(
+        "{same} of {} networks are those of {origin}, bit for bit ({} there)",
+        table.cells.len(),
+        golden.runs.len()
+    );
+    Ok(vec![Fact::words("golden", text)])
+}
+
+fn remarks(context: &Context<'_>, report: &Report, options: &str) -> Vec<String> {
+    let compared: usize = report.checked.iter().map(|checked| checked.compared).sum();
+    let errors = |finding: &&Finding| finding.severity == Severity::Error;
+    let wrong = report.findings.iter().filter(errors).count();
+    let mut remarks = vec![
+        format!(
+            "Counts are those that manifests record. `selffer verify {options}` held every file and every invariant \
+             against its recipe: {} comparisons, {wrong} wrong.",
+            grouped(compared as u64)
+        ),
+        "`selffer audit \"$STORE\"` evaluates every checkpoint again, and with --sample K --seed S trains networks again: \
+         that is what proves the counts."
+            .to_owned(),
+    ];
+    let missing = context.manifests.iter().filter(|manifest| manifest.is_none()).count();
+    if missing > 0 {
+        let of = context.plan.runs.len();
+        remarks.push(format!("{missing} of {of} networks of the protocol are not in the store."));
+    }
+    remarks
+}
+
+fn commands(options: &str) -> Vec<(&'static str, String)> {
+    let audit = options.replace("--store \"$STORE\"", "").trim().to_owned();
+    vec![
+        ("the networks themselves", format!("selffer reproduce {options}")),
+        (ACCURACIES, format!("selffer table {options} --format csv")),
+        (FINDINGS, format!("selffer verify {options}")),
+        (CONCLUSIONS, format!("selffer audit \"$STORE\" {audit}")),
+        ("the plan and its digests", format!("selffer plan {options}")),
+        ("the comparison with golden", format!("selffer golden check {options}")),
+        ("this report", format!("selffer report {options} --out report")),
+    ]
+}

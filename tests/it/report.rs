@@ -1,0 +1,366 @@
+//! The report: the same bytes from the same sources, nothing overwritten that selffer did not write, and what a real browser
+//! makes of the page, on a desk and on a phone, in light and dark.
+
+use crate::archive::{self, Size};
+use crate::browser::Browser;
+use crate::common::{Ran, files, good_copy, good_store, on_store, protocol, run, say, scratch, selffer};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use tempfile::TempDir;
+
+/// A synthetic archive, written once.
+fn small_archive() -> &'static Path {
+    static ARCHIVE: OnceLock<TempDir> = OnceLock::new();
+    ARCHIVE
+        .get_or_init(|| {
+            let dir = scratch();
+            archive::write(dir.path(), Size::SMALL);
+            dir
+        })
+        .path()
+}
+
+fn report(store: Option<&Path>, archive: Option<&Path>, out: &Path) -> Ran {
+    let mut call = selffer(["report", "--quiet", "--protocol"]);
+    call.arg(protocol());
+    for (option, path) in [("--store", store), ("--archive", archive), ("--out", Some(out))] {
+        if let Some(path) = path {
+            call.arg(option).arg(path);
+        }
+    }
+    run(call)
+}
+
+/// The report of the good store and the small archive side by side, written once.
+fn both() -> &'static Path {
+    static BOTH: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
+    let (_, out) = BOTH.get_or_init(|| {
+        let dir = scratch();
+        let out = dir.path().join("report");
+        report(Some(good_store()), Some(small_archive()), &out).expect(0);
+        (dir, out)
+    });
+    out
+}
+
+#[test]
+fn the_same_sources_give_the_same_bytes_wherever_they_lie() {
+    let first = files(both());
+    let dir = scratch();
+    // Elsewhere, by other paths, from another working directory.
+    let (_kept, store) = good_copy();
+    let archive = dir.path().join("deep/convnet_transfer");
+    fs::create_dir_all(&archive).unwrap();
+    archive::write(&archive, Size::SMALL);
+    let mut call = selffer(["report", "--archive", "deep", "--out", "there", "--protocol"]);
+    call.arg(protocol()).arg("--store").arg(&store).current_dir(dir.path());
+    let ran = run(call).expect(0);
+    assert_eq!(ran.out.trim(), "there/index.html");
+    let second = files(&dir.path().join("there"));
+    let names =
+        |files: &std::collections::BTreeMap<PathBuf, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&first), names(&second));
+    for (path, bytes) in &first {
+        assert!(second[path] == *bytes, "{} has other bytes", path.display());
+    }
+    let page = String::from_utf8(first[Path::new("index.html")].clone()).unwrap();
+    for place in
+        [store.to_str().unwrap(), good_store().to_str().unwrap(), dir.path().to_str().unwrap(), "/home/"]
+    {
+        assert!(!page.contains(place), "{place} is in the page");
+    }
+}
+
+#[test]
+fn a_report_lists_its_files_and_inputs_with_their_digests() {
+    use sha2::{Digest as _, Sha256};
+    let all = files(both());
+    let sums = String::from_utf8(all[Path::new("SHA256SUMS")].clone()).unwrap();
+    let listed: Vec<(&str, &str)> = sums.lines().skip(1).filter_map(|line| line.split_once("  ")).collect();
+    assert_eq!(listed.len() + 1, all.len());
+    for (digest, path) in listed {
+        assert_eq!(digest, hex::encode(Sha256::digest(&all[Path::new(path)])), "{path}");
+    }
+    let page = String::from_utf8(all[Path::new("index.html")].clone()).unwrap();
+    let mut inputs = 0;
+    let store = files(&good_store().join("manifests"))
+        .into_iter()
+        .map(|(name, bytes)| (Path::new("manifests").join(name), bytes));
+    // The archive's links lead nowhere: only its logs are read.
+    let mut logs = Vec::new();
+    for dir in fs::read_dir(small_archive().join("results")).unwrap() {
+        for entry in fs::read_dir(dir.unwrap().path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|end| end == "gz") {
+                let inside = path.strip_prefix(small_archive()).unwrap().to_owned();
+                logs.push((inside, fs::read(&path).unwrap()));
+            }
+        }
+    }
+    for (path, bytes) in store.chain(logs) {
+        let (path, digest) = (path.to_str().unwrap().to_owned(), hex::encode(Sha256::digest(bytes)));
+        assert!(page.contains(&path) && page.contains(&digest), "{path} is not among the inputs");
+        inputs += 1;
+    }
+    assert!(inputs > 200);
+    // Every network's weights, recipe and manifest, and the split and protocol that they rest on.
+    let table = on_store(&["table"], &protocol(), good_store()).expect(0).json();
+    for cell in table["cells"].as_array().unwrap() {
+        assert!(page.contains(cell["weights"].as_str().unwrap()), "{cell}");
+    }
+    let plan = on_store(&["plan"], &protocol(), good_store()).expect(0).json();
+    let digests = plan["splits"].as_array().unwrap().iter().map(|split| &split["digest"]);
+    for digest in digests.chain([&plan["protocol_digest"], &plan["data"]]) {
+        assert!(page.contains(digest.as_str().unwrap()), "{digest}");
+    }
+}
+
+#[test]
+fn numbers_are_those_that_other_commands_give() {
+    let csv = |name: &str| -> Vec<Vec<String>> {
+        let bytes = fs::read(both().join("data").join(name)).unwrap();
+        let rows = csv::Reader::from_reader(bytes.as_slice()).into_records();
+        rows.map(|row| row.unwrap().iter().map(ToString::to_string).collect()).collect()
+    };
+    let table = on_store(&["table"], &protocol(), good_store()).expect(0).json();
+    let runs = csv("store-runs.csv");
+    assert_eq!(runs.len(), 23);
+    for cell in table["cells"].as_array().unwrap() {
+        let name = format!("{}/{}/{}", cell["split"], cell["seed"], cell["treatment"]).replace('"', "");
+        let row = runs.iter().find(|row| row[0] == name).unwrap_or_else(|| panic!("no row of {name}"));
+        assert_eq!(
+            (row[7].as_str(), row[8].as_str()),
+            (cell["correct"].to_string().as_str(), cell["total"].to_string().as_str())
+        );
+    }
+    let mut audit = selffer(["audit", "--format", "json"]);
+    audit.arg(small_archive());
+    let audit = run(audit).json();
+    for run in audit["runs"].as_array().unwrap() {
+        let row =
+            csv("archive-runs.csv").into_iter().find(|row| row[0] == run["run"].as_str().unwrap()).unwrap();
+        let percent = format!("{:.3}", 100.0 * run["accuracy"].as_f64().unwrap());
+        assert_eq!(row[6], percent, "{row:?}");
+    }
+    let means = csv("archive-accuracy-means.csv");
+    let cell = audit["cells"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|cell| cell["split"] == "random" && cell["treatment"] == "AnB" && cell["n"] == 5);
+    let (cell, row) = (cell.unwrap(), means.iter().find(|row| row[0] == "AnB" && row[1] == "5").unwrap());
+    assert_eq!(row[2], format!("{:.3}", 100.0 * cell["mean"].as_f64().unwrap()));
+    assert_eq!(row[4], cell["runs"].as_array().unwrap().len().to_string());
+    // Every score of every run.
+    let scores: u64 =
+        audit["runs"].as_array().unwrap().iter().map(|run| run["scores"].as_u64().unwrap()).sum();
+    assert_eq!(csv("archive-curves.csv").len() as u64, scores);
+    assert_eq!(csv("store-curves.csv").len(), 23 * 2);
+}
+
+#[test]
+fn reproduce_ends_in_a_report_that_is_no_stray_and_can_be_left_out() {
+    let (_dir, store) = good_copy();
+    let page = store.join("report/index.html");
+    let first = fs::read(&page).unwrap();
+    on_store(&["verify"], &protocol(), &store).expect(0);
+    // `report` writes there too, the same.
+    let mut call = selffer(["report", "--protocol"]);
+    call.arg(protocol()).arg("--store").arg(&store);
+    let ran = run(call).expect(0);
+    assert_eq!(ran.out.trim(), page.display().to_string());
+    assert!(fs::read(&page).unwrap() == first);
+    fs::remove_dir_all(store.join("report")).unwrap();
+    on_store(&["reproduce", "-q", "--no-report"], &protocol(), &store).expect(0);
+    assert!(!store.join("report").exists());
+    on_store(&["reproduce", "-q"], &protocol(), &store).expect(0);
+    assert!(fs::read(&page).unwrap() == first);
+    // What somebody put there is refused before anything is trained, and stays.
+    fs::write(store.join("report/mine.txt"), "mine").unwrap();
+    let ran = on_store(&["reproduce", "-q"], &protocol(), &store).expect(2);
+    assert!(ran.err.contains("mine.txt") && ran.err.contains("--out"), "{}", ran.err);
+    assert!(store.join("report/mine.txt").exists() && fs::read(&page).unwrap() == first);
+}
+
+#[test]
+fn wrong_sources_are_one_sentence_and_write_nothing() {
+    let dir = scratch();
+    let out = dir.path().join("out");
+    let nothing = dir.path().join("nothing");
+    for (store, archive, named) in [
+        (Some(nothing.as_path()), None, "is no selffer store"),
+        (None, Some(nothing.as_path()), "holds neither a published archive"),
+        (Some(good_store()), Some(nothing.as_path()), "holds neither a published archive"),
+    ] {
+        let ran = report(store, archive, &out).expect(2);
+        assert!(ran.err.contains(named) && ran.err.trim().lines().count() == 1, "{}", ran.err);
+        assert!(!out.exists());
+    }
+    let ran = run(selffer(["report"])).expect(2);
+    assert!(ran.err.contains("--store"), "{}", ran.err);
+}
+
+#[test]
+fn a_store_with_findings_or_without_networks_has_a_page_that_says_so() {
+    let (_dir, store) = good_copy();
+    let manifest = files(&store.join("manifests")).into_keys().next().unwrap();
+    fs::write(store.join("manifests").join(&manifest), "{}").unwrap();
+    let out = scratch();
+    report(Some(&store), None, out.path()).expect(0);
+    let page = fs::read_to_string(out.path().join("index.html")).unwrap();
+    assert!(page.contains("file-damaged") && page.contains(manifest.to_str().unwrap()));
+    assert!(page.contains("the store has no manifest of it"));
+    for sub in ["manifests", "checkpoints"] {
+        fs::remove_dir_all(store.join(sub)).unwrap();
+        fs::create_dir(store.join(sub)).unwrap();
+    }
+    report(Some(&store), None, out.path()).expect(0);
+    let page = fs::read_to_string(out.path().join("index.html")).unwrap();
+    assert!(page.contains("run-missing") && page.contains("Here are no networks on random halves."));
+}
+
+/// Opens every fold, then says of the page what a reader would see wrong.
+const LOOK: &str = r#"
+document.querySelectorAll('details').forEach(fold => fold.open = true);
+const wrong = [], say = (where, what) => wrong.push(where + ': ' + what);
+const charts = [...document.querySelectorAll('figure svg.chart')];
+for (const chart of charts) {
+    const name = chart.getAttribute('aria-label'), box = chart.getBoundingClientRect();
+    const marks = chart.querySelectorAll('path, circle, image, rect').length;
+    if (box.width < 200 || box.height < 100 || marks < 4) say(name, 'it is empty');
+    const texts = [...chart.querySelectorAll('text')].map(text => ({
+        text: text.textContent, box: text.getBoundingClientRect(),
+        size: parseFloat(text.getAttribute('font-size')) * box.width / chart.viewBox.baseVal.width,
+    }));
+    if (texts.length < 4) say(name, 'it has no words');
+    if (!texts.some(one => /\d (run|network)|\d+ of them/.test(one.text))) say(name, 'it does not say of how many runs');
+    for (const one of texts) {
+        if (one.size < 9.5) say(name, one.text + ' is ' + one.size.toFixed(1) + ' px high');
+        const room = 0.6;
+        if (one.box.left < box.left - room || one.box.right > box.right + room ||
+            one.box.top < box.top - room || one.box.bottom > box.bottom + room) say(name, one.text + ' is cut');
+    }
+    for (let a = 0; a < texts.length; a++) for (let b = a + 1; b < texts.length; b++) {
+        const [p, q] = [texts[a].box, texts[b].box];
+        const wide = Math.min(p.right, q.right) - Math.max(p.left, q.left);
+        const high = Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top);
+        // A line's box has room above and below its letters.
+        if (wide > 1 && high > 0.3 * Math.min(p.height, q.height)) say(name, texts[a].text + ' on ' + texts[b].text);
+    }
+}
+for (const image of document.querySelectorAll('svg image')) {
+    if (!image.getAttribute('href').startsWith('data:image/png;base64,')) say('image', 'it is elsewhere');
+}
+const width = document.documentElement.clientWidth;
+for (const one of document.querySelectorAll('body *')) {
+    if (one.closest('svg') && one.tagName !== 'svg') continue;
+    if (one.closest('.wide') && !one.classList.contains('wide')) continue;
+    const box = one.getBoundingClientRect();
+    if (box.right > innerWidth + 0.6) { say(one.tagName + '.' + one.className, 'it reaches ' + box.right.toFixed(0)); break; }
+}
+for (const table of document.querySelectorAll('.wide')) {
+    if (table.scrollWidth > table.clientWidth + 1) say('table', table.textContent.slice(0, 60) + ' is ' + table.scrollWidth + ' wide');
+}
+wrong.splice(12);
+const links = [...new Set([...document.querySelectorAll('a')].map(link => link.getAttribute('href')))];
+return {
+    charts: charts.length, names: charts.map(chart => chart.getAttribute('aria-label')), wrong,
+    broken: links.filter(link => link.startsWith('#') && !document.getElementById(link.slice(1))),
+    files: links.filter(link => !link.startsWith('#')),
+    scroll: document.documentElement.scrollWidth, width,
+    paper: getComputedStyle(document.body).backgroundColor,
+    title: document.title, outside: performance.getEntriesByType('resource').map(one => one.name),
+};
+"#;
+
+fn texts(value: &Value) -> Vec<&str> {
+    value.as_array().expect("a list").iter().map(|one| one.as_str().expect("a text")).collect()
+}
+
+#[test]
+fn a_browser_shows_all_of_it_on_a_desk_and_on_a_phone_in_light_and_dark() {
+    let Some(browser) = Browser::start() else {
+        return say(
+            "NOT CHECKED: the report in a browser, for there is no chromedriver (apt-get install chromium chromium-driver)",
+        );
+    };
+    let page = both().join("index.html");
+    let mut papers = BTreeSet::new();
+    for (width, dark) in [(390, false), (390, true), (1280, false), (1280, true)] {
+        browser.looks(width, dark);
+        browser.open(&page);
+        let seen = browser.run(LOOK);
+        assert_eq!(texts(&seen["wrong"]), [""; 0], "at {width} pixels");
+        assert_eq!(texts(&seen["broken"]), [""; 0]);
+        assert!(
+            seen["scroll"].as_u64() <= Some(width.into()),
+            "it scrolls sideways: {} of {width}",
+            seen["scroll"]
+        );
+        assert_eq!(browser.console(), [""; 0]);
+        assert_eq!(texts(&seen["outside"]), [""; 0], "it needs no other file");
+        papers.insert(seen["paper"].as_str().unwrap().to_owned());
+        // Nine kinds of figures of the archive, those of the store, its filters, and every curve.
+        let curves = 23 + archive::runs().len() as u64;
+        let own =
+            files(&both().join("figures")).keys().filter(|path| path.parent() == Some(Path::new(""))).count()
+                as u64;
+        assert_eq!(seen["charts"].as_u64(), Some(curves + own));
+        for title in [
+            "Accuracy by layers copied: every run",
+            "Means, and what is lost to what",
+            "Transfer between dissimilar tasks",
+            "Random, untrained lower layers",
+            "All three relative to base",
+            "Accuracy by examples of each class",
+            "How co-adapted are neighbouring layers?",
+            "How specific is a layer to its task?",
+            "How general is a layer?",
+            "First layer of random-0/1/baseA",
+            "random-0/1/A1B+: accuracy and loss",
+            "reduced-0025: accuracy and loss",
+        ] {
+            assert!(texts(&seen["names"]).contains(&title), "there is no figure {title}");
+        }
+        for file in texts(&seen["files"]) {
+            assert!(both().join(file).is_file(), "{file} is not there");
+        }
+    }
+    assert_eq!(papers.len(), 2, "light and dark have one paper: {papers:?}");
+}
+
+#[test]
+fn every_figure_is_a_picture_of_its_own() {
+    let Some(browser) = Browser::start() else { return };
+    let look = "const svg = document.documentElement; const box = svg.getBoundingClientRect(); \
+                return [svg.tagName, svg.querySelectorAll('text').length, \
+                getComputedStyle(svg.querySelector('text')).fill, box.width]";
+    let figures = files(&both().join("figures"));
+    assert!(figures.len() > 100);
+    for (path, bytes) in &figures {
+        assert!(bytes.starts_with(b"<?xml"), "{}", path.display());
+    }
+    // The curves are all drawn by the same few lines: the first stands for them.
+    let curve = figures.keys().find(|path| path.starts_with("curves")).into_iter();
+    let others = figures.keys().filter(|path| !path.starts_with("curves"));
+    for path in others.chain(curve) {
+        let mut fills = BTreeSet::new();
+        for dark in [false, true] {
+            browser.looks(800, dark);
+            browser.open(&both().join("figures").join(path));
+            let seen = browser.run(look);
+            assert_eq!(seen[0], "svg", "{}: {seen}", path.display());
+            assert!(
+                seen[1].as_u64() > Some(3) && seen[3].as_f64() > Some(300.0),
+                "{}: {seen}",
+                path.display()
+            );
+            fills.insert(seen[2].to_string());
+            assert_eq!(browser.console(), [""; 0], "{}", path.display());
+        }
+        assert_eq!(fills.len(), 2, "{} is the same in light and dark", path.display());
+    }
+}
