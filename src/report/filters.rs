@@ -1,13 +1,14 @@
-//! The first layer of every base network, and of the random control beside it.
+//! The first layer of every base network, the random control beside it, and how well Gabor functions explain both.
 //!
-//! Uses the store's checkpoints and, where the plan has no random control of a task, `init`; used by `report::store`. Drawn by
-//! `report::figures::first_layer`.
+//! Uses the store's checkpoints, `filters` and, where the plan has no random control of a task, `init`; used by `report::store`.
+//! Drawn by `report::figures::first_layer`.
 
 use crate::architecture::NAMES;
 use crate::error::Result;
+use crate::filters::{self, Reading, Training};
 use crate::init;
 use crate::treatment::{Kind, Treatment};
-use crate::verify::Context;
+use crate::verify::{Context, first_layer};
 use crate::weights::Tensor;
 
 /// The filters of one base network.
@@ -16,6 +17,10 @@ pub struct Filters {
     pub run: String,
     /// The filters that it learnt: `[out, in, rows, columns]`.
     pub trained: Tensor,
+    /// How well they are explained; none where they are no filters.
+    pub reading: Option<Reading>,
+    /// How well what training changed is explained, and what both say; none where it is not known what it began with.
+    pub training: Option<Training>,
     /// What stands beside them.
     pub random: Random,
 }
@@ -26,6 +31,8 @@ pub struct Random {
     pub run: Option<String>,
     /// The filters: `[out, in, rows, columns]`.
     pub weight: Tensor,
+    /// How well they are explained.
+    pub reading: Option<Reading>,
 }
 
 /// The filters of each base network whose checkpoint is there and whole.
@@ -53,16 +60,21 @@ pub fn of(context: &Context<'_>) -> Result<Vec<Filters>> {
         let mut random = None;
         for (control, other) in controls {
             if let Some(weight) = first(control)? {
-                random = Some(Random { run: Some(plan.name(other)), weight });
+                random = Some((Some(plan.name(other)), weight));
                 break;
             }
         }
         let random = random.unwrap_or_else(|| {
             let recipe = plan.recipe(run, context.policy, None);
             let [first, ..] = init::initial(&recipe, &plan.shapes(run), None).layers;
-            Random { run: None, weight: first.weight }
+            (None, first.weight)
         });
-        all.push(Filters { run: plan.name(run), trained, random });
+        let random = Random { run: random.0, reading: filters::read(&random.1), weight: random.1 };
+        let manifest = context.manifests[index].as_ref();
+        let began = manifest.and_then(|manifest| first_layer::began(context, run, manifest));
+        let training = began.and_then(|began| filters::compare(&trained, &began));
+        let reading = filters::read(&trained);
+        all.push(Filters { run: plan.name(run), trained, reading, training, random });
     }
     Ok(all)
 }

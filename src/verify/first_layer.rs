@@ -66,7 +66,7 @@ fn judge(
 }
 
 /// The filters that training began with, if the manifest's record of them is what their stream gives.
-fn began(context: &Context<'_>, run: &PlannedRun, manifest: &Manifest) -> Option<Tensor> {
+pub(crate) fn began(context: &Context<'_>, run: &PlannedRun, manifest: &Manifest) -> Option<Tensor> {
     let drawn = first_layer(&manifest.recipe, &context.plan.shapes(run)[0]);
     (drawn.digest(0) == manifest.initial.0[0]).then_some(drawn.weight)
 }

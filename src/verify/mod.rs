@@ -4,7 +4,7 @@
 //! findings, and says how many comparisons it made: one that compared nothing has not passed.
 
 mod finding;
-mod first_layer;
+pub(crate) mod first_layer;
 pub mod golden;
 mod initial;
 mod integrity;

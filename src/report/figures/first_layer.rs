@@ -56,9 +56,15 @@ pub fn all(side: &Side) -> Result<Vec<Figure>> {
             }
             let bottom = scale(&sheet, bottom + 12.0, most)?;
             let sheet = sheet.tall(bottom);
-            let banks = [("trained", &filters.trained), ("random", &random.weight)];
-            let rows = banks.into_iter().flat_map(|(name, tensor)| weights(name, tensor));
-            let csv = data::csv(&["bank", "filter", "channel", "row", "column", "weight"], rows)?;
+            let banks = [
+                ("trained", &filters.trained, &filters.reading),
+                ("random", &random.weight, &random.reading),
+            ];
+            let rows = banks.into_iter().flat_map(|(name, tensor, reading)| {
+                weights(name, tensor, reading.as_ref().map(|reading| reading.per_filter.as_slice()))
+            });
+            let head = ["bank", "filter", "channel", "row", "column", "weight", "explained"];
+            let csv = data::csv(&head, rows)?;
             Ok(Figure {
                 kind: Kind::FirstLayer,
                 name: format!("{}-filters-{index}", side.key),
@@ -76,7 +82,8 @@ fn shape(tensor: &Tensor) -> [usize; 4] {
     [side(0), side(1), side(2), side(3)]
 }
 
-fn weights(name: &'static str, tensor: &Tensor) -> Vec<Vec<String>> {
+/// A row for each weight, with the share of its filter that a Gabor function explains.
+fn weights(name: &'static str, tensor: &Tensor, explained: Option<&[f64]>) -> Vec<Vec<String>> {
     let [_, channels, rows, columns] = shape(tensor);
     let row = |(index, value): (usize, &f32)| {
         let (column, rest) = (index % columns, index / columns);
@@ -85,6 +92,8 @@ fn weights(name: &'static str, tensor: &Tensor) -> Vec<Vec<String>> {
         let mut cells = vec![name.to_owned()];
         cells.extend(numbers.map(|number| number.to_string()));
         cells.push(value.to_string());
+        let share = explained.and_then(|shares| shares.get(rest / channels));
+        cells.push(share.map_or_else(String::new, |share| format!("{share:.6}")));
         cells
     };
     tensor.values.iter().enumerate().map(row).collect()
@@ -196,8 +205,17 @@ mod tests {
     #[test]
     fn every_weight_is_a_row_with_its_place() {
         let tensor = Tensor { shape: vec![2, 1, 1, 2], values: vec![0.5, 1.5, 2.5, 3.5] };
-        let rows: Vec<String> = weights("x", &tensor).iter().map(|row| row.join(" ")).collect();
-        assert_eq!(rows, ["x 0 0 0 0 0.5", "x 0 0 0 1 1.5", "x 1 0 0 0 2.5", "x 1 0 0 1 3.5"]);
+        let rows: Vec<String> =
+            weights("x", &tensor, Some(&[0.25, 1.0])).iter().map(|row| row.join(" ")).collect();
+        assert_eq!(
+            rows,
+            [
+                "x 0 0 0 0 0.5 0.250000",
+                "x 0 0 0 1 1.5 0.250000",
+                "x 1 0 0 0 2.5 1.000000",
+                "x 1 0 0 1 3.5 1.000000"
+            ]
+        );
     }
 
     #[test]

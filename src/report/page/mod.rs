@@ -9,9 +9,11 @@ mod runs;
 mod tables;
 
 use super::figures::{Drawn, Figure, Kind, canvas};
+use super::filters::Filters;
 use super::model::{ACCURACIES, CONCLUSIONS, FINDINGS, Side, runs as counted};
 use crate::audit::Source;
 use crate::audit::claims::Verdict;
+use crate::filters::Reading;
 use crate::verify::Severity;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -212,7 +214,9 @@ fn figure(figure: &Figure) -> Markup {
 fn first_layer(sides: &[Side], drawn: &Drawn) -> Markup {
     html! {
         p { "What networks learn first on natural images, whatever their task, looks like edges at all angles and blobs of colour. Filters "
-            "that look like their random beginnings are a sign that nothing was learnt." }
+            "that look like their random beginnings are a sign that nothing was learnt. A Gabor function is fitted to each filter; the table says "
+            "how much of the filters' variance the fits explain, on average, and of made-up random filters of that shape. Small kernels are "
+            "explained well whatever they are, so there what training changed is looked at as well." }
         div.pair {
             @for (index, side) in sides.iter().enumerate() {
                 @let pictures = drawn.of(index, Kind::FirstLayer);
@@ -222,6 +226,7 @@ fn first_layer(sides: &[Side], drawn: &Drawn) -> Markup {
                         p.small { "Weights of " (runs::link(side, &filters.run)) @if let Some(run) = &filters.random.run {
                             " and of " (runs::link(side, run))
                         } "." }
+                        (explained(filters))
                     }
                 }
                 @if pictures.is_empty() {
@@ -232,6 +237,36 @@ fn first_layer(sides: &[Side], drawn: &Drawn) -> Markup {
                 }
             }
         }
+    }
+}
+
+/// How well the filters of one network are explained, beside those of its control.
+fn explained(filters: &Filters) -> Markup {
+    let percent = |share: f64| format!("{:.1}", 100.0 * share);
+    let change = filters.training.as_ref().and_then(|training| training.change.as_ref());
+    let rows = [
+        ("trained", filters.reading.as_ref()),
+        ("what training changed", change),
+        ("beside it, untrained", filters.random.reading.as_ref()),
+    ];
+    html! {
+        table {
+            thead { tr { th { "explained, %" } th.n { "filters" } th.n { "mean" } th.n { "random: 95 %" } th.n { "p" } } }
+            @for (what, reading) in rows {
+                @if let Some(Reading { network, per_filter, random, .. }) = reading {
+                    tr {
+                        td { (what) } td.n { (per_filter.len()) } td.n { (percent(*network)) }
+                        td.n { (percent(random.low)) " to " (percent(random.high)) }
+                        td.n { (format!("{:.4}", random.p)) }
+                    }
+                }
+            }
+        }
+        @let verdict = match (&filters.training, &filters.reading) {
+            (Some(training), _) => Some(training.verdict),
+            (None, reading) => reading.as_ref().map(|reading| reading.verdict),
+        };
+        @if let Some(verdict) = verdict { p.small { "Of 1 network, " b { (verdict.says()) } "." } }
     }
 }
 
