@@ -20,6 +20,8 @@ use std::time::Duration;
 ///   A3B   3 layers of baseA, frozen, the rest trained on B   (transfer)
 ///   A3B+  the same, with the copied layers trained on as well
 ///   R3B   3 layers random and frozen                         (random-weight control)
+///   A3B^2     as A3B, with 2 layers more copied and trained on   (preserved)
+///   baseA@25  a base network on the first 25 images of each class (reduced)
 ///
 /// Begin with `selffer plan` to see what would be trained, then `selffer reproduce`. Every network is
 /// kept in a store and never trained twice; stop at any time and run the same command again.

@@ -1,9 +1,11 @@
 //! The weights that a network starts from.
 //!
 //! Uses `architecture`, `recipe`, `seed` and `weights`; used by `run` (to train) and by `verify` (to
-//! compute them again). Three roles have streams of their own: `base` (a base network's layers),
-//! `top` (the layers above a treatment's first n: shared by all treatments of a target, and
-//! independent of its base network) and `random` (the random-weight control's frozen layers).
+//! compute them again). Four roles have streams of their own: `base` (a base network's layers),
+//! `top` (the layers above those that a treatment takes from elsewhere: shared by all treatments of a target,
+//! and independent of its base network), `random` (the random-weight control's frozen layers) and `reduced`
+//! (a base network's on fewer images: shared by all of a target, however few, and no layer of the base
+//! network on all of them, so that one more on all is a repetition of it and no copy).
 
 use crate::architecture::{self, LAYERS};
 use crate::protocol::Filler;
@@ -22,9 +24,12 @@ pub fn initial(recipe: &Recipe, shapes: &[architecture::Layer; LAYERS], parent: 
         let shape = &shapes[index];
         match recipe.treatment {
             Treatment::Base(_) => fresh(recipe, "base", shape),
-            Treatment::Grafted { n, .. } if index >= usize::from(n) => fresh(recipe, "top", shape),
+            Treatment::Reduced { .. } => fresh(recipe, "reduced", shape),
+            Treatment::Grafted { .. } if index >= usize::from(recipe.treatment.grafted()) => {
+                fresh(recipe, "top", shape)
+            }
             Treatment::Grafted { source: Source::Random, .. } => fresh(recipe, "random", shape),
-            Treatment::Grafted { source: Source::Base { .. }, .. } => {
+            Treatment::Grafted { source: Source::Base { .. } | Source::Preserved { .. }, .. } => {
                 parent.expect("a treatment that copies has a parent").layers[index].clone()
             }
         }

@@ -7,8 +7,8 @@
 use crate::architecture::{self, LAYERS};
 use crate::data::{Dataset, Images, Part};
 use crate::digest::{SplitDigest, WeightsDigest};
-use crate::error::Result;
-use crate::protocol::Protocol;
+use crate::error::{Error, Result};
+use crate::protocol::{Protocol, SplitRule};
 use crate::recipe::{CORE, Policy, Recipe};
 use crate::split::{Catalog, Split};
 use crate::treatment::Treatment;
@@ -61,6 +61,7 @@ impl<'a> Plan<'a> {
             let split = Split::make(rule, protocol, catalog)?;
             let digest = split.digest();
             splits.push((split, digest));
+            reduced(rule, &splits[splits.len() - 1].0)?;
         }
         Ok(Self { protocol, catalog, splits, runs: runs(protocol) })
     }
@@ -91,25 +92,39 @@ impl<'a> Plan<'a> {
         shapes(self.protocol, self.catalog.data, classes)
     }
 
-    /// The images of one part of a run's target.
+    /// The images of one part of a run's target: all, or, for training on reduced data, the first of each
+    /// class.
     ///
     /// # Errors
     /// Where the split names an image that the data set lacks.
     pub fn images(&self, run: &PlannedRun, part: Part) -> Result<Images> {
-        self.catalog.images(&self.splits[run.split].0, run.treatment.target(), part)
+        let split = &self.splits[run.split].0;
+        let target = run.treatment.target();
+        match run.treatment.examples() {
+            Some(examples) => self.catalog.images(&split.reduced(examples), target, part),
+            None => self.catalog.images(split, target, part),
+        }
+    }
+
+    /// How many images there are in a part of a run's target, without reading them.
+    pub fn count(&self, run: &PlannedRun, part: Part) -> usize {
+        let classes = self.splits[run.split].0.task(run.treatment.target());
+        let most = match (part, run.treatment.examples()) {
+            (Part::Train, Some(examples)) => examples as usize,
+            _ => usize::MAX,
+        };
+        classes.iter().map(|class| class.part(part).len().min(most)).sum()
     }
 
     /// How many steps an epoch of a run has.
     pub fn steps(&self, run: &PlannedRun) -> u32 {
-        let images = self.splits[run.split].0.count(run.treatment.target(), Part::Train);
+        let images = self.count(run, Part::Train);
         images.div_ceil(self.protocol.solver.batch as usize) as u32
     }
 
     /// An estimate of what a run costs. Frozen layers are computed once.
     pub fn cost(&self, run: &PlannedRun) -> Cost {
-        let split = &self.splits[run.split].0;
-        let target = run.treatment.target();
-        let [train, valid] = Part::BOTH.map(|part| split.count(target, part) as u64);
+        let [train, valid] = Part::BOTH.map(|part| self.count(run, part) as u64);
         let shapes = self.shapes(run);
         let (frozen, trained) = shapes.split_at(usize::from(run.treatment.frozen()));
         let products = |layers: &[architecture::Layer]| layers.iter().map(|l| l.products).sum::<u64>();
@@ -143,6 +158,21 @@ impl<'a> Plan<'a> {
     }
 }
 
+/// Refuses networks on reduced data that would be trained on all of them: two of them would be the same
+/// network.
+fn reduced(rule: &SplitRule, split: &Split) -> Result<()> {
+    for treatment in &rule.treatments {
+        let largest = split.task(treatment.target()).iter().map(|class| class.train.len()).max();
+        let (Some(examples), Some(largest)) = (treatment.examples(), largest) else { continue };
+        if examples as usize > largest {
+            let subject = format!("split {}", rule.name);
+            let problem = format!("has {treatment}, and no class has more than {largest} training images");
+            return Err(Error::invalid(subject, problem, "take fewer images, or leave it out"));
+        }
+    }
+    Ok(())
+}
+
 /// The layers of the protocol's network on these data for that many classes.
 pub fn shapes(protocol: &Protocol, data: &Dataset, classes: usize) -> [architecture::Layer; LAYERS] {
     architecture::layers(&protocol.network, data.train.shape(), classes)
@@ -160,7 +190,7 @@ fn runs(protocol: &Protocol) -> Vec<PlannedRun> {
     };
     let bases = each().filter_map(|(split, seed, treatment)| match treatment {
         Treatment::Base(_) => Some((split, seed, treatment)),
-        Treatment::Grafted { .. } => treatment.parent().map(|parent| (split, seed, parent)),
+        _ => treatment.parent().map(|parent| (split, seed, parent)),
     });
     for (split, seed, treatment) in bases.chain(each()) {
         let parent = treatment.parent().map(|parent| known[&(split, seed, parent)]);

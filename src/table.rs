@@ -7,7 +7,7 @@ use crate::digest::WeightsDigest;
 use crate::error::{Error, Result};
 use crate::manifest::{Count, Manifest};
 use crate::plan::Plan;
-use crate::treatment::{Task, Treatment};
+use crate::treatment::{Kind, Task, Treatment};
 use comfy_table::presets;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,7 +88,7 @@ impl Table {
     }
 
     /// For people: a block for each split and target, a row for each kind of treatment, a column for
-    /// each depth. A cell has the accuracy in percent and, below, its change from the base network in
+    /// each depth; below it, networks on fewer images in a line. A cell has the accuracy in percent and, below, its change from the base network in
     /// points; both are means where there are several seeds.
     pub fn text(&self) -> String {
         let mut blocks: BTreeMap<(usize, Task), Vec<&Cell>> = BTreeMap::new();
@@ -102,7 +102,12 @@ impl Table {
         }
         let mut text = String::new();
         for ((split, target), cells) in blocks {
-            let base = mean(cells.iter().filter(|cell| cell.n == 0).map(|cell| cell.count().share()));
+            let base = mean(
+                cells
+                    .iter()
+                    .filter(|cell| cell.treatment.kind() == Kind::Base)
+                    .map(|cell| cell.count().share()),
+            );
             let seeds = cells.iter().map(|cell| cell.seed).collect::<BTreeSet<_>>().len();
             let _ = write!(text, "{}, task {target}: ", splits[split]);
             match base {
@@ -117,10 +122,12 @@ impl Table {
                 if seeds > 1 { format!(", means of {seeds} seeds") } else { String::new() }
             );
             if cells.iter().any(|cell| cell.n > 0) {
-                let _ = writeln!(text, "{}\n", grid(&cells, base));
-            } else {
-                text.push('\n');
+                let _ = writeln!(text, "{}", grid(&cells, base));
             }
+            if cells.iter().any(|cell| cell.treatment.examples().is_some()) {
+                let _ = writeln!(text, "{}", reduced(&cells, base));
+            }
+            text.push('\n');
         }
         text.truncate(text.trim_end().len());
         text.push('\n');
@@ -130,7 +137,7 @@ impl Table {
 
 /// The rows and columns of one split and target.
 fn grid(cells: &[&Cell], base: Option<f64>) -> String {
-    let mut rows: BTreeMap<(crate::treatment::Kind, String), BTreeMap<u8, Vec<f64>>> = BTreeMap::new();
+    let mut rows: BTreeMap<(Kind, String), BTreeMap<u8, Vec<f64>>> = BTreeMap::new();
     for cell in cells.iter().filter(|cell| cell.n > 0) {
         let name = cell.treatment.to_string().replacen(&cell.n.to_string(), "n", 1);
         let row = rows.entry((cell.treatment.kind(), name)).or_default();
@@ -139,17 +146,36 @@ fn grid(cells: &[&Cell], base: Option<f64>) -> String {
     let depths: BTreeSet<u8> = rows.values().flat_map(|row| row.keys().copied()).collect();
     let mut table = plain(std::iter::once("n =".to_owned()).chain(depths.iter().map(ToString::to_string)));
     for ((_, name), by_depth) in rows {
-        let cell = |n: u8| match mean(by_depth.get(&n).into_iter().flatten().copied()) {
-            None => "-".to_owned(),
-            Some(share) => match base {
-                None => format!("{:.1}", 100.0 * share),
-                Some(base) => format!("{:.1}\n{:+.1}", 100.0 * share, 100.0 * (share - base)),
-            },
-        };
-        table.add_row(std::iter::once(name).chain(depths.iter().map(|n| cell(*n))));
+        let cell = |n: &u8| accuracy(by_depth.get(n), base);
+        table.add_row(std::iter::once(name).chain(depths.iter().map(cell)));
     }
     numeric(&mut table, 1..=depths.len());
     lines(&table)
+}
+
+/// The networks on fewer images of one split and target, by how many images of each class they had.
+fn reduced(cells: &[&Cell], base: Option<f64>) -> String {
+    let mut row: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+    for cell in cells {
+        if let Some(examples) = cell.treatment.examples() {
+            row.entry(examples).or_default().push(cell.count().share());
+        }
+    }
+    let mut table = plain(std::iter::once("m =".to_owned()).chain(row.keys().map(ToString::to_string)));
+    let target = cells.first().map_or(Task::A, |cell| cell.target);
+    let shares = row.values().map(|shares| accuracy(Some(shares), base));
+    table.add_row(std::iter::once(format!("base{target}@m")).chain(shares));
+    numeric(&mut table, 1..=row.len());
+    lines(&table)
+}
+
+/// A mean accuracy in percent and, below, its change from the base network in points.
+fn accuracy(shares: Option<&Vec<f64>>, base: Option<f64>) -> String {
+    match (mean(shares.into_iter().flatten().copied()), base) {
+        (None, _) => "-".to_owned(),
+        (Some(share), None) => format!("{:.1}", 100.0 * share),
+        (Some(share), Some(base)) => format!("{:.1}\n{:+.1}", 100.0 * share, 100.0 * (share - base)),
+    }
 }
 
 /// A table for people, without borders, with that header. Its rows are added by the caller.

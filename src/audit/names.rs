@@ -172,6 +172,10 @@ impl fmt::Display for Name {
             (Split::NatMan, Treatment::Base(task)) => write!(f, "halfnatman{task}"),
             (_, Treatment::Base(task)) => write!(f, "half{s}{task}"),
             (_, Treatment::Grafted { source: Source::Random, n, .. }) => write!(f, "nolearn_1_{n}"),
+            // The authors published none of these, so they have no name among theirs.
+            (_, Treatment::Reduced { .. } | Treatment::Grafted { source: Source::Preserved { .. }, .. }) => {
+                write!(f, "{}", self.treatment)
+            }
             (split, Treatment::Grafted { source: Source::Base { task, tuned }, n, .. }) => {
                 let ft = if tuned { "-ft" } else { "" };
                 match split {

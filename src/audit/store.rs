@@ -37,7 +37,7 @@ pub fn store(context: &Context<'_>, prover: &Prover<'_>) -> Result<Audit> {
     let concluded = concluded(&points)?;
     // That another experiment does not bear the paper out is nothing wrong with it.
     findings.extend(concluded.findings.iter().map(|finding| finding.clone().graded(Severity::Note)));
-    let cells = numbers::cells(runs.iter().map(|(run, _)| (run, None)));
+    let cells = numbers::cells(runs.iter().map(|(run, _)| (run, run.treatment.examples())));
     let runs = runs.into_iter().map(|(run, _)| run).collect();
     Ok(Audit {
         source: Source::Store,
@@ -53,6 +53,7 @@ fn run(plan: &Plan<'_>, cell: &Cell) -> Option<(Run, Point)> {
     let (split, _) = plan.splits.iter().find(|(split, _)| split.name == cell.split)?;
     let rule = plan.protocol.splits.iter().find(|rule| rule.name == cell.split)?;
     let kind = match rule.halves {
+        _ if cell.treatment.examples().is_some() => SplitKind::Reduced,
         Halves::Random(_) => SplitKind::Random,
         Halves::Named { .. } => SplitKind::Dissimilar,
         Halves::Whole => SplitKind::Whole,
@@ -70,7 +71,11 @@ fn run(plan: &Plan<'_>, cell: &Cell) -> Option<(Run, Point)> {
     let point = Point {
         run: run.run.clone(),
         split: kind,
-        unit: format!("{}/{}/{}", cell.split, cell.seed, cell.target),
+        // Networks on reduced data are no controls of anything but each other.
+        unit: match cell.treatment.examples() {
+            Some(examples) => format!("{}/{}/{}@{examples}", cell.split, cell.seed, cell.target),
+            None => format!("{}/{}/{}", cell.split, cell.seed, cell.target),
+        },
         kind: cell.treatment.kind(),
         n: cell.n,
         accuracy,

@@ -128,6 +128,16 @@ impl Faulty<'_> {
                 train = self.plan.images(&run, Part::Train)?;
                 valid = self.plan.images(&run, Part::Valid)?;
             }
+            Fault::ReducedLast => {
+                if let Some(examples) = task.recipe.treatment.examples() {
+                    let target = task.recipe.treatment.target();
+                    let mut split = self.plan.splits[0].0.clone();
+                    for class in split.a.iter_mut().chain(&mut split.b) {
+                        class.train.drain(..class.train.len() - examples as usize);
+                    }
+                    train = self.plan.catalog.images(&split, target, Part::Train)?;
+                }
+            }
             Fault::ValidOnTrain => valid = train.clone(),
             _ => {}
         }
@@ -205,9 +215,13 @@ fn treatment(fault: Fault, treatment: Treatment) -> Treatment {
     let frozen = treatment.frozen() > 0;
     let tuned = |source, tuned| match source {
         Source::Base { task, .. } => Source::Base { task, tuned },
-        Source::Random => Source::Random,
+        other => other,
     };
     let (source, n) = match fault {
+        Fault::PreservedFrozen => match source {
+            Source::Preserved { task, more } => (Source::Base { task, tuned: false }, n + more),
+            other => (other, n),
+        },
         Fault::RateOnFrozen => (tuned(source, true), n),
         Fault::TunedFrozen => (tuned(source, false), n),
         Fault::FrozenTooFew if frozen => (source, n - 1),

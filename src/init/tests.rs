@@ -18,17 +18,23 @@ proptest! {
         n in 1usize..=7,
         target in prop::sample::select(vec!["A", "B"]),
         tuned: bool,
+        more in 0usize..=6,
         seed: u64,
     ) {
         let protocol = tiny(&[]);
-        let plus = if tuned && source != "R" { "+" } else { "" };
-        let found = layers(&protocol, &format!("{source}{n}{target}{plus}"), seed);
+        let more = if source == "R" { 0 } else { more.min(7 - n) };
+        let suffix = match (more, source) {
+            (0, "A" | "B") if tuned => "+".to_owned(),
+            (0, _) => String::new(),
+            (more, _) => format!("^{more}"),
+        };
+        let found = layers(&protocol, &format!("{source}{n}{target}{suffix}"), seed);
         let parent = weights(99).digests().0;
         // `R7X` and `X1X` between them show every layer's `random` and `top` draw.
         let random = layers(&protocol, &format!("R7{target}"), seed);
         let top = layers(&protocol, &format!("{target}1{target}"), seed);
         for index in 0..LAYERS {
-            let expected = match (index < n, source) {
+            let expected = match (index < n + more, source) {
                 (false, _) => top[index],
                 (true, "R") => random[index],
                 (true, _) => parent[index],

@@ -69,7 +69,8 @@ fn wide(changes: &[(&str, &str)]) -> Protocol {
 
 #[test]
 fn frozen_layers_keep_their_bits_and_the_others_move() {
-    for treatment in ["baseA", "A1B", "A3B", "A3B+", "B5B", "B7B", "R3A", "R7A"] {
+    for treatment in ["baseA", "A1B", "A3B", "A3B+", "B5B", "B7B", "R3A", "R7A", "A2B^3", "B1B^6", "baseB@2"]
+    {
         let owned = Owned::new(&wide(&[]), treatment, 1);
         let (trained, _) = owned.train();
         let frozen = usize::from(owned.recipe.treatment.frozen());

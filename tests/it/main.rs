@@ -11,4 +11,5 @@ mod broken;
 mod cli;
 mod common;
 mod golden;
+mod grammar;
 mod resume;
