@@ -23,12 +23,12 @@ pub fn initial(recipe: &Recipe, shapes: &[architecture::Layer; LAYERS], parent: 
     let layers = std::array::from_fn(|index| {
         let shape = &shapes[index];
         match recipe.treatment {
-            Treatment::Base(_) => fresh(recipe, "base", shape),
-            Treatment::Reduced { .. } => fresh(recipe, "reduced", shape),
+            Treatment::Base(_) => fresh(recipe, "base", index, shape),
+            Treatment::Reduced { .. } => fresh(recipe, "reduced", index, shape),
             Treatment::Grafted { .. } if index >= usize::from(recipe.treatment.grafted()) => {
-                fresh(recipe, "top", shape)
+                fresh(recipe, "top", index, shape)
             }
-            Treatment::Grafted { source: Source::Random, .. } => fresh(recipe, "random", shape),
+            Treatment::Grafted { source: Source::Random, .. } => fresh(recipe, "random", index, shape),
             Treatment::Grafted { source: Source::Base { .. } | Source::Preserved { .. }, .. } => {
                 parent.expect("a treatment that copies has a parent").layers[index].clone()
             }
@@ -39,11 +39,24 @@ pub fn initial(recipe: &Recipe, shapes: &[architecture::Layer; LAYERS], parent: 
     Weights { layers }
 }
 
+/// The paper's deviations of weights, and first biases, by layer: the fillers of the authors' network files.
+const CAFFE: [(f64, f32); LAYERS] = [
+    (0.01, 0.0),
+    (0.01, 1.0),
+    (0.01, 0.0),
+    (0.01, 1.0),
+    (0.01, 1.0),
+    (0.005, 1.0),
+    (0.005, 1.0),
+    (0.01, 0.0),
+];
+
 /// A layer drawn from the stream of its role and name.
-fn fresh(recipe: &Recipe, role: &str, shape: &architecture::Layer) -> Layer {
-    let deviation = match recipe.network.filler {
-        Filler::He => (2.0 / shape.fan_in() as f64).sqrt(),
-        Filler::Gaussian(deviation) => deviation,
+fn fresh(recipe: &Recipe, role: &str, index: usize, shape: &architecture::Layer) -> Layer {
+    let (deviation, bias) = match recipe.network.filler {
+        Filler::He => ((2.0 / shape.fan_in() as f64).sqrt(), 0.0),
+        Filler::Gaussian(deviation) => (deviation, 0.0),
+        Filler::Caffe => CAFFE[index],
     };
     let mut stream = Stream::open(&recipe.stream("init").and("role", role).and("layer", shape.name));
     let count = shape.weight.iter().product();
@@ -51,7 +64,7 @@ fn fresh(recipe: &Recipe, role: &str, shape: &architecture::Layer) -> Layer {
     let out = shape.weight[0];
     Layer {
         weight: Tensor { shape: shape.weight.clone(), values },
-        bias: Tensor { shape: vec![out], values: vec![0.0; out] },
+        bias: Tensor { shape: vec![out], values: vec![bias; out] },
     }
 }
 

@@ -15,6 +15,7 @@ pub mod architecture;
 pub mod audit;
 pub mod bisect;
 pub mod canonical;
+pub mod cost;
 pub mod data;
 pub mod digest;
 pub mod equivalence;
@@ -22,6 +23,7 @@ pub mod error;
 #[cfg(test)]
 mod faults;
 pub mod init;
+pub mod input;
 pub mod ledger;
 pub mod machine;
 pub mod manifest;

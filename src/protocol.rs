@@ -8,10 +8,12 @@ use crate::canonical;
 use crate::digest::{Digest, ProtocolDigest};
 use crate::error::{Error, Result};
 use crate::treatment::{self, DEPTHS, Task, Treatment};
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+
+mod settings;
+pub use settings::{Filler, Input, Layout, Network, Solver, Subtract, Update};
 
 /// The embedded protocols: name and TOML text.
 pub const EMBEDDED: [(&str, &str); 2] =
@@ -51,65 +53,6 @@ pub enum Halves {
     Whole,
 }
 
-/// How weights are drawn before training. Biases start at 0.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Filler {
-    /// Normal, of standard deviation √(2 / fan-in) (He et al. 2015).
-    He,
-    /// Normal, of this standard deviation in every layer (the paper's Caffe network has 0.01).
-    Gaussian(f64),
-}
-
-/// The eight layers' widths.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Network {
-    /// Channels of the five convolutional layers.
-    #[serde(deserialize_with = "exactly")]
-    pub conv: [u32; 5],
-    /// Units of the first two fully connected layers; the third has a unit for each class.
-    #[serde(deserialize_with = "exactly")]
-    pub hidden: [u32; 2],
-    /// How weights are drawn.
-    pub filler: Filler,
-}
-
-/// As many widths as there are layers: serde alone reads the first `N` and passes over the rest.
-fn exactly<'de, D: Deserializer<'de>, const N: usize>(from: D) -> Result<[u32; N], D::Error> {
-    let widths = Vec::deserialize(from)?;
-    let refuse = |widths: Vec<u32>| D::Error::invalid_length(widths.len(), &format!("{N} widths").as_str());
-    widths.try_into().map_err(refuse)
-}
-
-/// Stochastic gradient descent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Solver {
-    /// Passes over the training images.
-    pub epochs: u32,
-    /// Images a step; the last step of an epoch takes what is left.
-    pub batch: u32,
-    /// Learning rate at the start.
-    pub rate: f64,
-    /// Epochs (counted from 0) at whose start the rate is multiplied by `rate_factor`.
-    pub rate_drops: Vec<u32>,
-    /// See `rate_drops`.
-    pub rate_factor: f64,
-    /// Share of the last change of a weight that goes into the next.
-    pub momentum: f64,
-    /// Weight decay (L2), on weights and biases.
-    pub decay: f64,
-}
-
-impl Solver {
-    /// The learning rate of an epoch.
-    pub fn rate_at(&self, epoch: u32) -> f64 {
-        let drops = self.rate_drops.iter().filter(|drop| **drop <= epoch).count();
-        self.rate * self.rate_factor.powi(drops as i32)
-    }
-}
-
 /// One split of the protocol and what is trained on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SplitRule {
@@ -136,6 +79,9 @@ pub struct Protocol {
     pub seeds: Vec<u64>,
     /// The network.
     pub network: Network,
+    /// How images enter it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<Input>,
     /// The solver.
     pub solver: Solver,
     /// The splits.
@@ -153,6 +99,7 @@ struct Wire {
     seeds: Vec<u64>,
     depths: Option<Vec<u8>>,
     network: Network,
+    input: Option<Input>,
     solver: Solver,
     split: Vec<WireSplit>,
 }
@@ -210,6 +157,9 @@ impl Protocol {
             check.that(count != Some(0), key, 0, "take at least 1, or leave it out for all")?;
         }
         check.network(&wire.network)?;
+        if let Some(Input { crop, .. }) = &wire.input {
+            check.that((1..=4096).contains(crop), "input.crop", crop, "take 1 to 4096")?;
+        }
         check.solver(&wire.solver)?;
         check.that(!wire.split.is_empty(), "split", "none", "add a [[split]]")?;
         let splits =
@@ -223,6 +173,7 @@ impl Protocol {
             valid_per_class: wire.valid_per_class,
             seeds: wire.seeds,
             network: wire.network,
+            input: wire.input,
             solver: wire.solver,
             splits,
         })
@@ -279,6 +230,11 @@ impl Check<'_> {
                 "take smaller layers",
             )?;
         }
+        if network.layout == Layout::Caffe {
+            let odd = network.conv.iter().find(|width| !width.is_multiple_of(2));
+            let mend = "take even ones: three of its layers are in two groups";
+            self.that(odd.is_none(), "network widths", odd.unwrap_or(&0), mend)?;
+        }
         if let Filler::Gaussian(std) = network.filler {
             let good = std > 0.0 && std.is_finite();
             self.that(good, "filler.gaussian", std, "take a number above 0")?;
@@ -287,9 +243,16 @@ impl Check<'_> {
     }
 
     fn solver(&self, solver: &Solver) -> Result<()> {
-        let Solver { epochs, batch, rate, rate_drops, rate_factor, momentum, decay } = solver;
+        let Solver { epochs, steps, batch, rate, rate_drops, rate_factor, momentum, decay, update: _ } =
+            solver;
         self.that((1..=100_000).contains(epochs), "solver.epochs", epochs, "take 1 to 100000")?;
         self.that((1..=65_536).contains(batch), "solver.batch", batch, "take 1 to 65536")?;
+        if let Some(steps) = steps {
+            // An epoch's images are counted in 32 bits.
+            let most = 1_000_000_000 / batch;
+            let mend = format!("take 1 to {most}, or leave it out for one pass over the images");
+            self.that((1..=most).contains(steps), "solver.steps", steps, &mend)?;
+        }
         let unit = "take a number above 0 and at most 1";
         self.that(
             *rate > 0.0 && *rate <= 100.0,

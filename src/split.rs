@@ -8,11 +8,13 @@ use crate::canonical;
 use crate::data::{Dataset, Images, Part};
 use crate::digest::{DataDigest, Digest, ImageDigest, SplitDigest};
 use crate::error::{Error, Result};
-use crate::protocol::{Halves, Protocol, SplitRule};
+use crate::input::Pixels;
+use crate::protocol::{Halves, Input, Protocol, SplitRule, Subtract};
 use crate::seed::{Name, Stream};
 use crate::treatment::Task;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::OnceLock;
 
 /// The images of one class in a split.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -197,6 +199,8 @@ pub struct Catalog<'a> {
     pub digest: DataDigest,
     /// Mean and deviation of its training pixels, on the scale 0 to 1.
     pub moments: (f64, f64),
+    // The mean of its training images: made where a recipe subtracts it.
+    mean: OnceLock<Vec<f32>>,
     // Indexed by part, then by image.
     digests: [Vec<ImageDigest>; 2],
     // Indexed by class, then by part: the images of that class in file order.
@@ -213,7 +217,21 @@ impl<'a> Catalog<'a> {
             }
         }
         let digests = Part::BOTH.map(|part| data.part(part).digests());
-        Self { data, digest: data.digest(), moments: data.pixel_moments(), digests, by_class }
+        Self {
+            data,
+            digest: data.digest(),
+            moments: data.pixel_moments(),
+            mean: OnceLock::new(),
+            digests,
+            by_class,
+        }
+    }
+
+    /// What pixels are measured by where images enter so.
+    pub fn pixels(&self, input: Option<&Input>) -> Pixels<'_> {
+        let subtracts = input.is_some_and(|input| input.subtract == Subtract::MeanImage);
+        let mean = || self.mean.get_or_init(|| self.data.mean_image()).as_slice();
+        Pixels { moments: self.moments, mean: subtracts.then(mean) }
     }
 
     /// The images of one part of one task, in the split's order, labelled by the task's classes.

@@ -5,6 +5,7 @@
 use super::{Fault, Planted, hooks, plant};
 use crate::data::{Dataset, Images, Part};
 use crate::error::{Error, Result};
+use crate::input::Pixels;
 use crate::ledger::Place;
 use crate::manifest::Environment;
 use crate::net::Net;
@@ -48,11 +49,12 @@ impl Trainer for Faulty<'_> {
                 let (train, valid) = (task.train.clone(), task.valid.clone());
                 Dataset { classes: Vec::new(), train, valid }.pixel_moments()
             }
-            _ => task.moments,
+            _ => task.pixels.moments,
         };
+        let pixels = Pixels { moments, ..task.pixels };
         let initial = self.initial(task);
         let faulty =
-            Task { recipe: &recipe, initial: &initial, train: &train, valid: &valid, moments, ..*task };
+            Task { recipe: &recipe, initial: &initial, train: &train, valid: &valid, pixels, ..*task };
         let saved = Arc::new(Mutex::new(None));
         let mut torch = Torch::new(self.numerics);
         torch.meddler = Some(self.meddler(task, Arc::clone(&saved)));
@@ -96,11 +98,12 @@ impl Trainer for Faulty<'_> {
     fn evaluate(
         &self,
         name: &str,
+        recipe: &Recipe,
         weights: &Weights,
         images: &Images,
-        moments: (f64, f64),
+        pixels: Pixels<'_>,
     ) -> Result<Evaluation> {
-        Torch::new(self.numerics).evaluate(name, weights, images, moments)
+        Torch::new(self.numerics).evaluate(name, recipe, weights, images, pixels)
     }
 
     fn environment(&self) -> Result<Environment> {

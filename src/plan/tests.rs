@@ -164,14 +164,14 @@ fn a_cost_by_hand() {
         // 281 weights and biases as drawn, as trained, in momentum and in gradients; 213 activations of
         // each of 4 images; 64 pixels of each of 6. A copy has its parent's weights beside it.
         let numbers = 4 * 281 + 4 * 213 + 6 * 64;
-        let base = Cost { images: 8, operations: all * passes, memory: 4 * numbers };
+        let base = Cost { images: 8, operations: all * passes, memory: 4 * numbers, checkpoint: 4 * 281 };
         assert_eq!(cost("baseB"), base);
         assert_eq!(cost("B4B+"), Cost { memory: 4 * (numbers + 281), ..base });
         let frozen: u64 = products[..4].iter().sum();
         let operations = 2 * frozen * (train + valid) + (all - frozen) * passes;
         // From conv5 on 91 are trained, with 17 activations; 3 channels of 2×2 enter it.
         let memory = 4 * (3 * 281 + 2 * 91 + 4 * 17 + 6 * 12);
-        assert_eq!(cost("A4B"), Cost { images: 8, operations, memory });
+        assert_eq!(cost("A4B"), Cost { images: 8, operations, memory, checkpoint: 4 * 281 });
     });
 }
 

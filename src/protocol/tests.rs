@@ -34,12 +34,14 @@ fn every_number_is_where_it_was_written() {
     assert_eq!((protocol.network.hidden, protocol.network.filler), ([4, 3], Filler::He));
     let expected = Solver {
         epochs: 2,
+        steps: None,
         batch: 5,
         rate: 0.05,
         rate_drops: vec![1],
         rate_factor: 0.1,
         momentum: 0.9,
         decay: 5e-4,
+        update: None,
     };
     assert_eq!(protocol.solver, expected);
     let treatments: Vec<String> = protocol.splits[0].treatments.iter().map(ToString::to_string).collect();

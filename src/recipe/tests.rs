@@ -77,3 +77,39 @@ fn policies_have_names() {
         Policy::ALL.map(|numerics| Recipe { numerics, ..recipe(&tiny(&[]), "baseA", 1) }.digest()).into();
     assert_eq!(digests.len(), Policy::ALL.len());
 }
+
+#[test]
+fn batches_run_on_from_one_pass_into_the_next() {
+    let protocol = tiny(&[("batch = 5", "batch = 5\nsteps = 3")]);
+    let recipe = recipe(&protocol, "baseB", 1);
+    let visits = |count| (0..5).flat_map(|epoch| recipe.order(epoch, count)).collect::<Vec<u32>>();
+    for count in [1, 4, 7, 15, 40] {
+        assert_eq!(recipe.order(3, count).len(), 15);
+        let visits = visits(count);
+        assert_eq!(visits.len(), 75);
+        // Each pass has every image once, in an order of its own.
+        for pass in visits.chunks(count) {
+            let mut seen = pass.to_vec();
+            seen.sort_unstable();
+            seen.dedup();
+            assert_eq!(seen.len(), pass.len(), "{count}");
+        }
+        if count == 7 {
+            assert_ne!(visits[..7], visits[7..14]);
+        }
+    }
+    // What is not said is not in a recipe, so that the recipes of before stay as they were.
+    let text = crate::canonical::json(&crate::testing::recipe(&tiny(&[]), "baseB", 1));
+    for key in ["steps", "update", "layout", "input"] {
+        assert!(!text.contains(key), "{key} in {text}");
+        let with = [
+            ("batch = 5", "batch = 5\nsteps = 3\nupdate = \"caffe\""),
+            ("conv = [2, 3, 2, 3, 2]", "layout = \"caffe\"\nconv = [2, 4, 2, 4, 2]"),
+            ("[solver]", "[input]\ncrop = 40\nmirror = true\nsubtract = \"mean-image\"\n[solver]"),
+        ];
+        let with = crate::testing::recipe(&tiny(&with), "baseB", 1);
+        let text = crate::canonical::json(&with);
+        assert!(text.contains(key), "{key} in {text}");
+        assert_eq!(serde_json::from_str::<Recipe>(&text).unwrap(), with);
+    }
+}

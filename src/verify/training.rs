@@ -61,6 +61,7 @@ fn epochs(context: &Context<'_>, run: &PlannedRun, name: &str, manifest: &Manife
             Finding::new(Code::EpochsDiffer, name, format!("it was trained for {ran} epochs, not {planned}"))
         });
     }
+    let visits = solver.visits_of(train);
     for (index, epoch) in manifest.epochs.iter().enumerate() {
         let rate = solver.rate_at(index as u32);
         sink.expect(epoch.rate == rate, || {
@@ -81,7 +82,7 @@ fn epochs(context: &Context<'_>, run: &PlannedRun, name: &str, manifest: &Manife
                 Finding::new(Code::CountImpossible, name, message)
             });
         }
-        for (count, images, part) in [(epoch.train, train, Part::Train), (epoch.valid, valid, Part::Valid)] {
+        for (count, images, part) in [(epoch.train, visits, Part::Train), (epoch.valid, valid, Part::Valid)] {
             let Count { correct, total } = count;
             sink.expect(correct <= total && total as usize == images, || {
                 let message = format!(
