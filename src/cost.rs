@@ -47,6 +47,12 @@ pub fn of(
     }
 }
 
+/// Operations of training a base network on one image, of so many channels, rows and columns, of that many classes.
+pub fn trained_image(protocol: &Protocol, image: [usize; 3], classes: usize) -> u64 {
+    let shapes = architecture::layers(&protocol.network, window(protocol, image), classes);
+    2 * 3 * shapes.iter().map(|layer| layer.products).sum::<u64>()
+}
+
 /// How many numbers are in memory at once while a run is trained, at the least: weights as they
 /// were and as they are (and the parent's), momentum, gradients, the activations of a step, and what
 /// enters the first layer that is not cached, for every image; where windows are cut out, for a step's.

@@ -7,6 +7,7 @@
 use crate::canonical;
 use crate::digest::{Digest, ProtocolDigest};
 use crate::error::{Error, Result};
+use crate::published::{Published, SEEDS};
 use crate::treatment::{self, DEPTHS, Task, Treatment};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -16,8 +17,12 @@ mod settings;
 pub use settings::{Filler, Input, Layout, Network, Solver, Subtract, Update};
 
 /// The embedded protocols: name and TOML text.
-pub const EMBEDDED: [(&str, &str); 2] =
-    [("smoke", include_str!("protocols/smoke.toml")), ("ci", include_str!("protocols/ci.toml"))];
+pub const EMBEDDED: [(&str, &str); 4] = [
+    ("smoke", include_str!("protocols/smoke.toml")),
+    ("ci", include_str!("protocols/ci.toml")),
+    ("standard", include_str!("protocols/standard.toml")),
+    ("paper", include_str!("protocols/paper.toml")),
+];
 
 /// The largest product of two neighbouring layers' widths: 1 GiB of weights where both are fully
 /// connected, 9 where both are convolutions.
@@ -32,6 +37,26 @@ pub enum DataSource {
     /// A directory of MNIST-family IDX files, plain or gzip. In a protocol file the path is relative
     /// to that file. Where the images lie changes no bits, so the digest leaves the path out.
     Idx(#[serde(skip_serializing)] PathBuf),
+    /// A directory that `selffer data pack` made; its path as of `Idx`.
+    Pack(#[serde(skip_serializing)] PathBuf),
+}
+
+impl DataSource {
+    /// The directory that it names.
+    pub fn dir(&self) -> Option<&Path> {
+        match self {
+            Self::Embedded => None,
+            Self::Idx(dir) | Self::Pack(dir) => Some(dir),
+        }
+    }
+
+    /// The directory that it names.
+    pub fn dir_mut(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Self::Embedded => None,
+            Self::Idx(dir) | Self::Pack(dir) => Some(dir),
+        }
+    }
 }
 
 /// How the classes are divided between task A and task B.
@@ -40,6 +65,8 @@ pub enum DataSource {
 pub enum Halves {
     /// A random half of the classes each, by seed (an odd class goes to B): similar tasks.
     Random(u64),
+    /// The paper's own halves of ILSVRC2012's 1000 classes.
+    Published(Published),
     /// Two disjoint lists of class names: dissimilar tasks.
     Named {
         /// The classes of task A.
@@ -123,15 +150,15 @@ impl Protocol {
         }
         let path = Path::new(name);
         if !path.exists() {
-            let names = EMBEDDED.map(|(name, _)| name).join(" or ");
+            let names = EMBEDDED.map(|(name, _)| name).join(", ");
             let problem = "is neither an embedded protocol nor a file";
-            return Err(Error::invalid(name, problem, format!("name {names}, or a TOML file")));
+            return Err(Error::invalid(name, problem, format!("name one of {names}, or a TOML file")));
         }
         let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
         let text = String::from_utf8(bytes)
             .map_err(|_| Error::invalid(name, "is not UTF-8 text", "name a TOML file"))?;
         let mut protocol = Self::parse(&text, name)?;
-        if let (DataSource::Idx(dir), Some(base)) = (&mut protocol.data, path.parent()) {
+        if let (Some(dir), Some(base)) = (protocol.data.dir_mut(), path.parent()) {
             *dir = base.join(&*dir);
         }
         Ok(protocol)
@@ -286,6 +313,10 @@ impl Check<'_> {
         }
         let key = format!("split {} treatments", wire.name);
         self.distinct(&key, &treatments)?;
+        if let Halves::Published(Published::Random(seed)) = wire.halves {
+            let key = format!("split {} halves.published", wire.name);
+            self.that(SEEDS.contains(&seed), &key, seed, "the paper has 0 to 3, and \"natman\"")?;
+        }
         if wire.halves == Halves::Whole {
             let learns_b = |treatment: Treatment| treatment.target() == Task::B;
             let stray = treatments.iter().find(|t| learns_b(**t) || t.parent().is_some_and(learns_b));

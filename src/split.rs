@@ -10,6 +10,7 @@ use crate::digest::{DataDigest, Digest, ImageDigest, SplitDigest};
 use crate::error::{Error, Result};
 use crate::input::Pixels;
 use crate::protocol::{Halves, Input, Protocol, SplitRule, Subtract};
+use crate::published::CLASSES;
 use crate::seed::{Name, Stream};
 use crate::treatment::Task;
 use serde::{Deserialize, Serialize};
@@ -278,6 +279,15 @@ fn halves(rule: &SplitRule, classes: &[String]) -> Result<(Vec<usize>, Vec<usize
             order.sort_unstable();
             b.sort_unstable();
             Ok((order, b))
+        }
+        Halves::Published(_) if classes.len() != CLASSES => {
+            let problem =
+                format!("is of ILSVRC2012's {CLASSES} classes, and the data have {}", classes.len());
+            Err(invalid(problem, "take a pack of ILSVRC2012"))
+        }
+        Halves::Published(split) => {
+            let [a, b] = Task::BOTH.map(|task| split.half(task).into_iter().map(usize::from).collect());
+            Ok((a, b))
         }
         Halves::Named { a, b } => {
             let find = |names: &[String]| -> Result<Vec<usize>> {

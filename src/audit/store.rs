@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::manifest::Count;
 use crate::plan::Plan;
 use crate::protocol::Halves;
+use crate::published::Published;
 use crate::table::{Cell, Table};
 use crate::verify::{Context, Severity};
 
@@ -54,8 +55,8 @@ fn run(plan: &Plan<'_>, cell: &Cell) -> Option<(Run, Point)> {
     let rule = plan.protocol.splits.iter().find(|rule| rule.name == cell.split)?;
     let kind = match rule.halves {
         _ if cell.treatment.examples().is_some() => SplitKind::Reduced,
-        Halves::Random(_) => SplitKind::Random,
-        Halves::Named { .. } => SplitKind::Dissimilar,
+        Halves::Random(_) | Halves::Published(Published::Random(_)) => SplitKind::Random,
+        Halves::Named { .. } | Halves::Published(Published::Kind(_)) => SplitKind::Dissimilar,
         Halves::Whole => SplitKind::Whole,
     };
     let accuracy = cell.count().share();

@@ -7,7 +7,7 @@ mod embedded;
 mod idx;
 
 use crate::digest::{DataDigest, Hasher, ImageDigest};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::protocol::DataSource;
 use rayon::prelude::*;
 use std::fmt;
@@ -123,6 +123,14 @@ impl Dataset {
         match source {
             DataSource::Embedded => embedded::read(),
             DataSource::Idx(dir) => idx::read_dir(dir),
+            DataSource::Pack(dir) => {
+                let mend = "take a version of selffer that does";
+                Err(Error::invalid(
+                    dir.display().to_string(),
+                    "is a pack, which this version does not read",
+                    mend,
+                ))
+            }
         }
     }
 

@@ -126,7 +126,11 @@ impl Faulty<'_> {
             }
             Fault::LabelsLate => train.labels.rotate_right(1),
             Fault::TasksExchanged => {
-                let treatment = Treatment::Base(task.recipe.treatment.target().other());
+                let target = task.recipe.treatment.target().other();
+                let treatment = match task.recipe.treatment.examples() {
+                    Some(examples) => Treatment::Reduced { target, examples },
+                    None => Treatment::Base(target),
+                };
                 let run = PlannedRun { split: 0, seed: task.recipe.seed, treatment, parent: None };
                 train = self.plan.images(&run, Part::Train)?;
                 valid = self.plan.images(&run, Part::Valid)?;

@@ -19,7 +19,13 @@ fn embedded_protocols_are_read() {
         let protocol = Protocol::named(name).unwrap();
         assert_eq!(protocol.name, name);
         assert_eq!(protocol, Protocol::parse(text, name).unwrap());
-        assert_eq!(protocol.data, DataSource::Embedded);
+        // Where the images have to be brought, they are looked for in the working directory.
+        let brought = match name {
+            "standard" => DataSource::Idx("digits-garments".into()),
+            "paper" => DataSource::Pack("ilsvrc2012".into()),
+            _ => DataSource::Embedded,
+        };
+        assert_eq!(protocol.data, brought);
     }
     let names: HashSet<_> =
         EMBEDDED.iter().map(|(name, _)| Protocol::named(name).unwrap().digest()).collect();
@@ -229,7 +235,7 @@ fn a_file_is_read_from_where_it_lies() {
     let path = dir.path().join("mine.toml");
     let name = path.to_str().unwrap();
     let missing = Protocol::named(name).unwrap_err().to_string();
-    assert!(missing.contains("neither an embedded protocol nor a file; name smoke or ci"), "{missing}");
+    assert!(missing.contains("neither an embedded protocol nor a file; name one of smoke, ci"), "{missing}");
     std::fs::write(&path, edited(TINY, &[(r#""embedded""#, r#"{ idx = "images" }"#)])).unwrap();
     let protocol = Protocol::named(name).unwrap();
     assert_eq!(protocol.data, DataSource::Idx(dir.path().join("images")));

@@ -1,5 +1,5 @@
 use super::*;
-use crate::protocol::Filler;
+use crate::protocol::{Filler, Layout, Subtract, Update};
 use crate::testing::{recipe, tiny};
 use std::collections::HashSet;
 
@@ -12,6 +12,10 @@ fn known_digests() {
     assert_eq!(tuned.digest().hex(), "8720a1121730d8368dea73f3cc8a82f60a0e0ef199edb074cb02bee829527ed7");
     let base = recipe(&tiny(&[("rate_factor = 0.1", "rate_factor = 1.0")]), "baseA", u64::MAX);
     assert_eq!(base.digest().hex(), "134357a3dc69222fc172d115c766baf3491615731a0aa8cfbfa986155286fd4c");
+}
+
+fn input(crop: u32, mirror: bool, subtract: Subtract) -> Input {
+    Input { crop, mirror, subtract }
 }
 
 #[test]
@@ -42,6 +46,16 @@ fn everything_in_a_recipe_counts() {
         other(&|r| r.solver.rate_factor = r.solver.rate_factor.next_up()),
         other(&|r| r.solver.momentum = r.solver.momentum.next_up()),
         other(&|r| r.solver.decay = r.solver.decay.next_up()),
+        other(&|r| r.treatment = "A3B^2".parse().unwrap()),
+        other(&|r| r.treatment = "baseB@2".parse().unwrap()),
+        other(&|r| r.network.layout = Layout::Caffe),
+        other(&|r| r.network.filler = Filler::Caffe),
+        other(&|r| r.input = Some(input(8, true, Subtract::Moments))),
+        other(&|r| r.input = Some(input(7, true, Subtract::Moments))),
+        other(&|r| r.input = Some(input(8, false, Subtract::Moments))),
+        other(&|r| r.input = Some(input(8, true, Subtract::MeanImage))),
+        other(&|r| r.solver.steps = Some(3)),
+        other(&|r| r.solver.update = Some(Update::Caffe)),
     ];
     assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
 }
