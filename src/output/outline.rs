@@ -18,7 +18,8 @@ pub struct Outline {
     data: Option<String>,
     splits: Vec<OutlineSplit>,
     runs: Vec<OutlineRun>,
-    operations: u64,
+    /// More than 64 bits hold, hence no whole number.
+    operations: f64,
     /// Seconds for all of them with that many jobs; none where no speed was given.
     seconds_left: Option<f64>,
     jobs: usize,
@@ -76,7 +77,7 @@ impl Outline {
             images: cost.images,
             operations: cost.operations,
         });
-        let operations: u64 = costs.iter().fold(0, |sum, cost| cost.operations.saturating_add(sum));
+        let operations: f64 = costs.iter().map(|cost| cost.operations as f64).sum();
         let classes = outline.runs.first().map_or(2, |run| outline.classes(run));
         let an_image = cost::trained_image(outline.protocol, IMAGE, classes) as f64;
         let speed = images_per_second.map(|images| images * an_image);
@@ -87,7 +88,7 @@ impl Outline {
             splits: splits.collect(),
             runs: runs.collect(),
             operations,
-            seconds_left: speed.map(|speed| operations as f64 / speed / jobs as f64),
+            seconds_left: speed.map(|speed| operations / speed / jobs as f64),
             jobs,
             speed,
             disk: costs.iter().map(|cost| cost.checkpoint).sum(),
@@ -124,7 +125,7 @@ impl Outline {
             "{} networks, {:.0} PFLOP\n{:.1} GiB of checkpoints and {:.1} GiB of packed images; at least {:.1} GiB of \
              memory a job",
             self.runs.len(),
-            self.operations as f64 / 1e15,
+            self.operations / 1e15,
             gib(self.disk),
             gib(self.disk_images),
             gib(self.memory)

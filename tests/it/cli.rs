@@ -870,6 +870,10 @@ fn the_paper_s_plan_needs_no_images() {
     assert!(plan(&[]).out.contains("is not known"), "no speed is made up");
     // One job trains 1,000 images a second; the others are as fast in operations.
     let given = plan(&["--speed", "1000", "--format", "json"]).json();
+    // More operations than 64 bits count; those of the runs add up to them all the same.
+    let runs = given["runs"].as_array().unwrap().iter().map(|run| run["operations"].as_u64().unwrap() as f64);
+    let (all, each) = (given["operations"].as_f64().unwrap(), runs.sum::<f64>());
+    assert!(all > 2f64.powi(64) && (all / each - 1.0).abs() < 1e-12, "{all} and {each}");
     let seconds = given["operations"].as_f64().unwrap() / (1000.0 * 6.0 * 722_358_816.0) / 2.0;
     assert!((given["seconds_left"].as_f64().unwrap() / seconds - 1.0).abs() < 1e-9, "{seconds}");
     assert!(plan(&["--speed", "1000"]).out.contains("(given)"));
