@@ -69,17 +69,15 @@ fn inputs(protocol: &str) -> Result<(Protocol, Dataset)> {
 
 /// The images of a protocol; of an embedded one that brings none, where they come from is said.
 fn images(protocol: &Protocol) -> Result<Dataset> {
-    if let Some(dir) = protocol.data.dir().filter(|dir| !dir.exists()) {
-        let mend = match protocol.name.as_str() {
-            "standard" => "make it in the working directory with `ci/fixtures --all digits-garments`",
-            "paper" => {
-                "get ILSVRC2012 and pack it in the working directory: `selffer data pack DIR ilsvrc2012`"
-            }
-            _ => "name the directory of the images in the protocol's `data`",
-        };
-        return Err(Error::invalid(dir.display().to_string(), "is not there", mend));
+    let mend = match protocol.name.as_str() {
+        "standard" => "make it in the working directory with `ci/fixtures --all digits-garments`",
+        "paper" => "get ILSVRC2012 and pack it in the working directory: `selffer data pack DIR ilsvrc2012`",
+        _ => return Dataset::read(&protocol.data),
+    };
+    match protocol.data.dir().filter(|dir| !dir.exists()) {
+        Some(dir) => Err(Error::invalid(dir.display().to_string(), "is not there", mend)),
+        None => Dataset::read(&protocol.data),
     }
-    Dataset::read(&protocol.data)
 }
 
 /// The plan; what is wrong with its splits is said with the name of the protocol that a user gave.

@@ -115,7 +115,7 @@ fn preserved_and_reduced_networks_from_toml_to_table() {
 
 /// The audit of the store, with every network trained again.
 fn audited(dir: &Path) -> String {
-    let mut call = selffer(&["audit", "--full", "--fail-on", "error", "--format", "json", "--quiet"]);
+    let mut call = selffer(["audit", "--full", "--fail-on", "error", "--format", "json", "--quiet"]);
     call.arg("--protocol").arg(dir.join("grammar.toml")).arg(dir.join("store"));
     run(call).expect(0).out
 }
