@@ -142,7 +142,7 @@ fn of_store(protocol: &str, store: &Path) {
             _ if run.treatment.to_string() == format!("R1{}", run.treatment.target()) => {
                 count("random control", read(conv1).expect("filters").verdict);
             }
-            Treatment::Grafted { .. } => {}
+            Treatment::Reduced { .. } | Treatment::Grafted { .. } => {}
         }
     }
     println!();

@@ -31,14 +31,13 @@ fn main() {
         let shapes = plan.shapes(run);
         let initial = initial(&recipe, &shapes, Some(&zeros(&shapes)));
         let [train, valid] = Part::BOTH.map(|part| plan.images(run, part).expect("images of the plan"));
-        let moments = catalog.moments;
         let task = Task {
             name: treatment,
             recipe: &recipe,
             initial: &initial,
             train: &train,
             valid: &valid,
-            moments,
+            pixels: catalog.pixels(None),
         };
         let timed = |every| {
             let start = on_cpu();

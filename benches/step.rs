@@ -64,8 +64,8 @@ fn main() {
 
     let trainer = Torch::new(numerics);
     let once = |train: &Images, valid: &Images| {
-        let moments = catalog.moments;
-        let task = Task { name: case, recipe: &recipe, initial: &initial, train, valid, moments };
+        let pixels = catalog.pixels(None);
+        let task = Task { name: case, recipe: &recipe, initial: &initial, train, valid, pixels };
         match trainer.train(&task, &Along::ALONE).expect("libtorch trains") {
             Trained::Whole { epochs, .. } => epochs[0].clone(),
             Trained::Diverged { .. } => panic!("it does not diverge"),

@@ -1,10 +1,10 @@
 //! The eight layers as shapes: five convolutional, three fully connected.
 //!
-//! Uses `protocol`; used by `init`, `plan` (cost) and `net` (which computes with them). Convolutions
-//! are 3×3 with one pixel of padding; the first, second and fifth are followed by 2×2 max pooling;
-//! every layer but the last by ReLU.
+//! Uses `protocol`; used by `init`, `plan` (cost) and `net` (which computes with them). In the small layout
+//! convolutions are 3×3 with one pixel of padding; in Caffe's they are those of the paper's network. In both, max
+//! pooling follows the first, second and fifth, and ReLU every layer but the last.
 
-use crate::protocol::Network;
+use crate::protocol::{Layout, Network};
 use crate::weights;
 
 /// The number of layers.
@@ -16,8 +16,93 @@ pub const NAMES: [&str; LAYERS] = ["conv1", "conv2", "conv3", "conv4", "conv5", 
 /// How many of the layers are convolutional.
 pub const CONVOLUTIONS: usize = 5;
 
-/// Height and width of a convolution's kernel.
-pub const KERNEL: usize = 3;
+/// Largest-of pooling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pool {
+    /// Rows and columns that it looks at.
+    pub size: usize,
+    /// Rows and columns from one look to the next.
+    pub stride: usize,
+    /// Whether a last look may reach over the border (Caffe), or what is left there is passed over.
+    pub over: bool,
+}
+
+impl Pool {
+    /// How many rows or columns are left of so many.
+    fn left(self, side: usize) -> usize {
+        let steps = side as i64 - self.size as i64;
+        let stride = self.stride as i64;
+        let steps =
+            if self.over { (steps + stride - 1).div_euclid(stride) } else { steps.div_euclid(stride) };
+        (steps + 1).max(0) as usize
+    }
+}
+
+/// How a convolutional layer computes: convolution, ReLU, then pooling and normalisation where it has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Convolution {
+    /// Rows and columns of the kernel.
+    pub kernel: usize,
+    /// Rows and columns from one place of the kernel to the next.
+    pub stride: usize,
+    /// Rows and columns of zeros around the image.
+    pub padding: usize,
+    /// Groups of channels, each of which sees its own part of the input alone.
+    pub groups: usize,
+    /// Its pooling.
+    pub pool: Option<Pool>,
+    /// Whether local response normalisation follows the pooling.
+    pub normalised: bool,
+}
+
+/// How the convolutional layer of that index computes.
+pub fn convolution(layout: Layout, layer: usize) -> Convolution {
+    match layout {
+        Layout::Small => Convolution {
+            kernel: 3,
+            stride: 1,
+            padding: 1,
+            groups: 1,
+            pool: pools(layer).then_some(Pool { size: 2, stride: 2, over: false }),
+            normalised: false,
+        },
+        Layout::Caffe => Convolution {
+            kernel: [11, 5, 3, 3, 3][layer],
+            stride: [4, 1, 1, 1, 1][layer],
+            padding: [0, 2, 1, 1, 1][layer],
+            groups: [1, 2, 1, 2, 2][layer],
+            pool: pools(layer).then_some(Pool { size: 3, stride: 2, over: true }),
+            normalised: layer < 2,
+        },
+    }
+}
+
+/// Local response normalisation divides each value by (1 + [`NORM_ALPHA`] · m) ^ [`NORM_BETA`], where m is the mean
+/// square over [`NORM_SIZE`] neighbouring channels at its place, absent ones counted as 0 (Krizhevsky et al.
+/// 2012; Caffe).
+pub const NORM_SIZE: usize = 5;
+/// See [`NORM_SIZE`].
+pub const NORM_ALPHA: f64 = 1e-4;
+/// See [`NORM_SIZE`].
+pub const NORM_BETA: f64 = 0.75;
+
+/// Before which layers half of what enters is dropped in training, in a layout that drops: fc7 and fc8.
+pub const DROPPED: std::ops::Range<usize> = CONVOLUTIONS + 1..LAYERS;
+
+/// Whether a layout drops units in training.
+pub fn drops(layout: Layout) -> bool {
+    layout == Layout::Caffe
+}
+
+/// How many of the first `frozen` layers can be computed once for all steps: none where images do not enter
+/// `whole`, and none above the first that drops.
+pub fn cached(layout: Layout, whole: bool, frozen: usize) -> usize {
+    match (whole, drops(layout)) {
+        (false, _) => 0,
+        (true, true) => frozen.min(DROPPED.start),
+        (true, false) => frozen,
+    }
+}
 
 /// Whether max pooling follows the layer of that index.
 pub fn pools(layer: usize) -> bool {
@@ -29,7 +114,7 @@ pub fn pools(layer: usize) -> bool {
 pub struct Layer {
     /// Its name, of [`NAMES`].
     pub name: &'static str,
-    /// Weights: `[out, in, 3, 3]` for a convolution, `[out, in]` for a fully connected layer.
+    /// Weights: `[out, in / groups, rows, columns]` for a convolution, `[out, in]` for a fully connected layer.
     pub weight: Vec<usize>,
     /// What leaves the layer for one image, after its activation and pooling: `[channels, rows,
     /// columns]` or `[units]`.
@@ -68,10 +153,15 @@ pub fn layers(network: &Network, image: [usize; 3], classes: usize) -> [Layer; L
         let name = NAMES[index];
         if index < CONVOLUTIONS {
             let out = network.conv[index] as usize;
-            let weight = vec![out, channels, KERNEL, KERNEL];
-            let products = (out * channels * KERNEL * KERNEL * height * width) as u64;
-            if pools(index) {
-                (height, width) = (height / 2, width / 2);
+            let Convolution { kernel, stride, padding, groups, pool, .. } =
+                convolution(network.layout, index);
+            let weight = vec![out, channels / groups, kernel, kernel];
+            // Where a kernel does not fit, nothing leaves the layer; whoever plans refuses that.
+            let places = |side: usize| (side + 2 * padding + stride).saturating_sub(kernel) / stride;
+            (height, width) = (places(height), places(width));
+            let products = (weight.iter().product::<usize>() * height * width) as u64;
+            if let Some(pool) = pool {
+                (height, width) = (pool.left(height), pool.left(width));
             }
             channels = out;
             inputs = channels * height * width;

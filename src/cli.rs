@@ -21,6 +21,8 @@ use std::time::Duration;
 ///   A3B   3 layers of baseA, frozen, the rest trained on B   (transfer)
 ///   A3B+  the same, with the copied layers trained on as well
 ///   R3B   3 layers random and frozen                         (random-weight control)
+///   A3B^2     as A3B, with 2 layers more copied and trained on   (preserved)
+///   baseA@25  a base network on the first 25 images of each class (reduced)
 ///
 /// Begin with `selffer plan` to see what would be trained, then `selffer reproduce`. Every network is
 /// kept in a store and never trained twice; stop at any time and run the same command again.
@@ -36,7 +38,16 @@ pub struct Cli {
 #[derive(Subcommand)]
 pub enum Command {
     /// List the networks of a protocol: what each copies from, what it costs, whether it is done.
-    Plan(Common),
+    ///
+    /// The `paper` protocol's networks are counted without its images too.
+    Plan {
+        #[command(flatten)]
+        common: Common,
+        /// Images a second that one job trains a base network on, where it was measured: how long the plan
+        /// takes is told by it. [default: what the networks in the store took]
+        #[arg(long, value_name = "IMAGES", value_parser = positive)]
+        speed: Option<f64>,
+    },
     /// Train what the store lacks, verify, tabulate, and compare with the golden snapshot.
     Reproduce {
         #[command(flatten)]
@@ -145,7 +156,8 @@ pub enum Golden {
 /// What every command takes. `table` has one more format.
 #[derive(Args)]
 pub struct Common<F: ValueEnum + Send + Sync + 'static = Format> {
-    /// The protocol: an embedded one (smoke: seconds; ci: minutes), or a TOML file.
+    /// The protocol: an embedded one (smoke: seconds; ci: minutes; standard: all
+    /// images of its kind; paper: ILSVRC2012), or a TOML file.
     #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
     pub protocol: String,
     /// The directory of checkpoints and manifests; `reproduce` makes it.
@@ -198,6 +210,12 @@ pub struct ShowArgs {
     /// What standard output is written as.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub format: Format,
+}
+
+/// A number above 0.
+fn positive(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| *number > 0.0 && number.is_finite());
+    number.ok_or_else(|| "take a number above 0".to_owned())
 }
 
 /// What only a command that trains takes.

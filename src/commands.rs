@@ -22,6 +22,7 @@ use selffer::data::Dataset;
 use selffer::machine;
 use selffer::manifest::{Environment, Manifest};
 use selffer::numerics::Numerics;
+use selffer::outline::Outline;
 use selffer::plan::Plan;
 use selffer::protocol::Protocol;
 use selffer::recipe::Policy;
@@ -49,7 +50,7 @@ pub enum Verdict {
 /// Runs the command that was asked for.
 pub fn run(cli: Cli) -> anyhow::Result<Verdict> {
     match cli.command {
-        Command::Plan(common) => plan(&common),
+        Command::Plan { common, speed } => plan(&common, speed),
         Command::Reproduce { common, training, golden, no_report } => {
             reproduce(&common, &training, &golden, no_report)
         }
@@ -72,8 +73,21 @@ pub fn run(cli: Cli) -> anyhow::Result<Verdict> {
 
 fn inputs(protocol: &str) -> Result<(Protocol, Dataset)> {
     let protocol = Protocol::named(protocol)?;
-    let data = Dataset::read(&protocol.data)?;
+    let data = images(&protocol)?;
     Ok((protocol, data))
+}
+
+/// The images of a protocol; of an embedded one that brings none, where they come from is said.
+fn images(protocol: &Protocol) -> Result<Dataset> {
+    let mend = match protocol.name.as_str() {
+        "standard" => "make it in the working directory with `ci/fixtures --all digits-garments`",
+        "paper" => "get ILSVRC2012 and pack it in the working directory: `selffer data pack DIR ilsvrc2012`",
+        _ => return Dataset::read(&protocol.data),
+    };
+    match protocol.data.dir().filter(|dir| !dir.exists()) {
+        Some(dir) => Err(Error::invalid(dir.display().to_string(), "is not there", mend)),
+        None => Dataset::read(&protocol.data),
+    }
 }
 
 /// The plan; what is wrong with its splits is said with the name of the protocol that a user gave.
@@ -93,8 +107,14 @@ fn jobs(asked: Option<u16>) -> usize {
     }
 }
 
-fn plan(common: &Common) -> anyhow::Result<Verdict> {
-    let (protocol, data) = inputs(&common.protocol)?;
+fn plan(common: &Common, speed: Option<f64>) -> anyhow::Result<Verdict> {
+    let protocol = Protocol::named(&common.protocol)?;
+    if let (Some(outline), false) = (Outline::of(&protocol), protocol.data.dir().is_some_and(Path::exists)) {
+        let listing = output::Outline::of(&outline, jobs(common.jobs), speed);
+        print(common.format, &listing, || listing.text())?;
+        return Ok(Verdict::Clean);
+    }
+    let data = images(&protocol)?;
     let catalog = Catalog::of(&data);
     let plan = planned(&common.protocol, &protocol, &catalog)?;
     // A plan can be looked at before there is a store.
@@ -102,7 +122,7 @@ fn plan(common: &Common) -> anyhow::Result<Verdict> {
         true => trained(&plan, &Store::open(&common.store)?, common.numerics.policy)?,
         false => vec![None; plan.runs.len()],
     };
-    let listing = output::Plan::of(&plan, &manifests, common.numerics.policy, jobs(common.jobs));
+    let listing = output::Plan::of(&plan, &manifests, common.numerics.policy, jobs(common.jobs), speed);
     print(common.format, &listing, || listing.text())?;
     Ok(Verdict::Clean)
 }

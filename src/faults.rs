@@ -52,6 +52,7 @@ faults! {
     FrozenTooFew "frozen-one-too-few" "The last frozen layer is trained."
     FrozenTooMany "frozen-one-too-many" "The first trained layer is frozen."
     TunedFrozen "tuned-frozen" "Layers that are to be fine-tuned stay frozen."
+    PreservedFrozen "preserved-frozen" "Layers that are copied to be trained on stay frozen like those below them."
     StaleFeatures "stale-features"
         "Outputs of frozen layers are cached by depth alone, so that a network is trained on those of another."
 
@@ -77,6 +78,8 @@ faults! {
     TasksExchanged "tasks-exchanged" "Networks for A are trained and validated on B, and those for B on A."
     TaskMoments "task-moments"
         "Pixels are scaled by mean and deviation of the task's own images, not of the data set's."
+
+    ReducedLast "reduced-last-images" "A base network on reduced data has the last images of each class, not the first."
 
     // The order of images.
     GlobalGenerator "order-from-global-generator"

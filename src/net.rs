@@ -7,13 +7,19 @@
 //! Activations between convolutions lie in memory with the channel fastest (NHWC), which libtorch's
 //! CPU convolutions are quicker with; seen from tch they are (N, C, H, W) all the same.
 
-use crate::architecture::{CONVOLUTIONS, KERNEL, LAYERS, pools};
+use crate::architecture::{CONVOLUTIONS, DROPPED, LAYERS, NORM_ALPHA, NORM_BETA, NORM_SIZE, convolution};
 use crate::data::Images;
+use crate::protocol::Layout;
 use crate::weights::{Layer, Tensor as Numbers, Weights};
+use std::ops::Range;
 use tch::{Kind, TchError, Tensor};
+
+/// What is multiplied into what enters each of [`DROPPED`] in training: 0 or 2.
+pub(crate) type Masks = [Tensor; DROPPED.end - DROPPED.start];
 
 /// A network's weights as libtorch's tensors, weight and bias of each layer.
 pub(crate) struct Net {
+    layout: Layout,
     layers: [[Tensor; 2]; LAYERS],
 }
 
@@ -39,14 +45,14 @@ pub(crate) fn from_tensor(tensor: &Tensor) -> Result<Numbers, TchError> {
 }
 
 impl Net {
-    /// The network of those weights. The layers from `frozen` on ask for gradients.
-    pub(crate) fn new(weights: &Weights, frozen: usize) -> Result<Self, TchError> {
+    /// The network of those weights in that layout. The layers from `frozen` on ask for gradients.
+    pub(crate) fn new(layout: Layout, weights: &Weights, frozen: usize) -> Result<Self, TchError> {
         let layers = weights.layers.iter().enumerate().map(|(index, Layer { weight, bias })| {
             let tensor = |numbers| to_tensor(numbers).map(|tensor| tensor.set_requires_grad(index >= frozen));
             Ok([tensor(weight)?, tensor(bias)?])
         });
         let layers = layers.collect::<Result<Vec<_>, TchError>>()?;
-        Ok(Self { layers: layers.try_into().expect("eight layers") })
+        Ok(Self { layout, layers: layers.try_into().expect("eight layers") })
     }
 
     /// The weights as they are now.
@@ -65,8 +71,18 @@ impl Net {
     }
 
     /// Runs `input`, what enters layer `range.start` as [`rest`] lays it out, through the layers of
-    /// `range`.
-    pub(crate) fn forward(&self, input: &Tensor, range: std::ops::Range<usize>) -> Result<Tensor, TchError> {
+    /// `range`, as in evaluation: nothing is dropped.
+    pub(crate) fn forward(&self, input: &Tensor, range: Range<usize>) -> Result<Tensor, TchError> {
+        self.pass(input, range, None)
+    }
+
+    /// [`Net::forward`], and where there are masks they are multiplied into what enters their layers.
+    pub(crate) fn pass(
+        &self,
+        input: &Tensor,
+        range: Range<usize>,
+        masks: Option<&Masks>,
+    ) -> Result<Tensor, TchError> {
         let mut x = wake(input)?;
         for index in range {
             let [weight, bias] = &self.layers[index];
@@ -76,12 +92,20 @@ impl Net {
                 continue;
             }
             if index < CONVOLUTIONS {
-                let padding = (KERNEL / 2) as i64;
-                x = x.f_conv2d(weight, Some(bias), [1, 1], [padding, padding], [1, 1], 1)?.f_relu()?;
-                if pools(index) {
-                    x = x.f_max_pool2d([2, 2], [2, 2], [0, 0], [1, 1], false)?;
+                let form = convolution(self.layout, index);
+                let both = |side: usize| [side as i64; 2];
+                let (stride, padding) = (both(form.stride), both(form.padding));
+                x = x.f_conv2d(weight, Some(bias), stride, padding, [1, 1], form.groups as i64)?.f_relu()?;
+                if let Some(pool) = form.pool {
+                    x = x.f_max_pool2d(both(pool.size), both(pool.stride), [0, 0], [1, 1], pool.over)?;
+                }
+                if form.normalised {
+                    x = normalised(&x)?;
                 }
             } else {
+                if let (Some(masks), true) = (masks, DROPPED.contains(&index)) {
+                    x = x.f_mul(&masks[index - DROPPED.start])?;
+                }
                 if index == CONVOLUTIONS {
                     x = x.f_flatten(1, -1)?;
                 }
@@ -93,6 +117,22 @@ impl Net {
         }
         Ok(x)
     }
+}
+
+/// Local response normalisation. Channels are last in memory, so that averaging over neighbouring ones is pooling
+/// along rows of a matrix; libtorch's own way there has no deterministic gradient on a GPU. The power is
+/// taken by square roots, which every processor rounds alike.
+fn normalised(x: &Tensor) -> Result<Tensor, TchError> {
+    const { assert!(NORM_BETA == 0.75) };
+    let x = rest(x)?;
+    let size = x.size();
+    let [images, rows, cols, channels] = size[..] else { unreachable!("a convolution has four dimensions") };
+    let squares = x.f_mul(&x)?.f_reshape([images, 1, rows * cols, channels])?;
+    let (wide, reach) = (NORM_SIZE as i64, NORM_SIZE as i64 / 2);
+    let mean = squares.f_avg_pool2d([1, wide], [1, 1], [0, reach], false, true, None::<i64>)?;
+    let root = mean.f_mul_scalar(NORM_ALPHA)?.f_add_scalar(1.0)?.f_sqrt()?;
+    let power = root.f_mul(&root.f_sqrt()?)?.f_reshape(&size)?;
+    wake(&x.f_div(&power)?)
 }
 
 /// Lays activations out to wait in memory: images as (N, H, W, C), contiguous, so that rows can be
@@ -122,3 +162,6 @@ pub(crate) fn scaled(images: &Images, (mean, deviation): (f64, f64)) -> Result<T
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+pub(crate) mod caffe;

@@ -6,13 +6,17 @@
 mod bisection;
 pub mod chart;
 mod comparison;
+mod outline;
 mod shown;
 
 pub use bisection::{Bisection, Missing};
 pub use comparison::Comparison;
+pub use outline::Outline;
+use selffer::architecture::LAYERS;
+use selffer::cost;
 use selffer::digest::{FingerprintDigest, ProtocolDigest, SplitDigest};
 use selffer::manifest::{Environment, Manifest};
-use selffer::protocol::Protocol;
+use selffer::protocol::{Layout, Protocol};
 use selffer::recipe::Policy;
 use selffer::table::{self, Cell, Table};
 use selffer::treatment::{Task, Treatment};
@@ -47,12 +51,17 @@ pub struct Plan {
     /// All operations of the plan, and those that are still to be done.
     operations: u64,
     operations_left: u64,
-    /// Seconds that they are expected to take with that many jobs.
-    seconds_left: f64,
+    /// Seconds that they are expected to take with that many jobs; none where no speed is known.
+    seconds_left: Option<f64>,
     jobs: usize,
     /// Operations a second and job behind that estimate, and whether it was measured in this store.
-    speed: f64,
+    speed: Option<f64>,
     speed_measured: bool,
+    /// Bytes of all checkpoints, and of memory for the network that takes most.
+    disk: u64,
+    memory: u64,
+    #[serde(skip)]
+    speed_given: bool,
 }
 
 #[derive(Serialize)]
@@ -92,6 +101,7 @@ impl Plan {
         manifests: &[Option<Manifest>],
         policy: Policy,
         jobs: usize,
+        images_per_second: Option<f64>,
     ) -> Self {
         let task = |split: &selffer::split::Split, task| PlanTask {
             classes: split.task(task).iter().map(|class| class.name.clone()).collect(),
@@ -135,8 +145,17 @@ impl Plan {
                 }
             }
         }
-        let speed_measured = measured > 0 && seconds > 0.0;
-        let speed = if speed_measured { measured as f64 / seconds } else { ASSUMED_SPEED };
+        let speed_measured = images_per_second.is_none() && measured > 0 && seconds > 0.0;
+        let speed = match images_per_second {
+            Some(images) => {
+                let data = plan.catalog.data.train.shape();
+                let classes = plan.runs.first().map_or(2, |run| plan.shapes(run)[LAYERS - 1].weight[0]);
+                Some(images * cost::trained_image(plan.protocol, data, classes) as f64)
+            }
+            None if speed_measured => Some(measured as f64 / seconds),
+            None => (plan.protocol.network.layout == Layout::Small).then_some(ASSUMED_SPEED),
+        };
+        let costs = || plan.runs.iter().map(|run| plan.cost(run));
         Self {
             protocol: plan.protocol.name.clone(),
             protocol_digest: plan.protocol.digest(),
@@ -146,10 +165,13 @@ impl Plan {
             runs,
             operations,
             operations_left: left,
-            seconds_left: left as f64 / speed / jobs as f64,
+            seconds_left: speed.map(|speed| left as f64 / speed / jobs as f64),
             jobs,
             speed,
             speed_measured,
+            disk: costs().map(|cost| cost.checkpoint).sum(),
+            memory: costs().map(|cost| cost.memory).max().unwrap_or(0),
+            speed_given: images_per_second.is_some(),
         }
     }
 
@@ -191,15 +213,26 @@ impl Plan {
             0 => write!(text, "; none is in the store"),
             _ => write!(text, "; {done} are in the store"),
         };
-        if done < self.runs.len() {
-            let basis = if self.speed_measured { "measured in this store" } else { "assumed" };
-            let _ = write!(
-                text,
-                "\nabout {} with {} jobs, at {:.0} GFLOP/s a job ({basis})",
-                crate::progress::clock(self.seconds_left),
-                self.jobs,
-                self.speed / 1e9
-            );
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        let (disk, memory) = (mib(self.disk), mib(self.memory));
+        let _ = write!(text, "\n{disk:.1} MiB of checkpoints; at least {memory:.1} MiB of memory a job");
+        let basis = match (self.speed_measured, self.speed_given) {
+            (true, _) => "measured in this store",
+            (_, true) => "given",
+            _ => "assumed",
+        };
+        match self.seconds_left.zip(self.speed) {
+            _ if done == self.runs.len() => {}
+            Some((seconds, speed)) => {
+                let clock = crate::progress::clock(seconds);
+                let _ = write!(
+                    text,
+                    "\nabout {clock} with {} jobs, at {:.0} GFLOP/s a job ({basis})",
+                    self.jobs,
+                    speed / 1e9
+                );
+            }
+            None => text.push_str("\nhow long it takes is not known: name a measured speed with --speed"),
         }
         text.push('\n');
         text

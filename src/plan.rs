@@ -5,10 +5,11 @@
 //! list it.
 
 use crate::architecture::{self, LAYERS};
+use crate::cost::{self, Cost};
 use crate::data::{Dataset, Images, Part};
 use crate::digest::{SplitDigest, WeightsDigest};
-use crate::error::Result;
-use crate::protocol::Protocol;
+use crate::error::{Error, Result};
+use crate::protocol::{Protocol, SplitRule};
 use crate::recipe::{CORE, Policy, Recipe};
 use crate::split::{Catalog, Split};
 use crate::treatment::Treatment;
@@ -39,28 +40,19 @@ pub struct Plan<'a> {
     pub runs: Vec<PlannedRun>,
 }
 
-/// What a run costs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cost {
-    /// Images that pass through the network forward and backward, over all epochs.
-    pub images: u64,
-    /// Floating-point operations: two for each product; a backward pass is twice a forward pass.
-    pub operations: u64,
-    /// Bytes of memory that training takes at the least.
-    pub memory: u64,
-}
-
 impl<'a> Plan<'a> {
     /// The plan of `protocol` on the data of `catalog`.
     ///
     /// # Errors
     /// Where a split cannot be made from the data.
     pub fn make(protocol: &'a Protocol, catalog: &'a Catalog<'a>) -> Result<Self> {
+        cost::large_enough(protocol, catalog.data.train.shape())?;
         let mut splits = Vec::new();
         for rule in &protocol.splits {
             let split = Split::make(rule, protocol, catalog)?;
             let digest = split.digest();
             splits.push((split, digest));
+            reduced(rule, &splits[splits.len() - 1].0)?;
         }
         Ok(Self { protocol, catalog, splits, runs: runs(protocol) })
     }
@@ -81,6 +73,7 @@ impl<'a> Plan<'a> {
             treatment: run.treatment,
             parent,
             network: self.protocol.network.clone(),
+            input: self.protocol.input.clone(),
             solver: self.protocol.solver.clone(),
         }
     }
@@ -91,65 +84,67 @@ impl<'a> Plan<'a> {
         shapes(self.protocol, self.catalog.data, classes)
     }
 
-    /// The images of one part of a run's target.
+    /// The images of one part of a run's target: all, or, for training on reduced data, the first of each
+    /// class.
     ///
     /// # Errors
     /// Where the split names an image that the data set lacks.
     pub fn images(&self, run: &PlannedRun, part: Part) -> Result<Images> {
-        self.catalog.images(&self.splits[run.split].0, run.treatment.target(), part)
+        let split = &self.splits[run.split].0;
+        let target = run.treatment.target();
+        match run.treatment.examples() {
+            Some(examples) => self.catalog.images(&split.reduced(examples), target, part),
+            None => self.catalog.images(split, target, part),
+        }
+    }
+
+    /// How many images there are in a part of a run's target, without reading them.
+    pub fn count(&self, run: &PlannedRun, part: Part) -> usize {
+        let classes = self.splits[run.split].0.task(run.treatment.target());
+        let most = match (part, run.treatment.examples()) {
+            (Part::Train, Some(examples)) => examples as usize,
+            _ => usize::MAX,
+        };
+        classes.iter().map(|class| class.part(part).len().min(most)).sum()
     }
 
     /// How many steps an epoch of a run has.
     pub fn steps(&self, run: &PlannedRun) -> u32 {
-        let images = self.splits[run.split].0.count(run.treatment.target(), Part::Train);
-        images.div_ceil(self.protocol.solver.batch as usize) as u32
+        let images = self.count(run, Part::Train);
+        self.protocol.solver.steps_of(images)
     }
 
-    /// An estimate of what a run costs. Frozen layers are computed once.
+    /// An estimate of what a run costs.
     pub fn cost(&self, run: &PlannedRun) -> Cost {
-        let split = &self.splits[run.split].0;
-        let target = run.treatment.target();
-        let [train, valid] = Part::BOTH.map(|part| split.count(target, part) as u64);
-        let shapes = self.shapes(run);
-        let (frozen, trained) = shapes.split_at(usize::from(run.treatment.frozen()));
-        let products = |layers: &[architecture::Layer]| layers.iter().map(|l| l.products).sum::<u64>();
-        let epochs = u64::from(self.protocol.solver.epochs);
-        // Saturating: a plan that large is to be looked at, not to overflow.
-        let once = products(frozen).saturating_mul(2 * (train + valid));
-        let each_epoch = products(trained).saturating_mul(2 * (3 * train + valid));
-        Cost {
-            images: train * epochs,
-            operations: each_epoch.saturating_mul(epochs).saturating_add(once),
-            memory: 4 * self.numbers(run, &shapes, [train, valid]),
+        let [train, valid] = Part::BOTH.map(|part| self.count(run, part) as u64);
+        let image = self.catalog.data.train.shape();
+        let classes = self.splits[run.split].0.task(run.treatment.target()).len();
+        cost::of(self.protocol, run, image, classes, [train, valid])
+    }
+}
+
+/// Refuses networks on reduced data that would be trained on all of them: two of them would be the same
+/// network.
+fn reduced(rule: &SplitRule, split: &Split) -> Result<()> {
+    for treatment in &rule.treatments {
+        let largest = split.task(treatment.target()).iter().map(|class| class.train.len()).max();
+        let (Some(examples), Some(largest)) = (treatment.examples(), largest) else { continue };
+        if examples as usize > largest {
+            let subject = format!("split {}", rule.name);
+            let problem = format!("has {treatment}, and no class has more than {largest} training images");
+            return Err(Error::invalid(subject, problem, "take fewer images, or leave it out"));
         }
     }
-
-    /// How many numbers are in memory at once while a run is trained, at the least: weights as they
-    /// were and as they are (and the parent's), momentum, gradients, the activations of a step, and what
-    /// enters the first trained layer for every image.
-    fn numbers(&self, run: &PlannedRun, shapes: &[architecture::Layer; LAYERS], images: [u64; 2]) -> u64 {
-        let frozen = usize::from(run.treatment.frozen());
-        let parameters = |layers: &[architecture::Layer]| layers.iter().map(|l| l.parameters() as u64).sum();
-        let (all, trained): (u64, u64) = (parameters(shapes), parameters(&shapes[frozen..]));
-        let weights = all * (2 + u64::from(run.parent.is_some())) + 2 * trained;
-        let step = images[0].min(u64::from(self.protocol.solver.batch));
-        let activations: u64 = shapes[frozen..].iter().map(architecture::Layer::activations).sum();
-        let data = self.catalog.data;
-        let input = match frozen {
-            0 => data.train.size(),
-            _ => shapes[frozen - 1].output.iter().product(),
-        };
-        weights + step * activations + (images[0] + images[1]) * input as u64
-    }
+    Ok(())
 }
 
 /// The layers of the protocol's network on these data for that many classes.
 pub fn shapes(protocol: &Protocol, data: &Dataset, classes: usize) -> [architecture::Layer; LAYERS] {
-    architecture::layers(&protocol.network, data.train.shape(), classes)
+    architecture::layers(&protocol.network, cost::window(protocol, data.train.shape()), classes)
 }
 
 /// All runs of a protocol, parents first, without repeats.
-fn runs(protocol: &Protocol) -> Vec<PlannedRun> {
+pub fn runs(protocol: &Protocol) -> Vec<PlannedRun> {
     let mut runs = Vec::new();
     let mut known = HashMap::new();
     let each = || {
@@ -160,7 +155,7 @@ fn runs(protocol: &Protocol) -> Vec<PlannedRun> {
     };
     let bases = each().filter_map(|(split, seed, treatment)| match treatment {
         Treatment::Base(_) => Some((split, seed, treatment)),
-        Treatment::Grafted { .. } => treatment.parent().map(|parent| (split, seed, parent)),
+        _ => treatment.parent().map(|parent| (split, seed, parent)),
     });
     for (split, seed, treatment) in bases.chain(each()) {
         let parent = treatment.parent().map(|parent| known[&(split, seed, parent)]);

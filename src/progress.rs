@@ -5,7 +5,8 @@
 //! counted in images.
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
-use selffer::plan::{Cost, Plan};
+use selffer::cost::Cost;
+use selffer::plan::Plan;
 use selffer::run::{Done, Observer};
 use std::collections::HashMap;
 use std::io::{IsTerminal as _, Write as _};

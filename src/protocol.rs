@@ -7,15 +7,22 @@
 use crate::canonical;
 use crate::digest::{Digest, ProtocolDigest};
 use crate::error::{Error, Result};
+use crate::published::{Published, SEEDS};
 use crate::treatment::{self, DEPTHS, Task, Treatment};
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+mod settings;
+pub use settings::{Filler, Input, Layout, Network, Solver, Subtract, Update};
+
 /// The embedded protocols: name and TOML text.
-pub const EMBEDDED: [(&str, &str); 2] =
-    [("smoke", include_str!("protocols/smoke.toml")), ("ci", include_str!("protocols/ci.toml"))];
+pub const EMBEDDED: [(&str, &str); 4] = [
+    ("smoke", include_str!("protocols/smoke.toml")),
+    ("ci", include_str!("protocols/ci.toml")),
+    ("standard", include_str!("protocols/standard.toml")),
+    ("paper", include_str!("protocols/paper.toml")),
+];
 
 /// The largest product of two neighbouring layers' widths: 1 GiB of weights where both are fully
 /// connected, 9 where both are convolutions.
@@ -30,6 +37,26 @@ pub enum DataSource {
     /// A directory of MNIST-family IDX files, plain or gzip. In a protocol file the path is relative
     /// to that file. Where the images lie changes no bits, so the digest leaves the path out.
     Idx(#[serde(skip_serializing)] PathBuf),
+    /// A directory that `selffer data pack` made; its path as of `Idx`.
+    Pack(#[serde(skip_serializing)] PathBuf),
+}
+
+impl DataSource {
+    /// The directory that it names.
+    pub fn dir(&self) -> Option<&Path> {
+        match self {
+            Self::Embedded => None,
+            Self::Idx(dir) | Self::Pack(dir) => Some(dir),
+        }
+    }
+
+    /// The directory that it names.
+    pub fn dir_mut(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Self::Embedded => None,
+            Self::Idx(dir) | Self::Pack(dir) => Some(dir),
+        }
+    }
 }
 
 /// How the classes are divided between task A and task B.
@@ -38,6 +65,8 @@ pub enum DataSource {
 pub enum Halves {
     /// A random half of the classes each, by seed (an odd class goes to B): similar tasks.
     Random(u64),
+    /// The paper's own halves of ILSVRC2012's 1000 classes.
+    Published(Published),
     /// Two disjoint lists of class names: dissimilar tasks.
     Named {
         /// The classes of task A.
@@ -49,65 +78,6 @@ pub enum Halves {
     },
     /// All classes in task A, none in task B: a base network on everything.
     Whole,
-}
-
-/// How weights are drawn before training. Biases start at 0.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Filler {
-    /// Normal, of standard deviation √(2 / fan-in) (He et al. 2015).
-    He,
-    /// Normal, of this standard deviation in every layer (the paper's Caffe network has 0.01).
-    Gaussian(f64),
-}
-
-/// The eight layers' widths.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Network {
-    /// Channels of the five convolutional layers.
-    #[serde(deserialize_with = "exactly")]
-    pub conv: [u32; 5],
-    /// Units of the first two fully connected layers; the third has a unit for each class.
-    #[serde(deserialize_with = "exactly")]
-    pub hidden: [u32; 2],
-    /// How weights are drawn.
-    pub filler: Filler,
-}
-
-/// As many widths as there are layers: serde alone reads the first `N` and passes over the rest.
-fn exactly<'de, D: Deserializer<'de>, const N: usize>(from: D) -> Result<[u32; N], D::Error> {
-    let widths = Vec::deserialize(from)?;
-    let refuse = |widths: Vec<u32>| D::Error::invalid_length(widths.len(), &format!("{N} widths").as_str());
-    widths.try_into().map_err(refuse)
-}
-
-/// Stochastic gradient descent.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Solver {
-    /// Passes over the training images.
-    pub epochs: u32,
-    /// Images a step; the last step of an epoch takes what is left.
-    pub batch: u32,
-    /// Learning rate at the start.
-    pub rate: f64,
-    /// Epochs (counted from 0) at whose start the rate is multiplied by `rate_factor`.
-    pub rate_drops: Vec<u32>,
-    /// See `rate_drops`.
-    pub rate_factor: f64,
-    /// Share of the last change of a weight that goes into the next.
-    pub momentum: f64,
-    /// Weight decay (L2), on weights and biases.
-    pub decay: f64,
-}
-
-impl Solver {
-    /// The learning rate of an epoch.
-    pub fn rate_at(&self, epoch: u32) -> f64 {
-        let drops = self.rate_drops.iter().filter(|drop| **drop <= epoch).count();
-        self.rate * self.rate_factor.powi(drops as i32)
-    }
 }
 
 /// One split of the protocol and what is trained on it.
@@ -136,6 +106,9 @@ pub struct Protocol {
     pub seeds: Vec<u64>,
     /// The network.
     pub network: Network,
+    /// How images enter it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input: Option<Input>,
     /// The solver.
     pub solver: Solver,
     /// The splits.
@@ -153,6 +126,7 @@ struct Wire {
     seeds: Vec<u64>,
     depths: Option<Vec<u8>>,
     network: Network,
+    input: Option<Input>,
     solver: Solver,
     split: Vec<WireSplit>,
 }
@@ -176,15 +150,15 @@ impl Protocol {
         }
         let path = Path::new(name);
         if !path.exists() {
-            let names = EMBEDDED.map(|(name, _)| name).join(" or ");
+            let names = EMBEDDED.map(|(name, _)| name).join(", ");
             let problem = "is neither an embedded protocol nor a file";
-            return Err(Error::invalid(name, problem, format!("name {names}, or a TOML file")));
+            return Err(Error::invalid(name, problem, format!("name one of {names}, or a TOML file")));
         }
         let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
         let text = String::from_utf8(bytes)
             .map_err(|_| Error::invalid(name, "is not UTF-8 text", "name a TOML file"))?;
         let mut protocol = Self::parse(&text, name)?;
-        if let (DataSource::Idx(dir), Some(base)) = (&mut protocol.data, path.parent()) {
+        if let (Some(dir), Some(base)) = (protocol.data.dir_mut(), path.parent()) {
             *dir = base.join(&*dir);
         }
         Ok(protocol)
@@ -210,6 +184,9 @@ impl Protocol {
             check.that(count != Some(0), key, 0, "take at least 1, or leave it out for all")?;
         }
         check.network(&wire.network)?;
+        if let Some(Input { crop, .. }) = &wire.input {
+            check.that((1..=4096).contains(crop), "input.crop", crop, "take 1 to 4096")?;
+        }
         check.solver(&wire.solver)?;
         check.that(!wire.split.is_empty(), "split", "none", "add a [[split]]")?;
         let splits =
@@ -223,6 +200,7 @@ impl Protocol {
             valid_per_class: wire.valid_per_class,
             seeds: wire.seeds,
             network: wire.network,
+            input: wire.input,
             solver: wire.solver,
             splits,
         })
@@ -279,6 +257,11 @@ impl Check<'_> {
                 "take smaller layers",
             )?;
         }
+        if network.layout == Layout::Caffe {
+            let odd = network.conv.iter().find(|width| !width.is_multiple_of(2));
+            let mend = "take even ones: three of its layers are in two groups";
+            self.that(odd.is_none(), "network widths", odd.unwrap_or(&0), mend)?;
+        }
         if let Filler::Gaussian(std) = network.filler {
             let good = std > 0.0 && std.is_finite();
             self.that(good, "filler.gaussian", std, "take a number above 0")?;
@@ -287,9 +270,16 @@ impl Check<'_> {
     }
 
     fn solver(&self, solver: &Solver) -> Result<()> {
-        let Solver { epochs, batch, rate, rate_drops, rate_factor, momentum, decay } = solver;
+        let Solver { epochs, steps, batch, rate, rate_drops, rate_factor, momentum, decay, update: _ } =
+            solver;
         self.that((1..=100_000).contains(epochs), "solver.epochs", epochs, "take 1 to 100000")?;
         self.that((1..=65_536).contains(batch), "solver.batch", batch, "take 1 to 65536")?;
+        if let Some(steps) = steps {
+            // An epoch's images are counted in 32 bits.
+            let most = 1_000_000_000 / batch;
+            let mend = format!("take 1 to {most}, or leave it out for one pass over the images");
+            self.that((1..=most).contains(steps), "solver.steps", steps, &mend)?;
+        }
         let unit = "take a number above 0 and at most 1";
         self.that(
             *rate > 0.0 && *rate <= 100.0,
@@ -323,6 +313,10 @@ impl Check<'_> {
         }
         let key = format!("split {} treatments", wire.name);
         self.distinct(&key, &treatments)?;
+        if let Halves::Published(Published::Random(seed)) = wire.halves {
+            let key = format!("split {} halves.published", wire.name);
+            self.that(SEEDS.contains(&seed), &key, seed, "the paper has 0 to 3, and \"natman\"")?;
+        }
         if wire.halves == Halves::Whole {
             let learns_b = |treatment: Treatment| treatment.target() == Task::B;
             let stray = treatments.iter().find(|t| learns_b(**t) || t.parent().is_some_and(learns_b));

@@ -5,7 +5,7 @@
 
 use crate::canonical;
 use crate::digest::{DataDigest, Digest, OrderDigest, RecipeDigest, SplitDigest, WeightsDigest};
-use crate::protocol::{Network, Solver};
+use crate::protocol::{Input, Network, Solver};
 use crate::seed::{Name, Stream};
 use crate::treatment::Treatment;
 use serde::{Deserialize, Serialize};
@@ -75,6 +75,9 @@ pub struct Recipe {
     pub parent: Option<WeightsDigest>,
     /// The network.
     pub network: Network,
+    /// How images enter it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<Input>,
     /// The solver.
     pub solver: Solver,
 }
@@ -94,13 +97,27 @@ impl Recipe {
             .and("target", self.treatment.target())
     }
 
-    /// The order in which an epoch visits the `count` training images, as indices.
+    /// The order in which an epoch visits the `count` training images, as indices. Where an epoch is a number of
+    /// steps, it goes on where the one before ended, in pass after pass, each in an order of its own.
     pub fn order(&self, epoch: u32, count: usize) -> Vec<u32> {
         #[cfg(test)]
         if let Some(faulty) = crate::faults::hooks::order(self, epoch, count) {
             return faulty;
         }
-        Stream::open(&self.stream("order").and("epoch", epoch)).permutation(count)
+        let order =
+            |pass: &str, index: u64| Stream::open(&self.stream("order").and(pass, index)).permutation(count);
+        if self.solver.steps.is_none() {
+            return order("epoch", u64::from(epoch));
+        }
+        let visits = self.solver.visits_of(count);
+        let begun = u64::from(epoch) * visits as u64;
+        let (mut pass, mut skip) = (begun / count as u64, (begun % count as u64) as usize);
+        let mut visited = Vec::with_capacity(visits);
+        while visited.len() < visits {
+            visited.extend(order("pass", pass).into_iter().skip(skip).take(visits - visited.len()));
+            (pass, skip) = (pass + 1, 0);
+        }
+        visited
     }
 }
 

@@ -319,7 +319,7 @@ pub fn train(
         initial: &initial,
         train: &plan.images(run, Part::Train)?,
         valid: &plan.images(run, Part::Valid)?,
-        moments: plan.catalog.moments,
+        pixels: plan.catalog.pixels(plan.protocol.input.as_ref()),
     };
     let start = Instant::now();
     let trained = trainer.train(&task, along)?;

@@ -8,11 +8,14 @@ use crate::canonical;
 use crate::data::{Dataset, Images, Part};
 use crate::digest::{DataDigest, Digest, ImageDigest, SplitDigest};
 use crate::error::{Error, Result};
-use crate::protocol::{Halves, Protocol, SplitRule};
+use crate::input::Pixels;
+use crate::protocol::{Halves, Input, Protocol, SplitRule, Subtract};
+use crate::published::CLASSES;
 use crate::seed::{Name, Stream};
 use crate::treatment::Task;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
+use std::sync::OnceLock;
 
 /// The images of one class in a split.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -156,6 +159,15 @@ impl Split {
         self.task(task).iter().map(|class| class.part(part).len()).sum()
     }
 
+    /// The split with the first `most` training images of each class: what a network on reduced data sees.
+    pub fn reduced(&self, most: u32) -> Self {
+        let mut reduced = self.clone();
+        for class in reduced.a.iter_mut().chain(&mut reduced.b) {
+            class.train.truncate(most as usize);
+        }
+        reduced
+    }
+
     /// The images that the split has in more than one place, found by content.
     pub fn overlaps(&self) -> Vec<Overlap> {
         let mut places: BTreeMap<ImageDigest, Vec<(Task, Part, String)>> = BTreeMap::new();
@@ -188,6 +200,8 @@ pub struct Catalog<'a> {
     pub digest: DataDigest,
     /// Mean and deviation of its training pixels, on the scale 0 to 1.
     pub moments: (f64, f64),
+    // The mean of its training images: made where a recipe subtracts it.
+    mean: OnceLock<Vec<f32>>,
     // Indexed by part, then by image.
     digests: [Vec<ImageDigest>; 2],
     // Indexed by class, then by part: the images of that class in file order.
@@ -204,7 +218,21 @@ impl<'a> Catalog<'a> {
             }
         }
         let digests = Part::BOTH.map(|part| data.part(part).digests());
-        Self { data, digest: data.digest(), moments: data.pixel_moments(), digests, by_class }
+        Self {
+            data,
+            digest: data.digest(),
+            moments: data.pixel_moments(),
+            mean: OnceLock::new(),
+            digests,
+            by_class,
+        }
+    }
+
+    /// What pixels are measured by where images enter so.
+    pub fn pixels(&self, input: Option<&Input>) -> Pixels<'_> {
+        let subtracts = input.is_some_and(|input| input.subtract == Subtract::MeanImage);
+        let mean = || self.mean.get_or_init(|| self.data.mean_image()).as_slice();
+        Pixels { moments: self.moments, mean: subtracts.then(mean) }
     }
 
     /// The images of one part of one task, in the split's order, labelled by the task's classes.
@@ -251,6 +279,15 @@ fn halves(rule: &SplitRule, classes: &[String]) -> Result<(Vec<usize>, Vec<usize
             order.sort_unstable();
             b.sort_unstable();
             Ok((order, b))
+        }
+        Halves::Published(_) if classes.len() != CLASSES => {
+            let problem =
+                format!("is of ILSVRC2012's {CLASSES} classes, and the data have {}", classes.len());
+            Err(invalid(problem, "take a pack of ILSVRC2012"))
+        }
+        Halves::Published(split) => {
+            let [a, b] = Task::BOTH.map(|task| split.half(task).into_iter().map(usize::from).collect());
+            Ok((a, b))
         }
         Halves::Named { a, b } => {
             let find = |names: &[String]| -> Result<Vec<usize>> {

@@ -7,7 +7,7 @@ use crate::digest::WeightsDigest;
 use crate::error::{Error, Result};
 use crate::manifest::{Count, Manifest};
 use crate::plan::Plan;
-use crate::treatment::{Task, Treatment};
+use crate::treatment::{Kind, Task, Treatment};
 use comfy_table::presets;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -102,17 +102,19 @@ impl Table {
     }
 
     /// For people: a block for each split and target, a row for each kind of treatment, a column for
-    /// each depth. A cell has the accuracy in percent and, below, its change from the base network in
+    /// each depth; below it, networks on fewer images in a line. A cell has the accuracy in percent and, below, its change from the base network in
     /// points; both are means where there are several seeds.
     pub fn text(&self) -> String {
         let mut text = String::new();
         for block in self.blocks() {
             let _ = writeln!(text, "{}", block.heading());
-            if block.rows.is_empty() {
-                text.push('\n');
-            } else {
-                let _ = writeln!(text, "{}\n", block.grid());
+            if !block.rows.is_empty() {
+                let _ = writeln!(text, "{}", block.grid());
             }
+            if !block.reduced.is_empty() {
+                let _ = writeln!(text, "{}", block.line());
+            }
+            text.push('\n');
         }
         text.truncate(text.trim_end().len());
         text.push('\n');
@@ -137,6 +139,8 @@ pub struct Block<'a> {
     pub base: Option<f64>,
     /// One for each kind of treatment and source.
     pub rows: Vec<Row>,
+    /// The accuracies of networks on fewer images, 0 to 1, by how many of each class they had.
+    pub reduced: BTreeMap<u32, f64>,
 }
 
 /// The accuracies of one kind of treatment.
@@ -150,12 +154,19 @@ pub struct Row {
 
 impl<'a> Block<'a> {
     fn of(split: &'a str, target: Task, cells: &[&Cell]) -> Self {
-        let mut rows: BTreeMap<(crate::treatment::Kind, String), BTreeMap<u8, Vec<f64>>> = BTreeMap::new();
+        let mut rows: BTreeMap<(Kind, String), BTreeMap<u8, Vec<f64>>> = BTreeMap::new();
         for cell in cells.iter().filter(|cell| cell.n > 0) {
             let name = cell.treatment.to_string().replacen(&cell.n.to_string(), "n", 1);
             let row = rows.entry((cell.treatment.kind(), name)).or_default();
             row.entry(cell.n).or_default().push(cell.count().share());
         }
+        let mut reduced: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+        for cell in cells {
+            if let Some(examples) = cell.treatment.examples() {
+                reduced.entry(examples).or_default().push(cell.count().share());
+            }
+        }
+        let bases = cells.iter().filter(|cell| cell.treatment.kind() == Kind::Base);
         let row = |((_, name), by_depth): (_, BTreeMap<u8, Vec<f64>>)| {
             let shares = by_depth.into_iter().filter_map(|(n, shares)| Some((n, mean(shares.into_iter())?)));
             Row { name, shares: shares.collect() }
@@ -166,8 +177,12 @@ impl<'a> Block<'a> {
             seeds: cells.iter().map(|cell| cell.seed).collect::<BTreeSet<_>>().len(),
             networks: cells.len(),
             images: cells[0].total,
-            base: mean(cells.iter().filter(|cell| cell.n == 0).map(|cell| cell.count().share())),
+            base: mean(bases.map(|cell| cell.count().share())),
             rows: rows.into_iter().map(row).collect(),
+            reduced: reduced
+                .into_iter()
+                .filter_map(|(examples, shares)| Some((examples, mean(shares.into_iter())?)))
+                .collect(),
         }
     }
 
@@ -193,15 +208,30 @@ impl<'a> Block<'a> {
         let header = std::iter::once("n =".to_owned()).chain(depths.iter().map(ToString::to_string));
         let mut table = plain(header);
         for row in &self.rows {
-            let cell = |n: &u8| match (row.shares.get(n), self.base) {
-                (None, _) => "-".to_owned(),
-                (Some(share), None) => format!("{:.1}", 100.0 * share),
-                (Some(share), Some(base)) => format!("{:.1}\n{:+.1}", 100.0 * share, 100.0 * (share - base)),
-            };
+            let cell = |n: &u8| self.cell(row.shares.get(n));
             table.add_row(std::iter::once(row.name.clone()).chain(depths.iter().map(cell)));
         }
         numeric(&mut table, 1..=depths.len());
         lines(&table)
+    }
+
+    /// The networks on fewer images, in a line.
+    fn line(&self) -> String {
+        let header = std::iter::once("m =".to_owned()).chain(self.reduced.keys().map(ToString::to_string));
+        let mut table = plain(header);
+        let name = format!("base{}@m", self.target);
+        table.add_row(std::iter::once(name).chain(self.reduced.values().map(|share| self.cell(Some(share)))));
+        numeric(&mut table, 1..=self.reduced.len());
+        lines(&table)
+    }
+
+    /// A mean accuracy in percent and, below, its change from the base network in points.
+    fn cell(&self, share: Option<&f64>) -> String {
+        match (share, self.base) {
+            (None, _) => "-".to_owned(),
+            (Some(share), None) => format!("{:.1}", 100.0 * share),
+            (Some(share), Some(base)) => format!("{:.1}\n{:+.1}", 100.0 * share, 100.0 * (share - base)),
+        }
     }
 }
 

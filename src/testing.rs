@@ -11,7 +11,7 @@ use crate::manifest::{Count, Environment, Epoch, Format, Manifest, Outcome};
 use crate::protocol::Protocol;
 use crate::recipe::{CORE, Policy, Recipe, order_digest};
 use crate::seed::{Name, Stream};
-use crate::weights::Weights;
+use crate::weights::{Tensor, Weights};
 
 /// A protocol of two seeds on one random split, whose networks train in milliseconds.
 pub(crate) const TINY: &str = r#"
@@ -81,6 +81,7 @@ pub(crate) fn recipe(protocol: &Protocol, treatment: &str, seed: u64) -> Recipe 
         treatment: treatment.parse().expect("a treatment"),
         parent: None,
         network: protocol.network.clone(),
+        input: protocol.input.clone(),
         solver: protocol.solver.clone(),
     }
 }
@@ -127,5 +128,55 @@ pub(crate) fn manifest(seed: u64) -> Manifest {
             settings: vec![("threads".to_owned(), "1".to_owned())],
             fingerprint: FingerprintDigest(Digest::of(b"fingerprint")),
         },
+    }
+}
+
+/// Numbers in -0.5 to 0.5 that look random, as in `tests/reference/caffe.py`: multiples of 2⁻²⁴ (splitmix64).
+pub(crate) fn hashed(index: u64) -> f64 {
+    let mut z = (index + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^= z >> 31;
+    (z >> 40) as f64 / f64::from(1 << 24) - 0.5
+}
+
+/// What `tests/reference/caffe.py` says of a tensor.
+pub(crate) struct Summary {
+    shape: Vec<usize>,
+    norm: f64,
+    sum: f64,
+    product: f64,
+    some: Vec<f64>,
+}
+
+impl Summary {
+    pub(crate) fn of(tensor: &Tensor) -> Self {
+        let values: Vec<f64> = tensor.values.iter().map(|value| f64::from(*value)).collect();
+        let product = values.iter().enumerate().map(|(at, value)| value * hashed((1 << 60) + at as u64));
+        Self {
+            shape: tensor.shape.clone(),
+            norm: values.iter().map(|value| value * value).sum::<f64>().sqrt(),
+            sum: values.iter().sum(),
+            product: product.sum(),
+            some: (0..8).map(|part| values[(values.len() - 1) * part / 7]).collect(),
+        }
+    }
+
+    /// The largest difference from what the script printed, as a share of its norm; infinite where the shapes
+    /// differ.
+    pub(crate) fn difference(&self, expected: &serde_json::Value, what: &str) -> f64 {
+        let number =
+            |value: &serde_json::Value| value.as_f64().unwrap_or_else(|| panic!("{what}: {expected}"));
+        if serde_json::json!(self.shape) != expected["shape"] {
+            return f64::INFINITY;
+        }
+        let some = self.some.iter().zip(expected["some"].as_array().expect("a list"));
+        let pairs = [
+            (&self.norm, &expected["norm"]),
+            (&self.sum, &expected["sum"]),
+            (&self.product, &expected["product"]),
+        ];
+        let off = pairs.into_iter().chain(some).map(|(found, expected)| (found - number(expected)).abs());
+        off.fold(0.0, f64::max) / number(&expected["norm"])
     }
 }

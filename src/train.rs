@@ -2,24 +2,26 @@
 //!
 //! Uses `net`, `numerics`, `recipe`; used by `run` through the [`Trainer`] trait, so that all else is
 //! tested without it. One of three modules that know libtorch. A run computes on the calling thread
-//! alone. Frozen layers are computed once for all images, and training goes on from what leaves them.
+//! alone. Frozen layers are computed once for all images, and training goes on from what leaves them, as far as
+//! nothing about it is drawn in each step.
 
-use crate::architecture::LAYERS;
+mod features;
+
+use self::features::{EVALUATED_AT_ONCE, Features};
+use crate::architecture::{DROPPED, LAYERS, cached, drops};
 use crate::data::Images;
 use crate::digest::OrderDigest;
 use crate::error::{Error, Result};
+use crate::input::{self, Pixels};
 use crate::ledger::{self, Ledger, Place};
 use crate::manifest::{Count, Environment, Epoch};
-use crate::net::{self, Net};
+use crate::net::{self, Masks, Net};
 use crate::numerics::Numerics;
+use crate::protocol::{Solver, Update};
 use crate::recipe::{Recipe, order_digest};
 use crate::snapshot::{Progress, State};
 use crate::weights::{Layer, Weights};
 use tch::{Kind, Reduction, TchError, Tensor};
-
-/// Images that are evaluated at once. It is part of the training core: another number may change
-/// the last bits of a loss.
-const EVALUATED_AT_ONCE: i64 = 250;
 
 /// All that a trainer needs for one network.
 pub struct Task<'a> {
@@ -33,8 +35,8 @@ pub struct Task<'a> {
     pub train: &'a Images,
     /// Validation images of the target task.
     pub valid: &'a Images,
-    /// Mean and deviation of the data set's pixels, on the scale 0 to 1.
-    pub moments: (f64, f64),
+    /// What pixels are measured by.
+    pub pixels: Pixels<'a>,
 }
 
 /// What training ended with.
@@ -117,17 +119,18 @@ pub trait Trainer: Sync {
     /// [`Error::Interrupted`] where it was told to stop; otherwise what the trainer failed at.
     fn train(&self, task: &Task<'_>, along: &Along<'_>) -> Result<Trained>;
 
-    /// Evaluates weights on images of which mean and deviation of the data set's pixels are `moments`, as
-    /// training does after each epoch. `name` is for messages.
+    /// Evaluates weights of a recipe's network on images, whose pixels are measured by `pixels`, as training does
+    /// after each epoch. `name` is for messages.
     ///
     /// # Errors
     /// What the trainer failed at.
     fn evaluate(
         &self,
         name: &str,
+        recipe: &Recipe,
         weights: &Weights,
         images: &Images,
-        moments: (f64, f64),
+        pixels: Pixels<'_>,
     ) -> Result<Evaluation>;
 
     /// Where and with what it trains, for manifests.
@@ -182,14 +185,15 @@ impl Trainer for Torch {
     fn evaluate(
         &self,
         name: &str,
+        recipe: &Recipe,
         weights: &Weights,
         images: &Images,
-        moments: (f64, f64),
+        pixels: Pixels<'_>,
     ) -> Result<Evaluation> {
         self.numerics.enter_thread();
         let evaluated = || {
-            let net = Net::new(weights, LAYERS)?;
-            evaluate(&net, 0, &Features::new(images, moments, &net, 0)?)
+            let net = Net::new(recipe.network.layout, weights, LAYERS)?;
+            evaluate(&net, 0, &Features::new(images, pixels, recipe.input.as_ref(), &net, 0)?)
         };
         evaluated().map_err(|error| torch_error(name, &error))
     }
@@ -204,32 +208,6 @@ fn torch_error(run: &str, error: &TchError) -> Error {
     let text = error.to_string();
     let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
     Error::Torch { run: run.to_owned(), message: line.trim().to_owned() }
-}
-
-/// Images as they enter the first trained layer, with their labels.
-struct Features {
-    inputs: Tensor,
-    labels: Tensor,
-}
-
-impl Features {
-    /// Runs all images through the frozen layers, once.
-    fn new(images: &Images, moments: (f64, f64), net: &Net, frozen: usize) -> Result<Self, TchError> {
-        let labels: Vec<i64> = images.labels.iter().map(|label| i64::from(*label)).collect();
-        let scaled = net::scaled(images, moments)?;
-        let inputs = if frozen == 0 {
-            scaled
-        } else {
-            let parts = scaled.f_split(EVALUATED_AT_ONCE, 0)?;
-            let through = |part| net::rest(&tch::no_grad(|| net.forward(part, 0..frozen))?);
-            Tensor::f_cat(&parts.iter().map(through).collect::<Result<Vec<_>, _>>()?, 0)?
-        };
-        Ok(Self { inputs, labels: Tensor::f_from_slice(&labels)? })
-    }
-
-    fn len(&self) -> i64 {
-        self.labels.size()[0]
-    }
 }
 
 /// How a pass over the training images ended.
@@ -271,10 +249,13 @@ struct Loop<'a> {
     steps: u32,
     net: Net,
     frozen: usize,
-    // One for each trained tensor, in the same order: its last change, before the learning rate.
+    // Layers of `frozen` that are computed once.
+    cached: usize,
+    // One for each trained tensor, in the same order: its last change, before the learning rate; where that is
+    // multiplied into the momentum, after it.
     velocity: Vec<Tensor>,
-    train: Features,
-    valid: Features,
+    train: Features<'a>,
+    valid: Features<'a>,
     progress: Progress,
     #[cfg(test)]
     meddler: Option<Meddler>,
@@ -283,7 +264,9 @@ struct Loop<'a> {
 impl<'a> Loop<'a> {
     fn new(task: &Task<'a>, along: &Along<'_>) -> Result<Self, TchError> {
         let frozen = usize::from(task.recipe.treatment.frozen());
-        let net = Net::new(along.from.as_ref().map_or(task.initial, |state| &state.weights), frozen)?;
+        let (layout, input) = (task.recipe.network.layout, task.recipe.input.as_ref());
+        let cached = cached(layout, input.is_none(), frozen);
+        let net = Net::new(layout, along.from.as_ref().map_or(task.initial, |state| &state.weights), frozen)?;
         let (velocity, progress) = match &along.from {
             Some(state) => {
                 let tensors = state.momentum.iter().flat_map(|layer| [&layer.weight, &layer.bias]);
@@ -303,13 +286,14 @@ impl<'a> Loop<'a> {
                 (zeros.collect::<Result<_, _>>()?, progress)
             }
         };
-        let features = |images| Features::new(images, task.moments, &net, frozen);
+        let features = |images| Features::new(images, task.pixels, input, &net, cached);
         let (train, valid) = (features(task.train)?, features(task.valid)?);
         Ok(Self {
             recipe: task.recipe,
-            steps: task.train.len().div_ceil(task.recipe.solver.batch as usize) as u32,
+            steps: task.recipe.solver.steps_of(task.train.len()),
             net,
             frozen,
+            cached,
             velocity,
             train,
             valid,
@@ -322,13 +306,12 @@ impl<'a> Loop<'a> {
     /// The rest of a pass over the training images, then one over the validation images.
     fn epoch(&mut self, along: &Along<'_>) -> Result<Pass, Problem> {
         let epoch = self.progress.place.epoch;
-        let order = self.recipe.order(epoch, self.train.len() as usize);
+        let order = self.recipe.order(epoch, self.train.len());
         let visited = order_digest(&order);
         let rate = self.recipe.solver.rate_at(epoch);
         let size = self.recipe.solver.batch as usize;
         for (step, batch) in order.chunks(size).enumerate().skip(self.progress.place.step as usize) {
-            let indices: Vec<i64> = batch.iter().map(|index| i64::from(*index)).collect();
-            let (loss, hits) = self.step(&Tensor::f_from_slice(&indices)?, rate)?;
+            let (loss, hits) = self.step(batch, rate)?;
             #[cfg(test)]
             if let Some(meddle) = &self.meddler {
                 meddle(Place { epoch, step: step as u32 + 1 }, &self.net, &mut self.velocity);
@@ -352,7 +335,7 @@ impl<'a> Loop<'a> {
                 }
             }
         }
-        let valid = evaluate(&self.net, self.frozen, &self.valid)?;
+        let valid = evaluate(&self.net, self.cached, &self.valid)?;
         // The last step's own loss was that of the weights before it.
         if !valid.loss.is_finite() {
             return Ok(Pass::Diverged { step: self.steps });
@@ -392,10 +375,12 @@ impl<'a> Loop<'a> {
 
     /// One step of gradient descent on the training images of those indices: their mean loss and how
     /// many were right, both before the weights changed.
-    fn step(&mut self, indices: &Tensor, rate: f64) -> Result<(f64, u32), TchError> {
-        let inputs = self.train.inputs.f_index_select(0, indices)?;
-        let labels = self.train.labels.f_index_select(0, indices)?;
-        let logits = self.net.forward(&inputs, self.frozen..LAYERS)?;
+    fn step(&mut self, batch: &[u32], rate: f64) -> Result<(f64, u32), TchError> {
+        let place = self.progress.place;
+        let windows = |input: &_, shape| input::windows(self.recipe, input, place, shape, batch.len());
+        let (inputs, labels) = self.train.batch(batch, windows)?;
+        let masks = self.masks(batch.len())?;
+        let logits = self.net.pass(&inputs, self.cached..LAYERS, masks.as_ref())?;
         let loss = logits.f_cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0)?;
         let value = f64::try_from(&loss)?;
         if !value.is_finite() {
@@ -405,34 +390,73 @@ impl<'a> Loop<'a> {
         let gradients = Tensor::f_run_backward(&[&loss], &parameters, false, false)?;
         let solver = &self.recipe.solver;
         tch::no_grad(|| -> Result<(), TchError> {
-            // v ← momentum · v + gradient + decay · w;  w ← w − rate · v
             for ((weight, velocity), gradient) in
                 parameters.into_iter().zip(&mut self.velocity).zip(gradients)
             {
                 #[cfg(test)]
-                if crate::faults::hooks::update(weight, velocity, &gradient, solver, rate, indices.numel())? {
+                if crate::faults::hooks::update(weight, velocity, &gradient, solver, rate, batch.len())? {
                     continue;
                 }
-                let change = gradient.f_add(&weight.f_mul_scalar(solver.decay)?)?;
-                let _ = velocity.f_mul_scalar_(solver.momentum)?.f_add_(&change)?;
-                let _ = weight.shallow_clone().f_sub_(&velocity.f_mul_scalar(rate)?)?;
+                update(solver, rate, weight, velocity, &gradient)?;
             }
             Ok(())
         })?;
         let hits = i64::try_from(&hits(&logits, &labels)?.f_sum(Kind::Int64)?)?;
         Ok((value, hits as u32))
     }
+
+    /// What is dropped in the next step, of so many images; none where the layout drops nothing.
+    fn masks(&self, images: usize) -> Result<Option<Masks>, TchError> {
+        if !drops(self.recipe.network.layout) {
+            return Ok(None);
+        }
+        let masks = DROPPED.zip(self.recipe.network.hidden).map(|(layer, units)| {
+            let mask = input::mask(self.recipe, self.progress.place, layer - 1, images * units as usize);
+            Tensor::f_from_slice(&mask)?.f_reshape([images as i64, i64::from(units)])
+        });
+        let masks = masks.collect::<Result<Vec<_>, TchError>>()?;
+        Ok(Some(masks.try_into().expect("a mask for each")))
+    }
+}
+
+/// Changes one weight and its momentum, in place.
+fn update(
+    solver: &Solver,
+    rate: f64,
+    weight: &Tensor,
+    velocity: &mut Tensor,
+    gradient: &Tensor,
+) -> Result<(), TchError> {
+    let mut weight = weight.shallow_clone();
+    match solver.update {
+        // v ← momentum · v + gradient + decay · w;  w ← w − rate · v
+        None => {
+            let change = gradient.f_add(&weight.f_mul_scalar(solver.decay)?)?;
+            let _ = velocity.f_mul_scalar_(solver.momentum)?.f_add_(&change)?;
+            let _ = weight.f_sub_(&velocity.f_mul_scalar(rate)?)?;
+        }
+        // v ← momentum · v + rate · (gradient + decay · w);  w ← w − v
+        Some(Update::Caffe) => {
+            let is_bias = weight.dim() == 1;
+            let change = match is_bias {
+                true => gradient.f_mul_scalar(2.0 * rate)?,
+                false => gradient.f_add(&weight.f_mul_scalar(solver.decay)?)?.f_mul_scalar(rate)?,
+            };
+            let _ = velocity.f_mul_scalar_(solver.momentum)?.f_add_(&change)?;
+            let _ = weight.f_sub_(velocity)?;
+        }
+    }
+    Ok(())
 }
 
 /// What the layers from `first` on make of what enters them.
-fn evaluate(net: &Net, first: usize, features: &Features) -> Result<Evaluation, TchError> {
+fn evaluate(net: &Net, first: usize, features: &Features<'_>) -> Result<Evaluation, TchError> {
     let (mut loss_sum, mut right) = (0.0, Vec::new());
-    let total = features.len();
+    let total = features.len() as i64;
     let mut start = 0;
     while start < total {
         let length = EVALUATED_AT_ONCE.min(total - start);
-        let labels = features.labels.f_narrow(0, start, length)?;
-        let inputs = features.inputs.f_narrow(0, start, length)?;
+        let (inputs, labels) = features.range(start..start + length)?;
         let logits = tch::no_grad(|| net.forward(&inputs, first..LAYERS))?;
         let loss = logits.f_cross_entropy_loss::<Tensor>(&labels, None, Reduction::Sum, -100, 0.0)?;
         loss_sum += f64::try_from(&loss)?;
@@ -449,3 +473,6 @@ fn hits(logits: &Tensor, labels: &Tensor) -> Result<Tensor, TchError> {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod caffe;

@@ -1,8 +1,10 @@
-//! The paper's notation for what a network is: `baseA`, `B3B`, `B3B+`, `A3B`, `A3B+`, `R3B`.
+//! The paper's notation for what a network is: `baseA`, `B3B`, `B3B+`, `A3B`, `A3B+`, `R3B`, and two that
+//! the paper describes without a sign for them: `A3B^2`, `baseA@25`.
 //!
 //! Uses nothing of this crate; used by everything after the protocol. A treatment says where the
-//! first n layers come from, how many they are, which task is learnt, and whether the copied layers
-//! are trained on (`+`) or frozen.
+//! first n layers come from, how many they are, which task is learnt, whether the copied layers
+//! are trained on (`+`) or frozen, how many more are copied and trained on (`^`, *preserved*), and on how
+//! many images of each class a base network is trained (`@`, *reduced*).
 //!
 //! ```
 //! use selffer::treatment::{Kind, NotATreatment, Task, Treatment, family};
@@ -18,8 +20,17 @@
 //! assert_eq!((control.kind(), control.frozen()), (Kind::SelfferTuned, 0));
 //! assert_eq!(control.to_string(), "B3B+");
 //!
+//! // Three frozen layers, and two more that are copied and trained on.
+//! let preserved: Treatment = "A3B^2".parse()?;
+//! assert_eq!((preserved.n(), preserved.grafted(), preserved.frozen()), (3, 5, 3));
+//!
+//! // A base network on the first 25 images of each class.
+//! let reduced: Treatment = "baseA@25".parse()?;
+//! assert_eq!((reduced.examples(), reduced.n()), (Some(25), 0));
+//!
 //! // A protocol lists families; the first seven of eight layers can be copied.
 //! assert_eq!(family("RnA", &[1, 7])?, ["R1A".parse()?, "R7A".parse()?]);
+//! assert_eq!(family("AnB^3", &[1, 4, 7])?, ["A1B^3".parse()?, "A4B^3".parse()?]);
 //! assert!("A8B".parse::<Treatment>().is_err());
 //! # Ok::<(), NotATreatment>(())
 //! ```
@@ -75,6 +86,13 @@ pub enum Source {
         /// `+`: the copied layers are trained on. Otherwise they are frozen.
         tuned: bool,
     },
+    /// Copied from the base network of that task: the first n frozen, and `more` above them trained on.
+    Preserved {
+        /// The task that the base network learnt.
+        task: Task,
+        /// How many layers above the frozen ones are copied too, so that no cut is between them.
+        more: u8,
+    },
     /// Random weights, never trained (the paper's random-weight control).
     Random,
 }
@@ -85,11 +103,18 @@ pub enum Source {
 pub enum Treatment {
     /// `baseA`, `baseB`: all layers trained from random weights.
     Base(Task),
+    /// `baseA@25`: a base network on fewer images, as in the paper's supplement.
+    Reduced {
+        /// The task that is learnt.
+        target: Task,
+        /// Training images of each class, the first in the split's order; all where a class has fewer.
+        examples: u32,
+    },
     /// All others: the first `n` layers from `source`, the rest fresh, trained on `target`.
     Grafted {
         /// Where the first `n` layers come from.
         source: Source,
-        /// How many layers are taken, in [`DEPTHS`].
+        /// How many layers are taken, in [`DEPTHS`]; where more are preserved, how many are frozen.
         n: u8,
         /// The task that is learnt.
         target: Task,
@@ -102,14 +127,20 @@ pub enum Treatment {
 pub enum Kind {
     /// Trained from scratch.
     Base,
+    /// Trained from scratch on fewer images (`base@m`).
+    Reduced,
     /// Copied from the same task, frozen (`BnB`).
     Selffer,
     /// Copied from the same task, trained on (`BnB+`).
     SelfferTuned,
+    /// Copied from the same task, frozen, and so many more copied layers trained on (`BnB^2`).
+    SelfferPreserved(u8),
     /// Copied from the other task, frozen (`AnB`).
     Transfer,
     /// Copied from the other task, trained on (`AnB+`).
     TransferTuned,
+    /// Copied from the other task, frozen, and so many more copied layers trained on (`AnB^2`).
+    TransferPreserved(u8),
     /// Random, frozen (`RnB`).
     Random,
 }
@@ -119,10 +150,17 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Base => "base",
+            Self::Reduced => "base@m",
             Self::Selffer => "BnB",
             Self::SelfferTuned => "BnB+",
+            Self::SelfferPreserved(more) => {
+                ["BnB^1", "BnB^2", "BnB^3", "BnB^4", "BnB^5", "BnB^6"][usize::from(more) - 1]
+            }
             Self::Transfer => "AnB",
             Self::TransferTuned => "AnB+",
+            Self::TransferPreserved(more) => {
+                ["AnB^1", "AnB^2", "AnB^3", "AnB^4", "AnB^5", "AnB^6"][usize::from(more) - 1]
+            }
             Self::Random => "RnB",
         }
     }
@@ -133,15 +171,31 @@ impl Treatment {
     pub fn target(self) -> Task {
         match self {
             Self::Base(task) => task,
-            Self::Grafted { target, .. } => target,
+            Self::Reduced { target, .. } | Self::Grafted { target, .. } => target,
         }
     }
 
-    /// How many layers come from elsewhere: 0 for a base network.
+    /// What n stands for in its name: 0 for a network that is trained from scratch.
     pub fn n(self) -> u8 {
         match self {
-            Self::Base(_) => 0,
+            Self::Base(_) | Self::Reduced { .. } => 0,
             Self::Grafted { n, .. } => n,
+        }
+    }
+
+    /// How many layers, from the first, are not drawn anew above a cut: n, and those preserved besides.
+    pub fn grafted(self) -> u8 {
+        match self {
+            Self::Grafted { source: Source::Preserved { more, .. }, n, .. } => n + more,
+            other => other.n(),
+        }
+    }
+
+    /// On how many training images of each class it is trained, where not on all.
+    pub fn examples(self) -> Option<u32> {
+        match self {
+            Self::Reduced { examples, .. } => Some(examples),
+            _ => None,
         }
     }
 
@@ -156,7 +210,9 @@ impl Treatment {
     /// The treatment whose trained network this one copies from, if it copies.
     pub fn parent(self) -> Option<Self> {
         match self {
-            Self::Grafted { source: Source::Base { task, .. }, .. } => Some(Self::Base(task)),
+            Self::Grafted { source: Source::Base { task, .. } | Source::Preserved { task, .. }, .. } => {
+                Some(Self::Base(task))
+            }
             _ => None,
         }
     }
@@ -165,7 +221,12 @@ impl Treatment {
     pub fn kind(self) -> Kind {
         match self {
             Self::Base(_) => Kind::Base,
+            Self::Reduced { .. } => Kind::Reduced,
             Self::Grafted { source: Source::Random, .. } => Kind::Random,
+            Self::Grafted { source: Source::Preserved { task, more }, target, .. } => match task == target {
+                true => Kind::SelfferPreserved(more),
+                false => Kind::TransferPreserved(more),
+            },
             Self::Grafted { source: Source::Base { task, tuned }, target, .. } => {
                 match (task == target, tuned) {
                     (true, false) => Kind::Selffer,
@@ -182,7 +243,11 @@ impl fmt::Display for Treatment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Base(task) => write!(f, "base{task}"),
+            Self::Reduced { target, examples } => write!(f, "base{target}@{examples}"),
             Self::Grafted { source: Source::Random, n, target } => write!(f, "R{n}{target}"),
+            Self::Grafted { source: Source::Preserved { task, more }, n, target } => {
+                write!(f, "{task}{n}{target}^{more}")
+            }
             Self::Grafted { source: Source::Base { task, tuned }, n, target } => {
                 write!(f, "{task}{n}{target}{}", if *tuned { "+" } else { "" })
             }
@@ -205,6 +270,18 @@ pub enum NotATreatment {
     /// `R3B+`: training random layers on is only training from scratch.
     #[error("`{0}`: a random-weight control is frozen by definition, so leave out the +")]
     TunedRandom(String),
+    /// `R3B^2`: there is nothing to copy.
+    #[error("`{0}`: a random-weight control copies nothing, so leave out the ^")]
+    PreservedRandom(String),
+    /// `A3B^0`, `A3B^5`.
+    #[error(
+        "`{0}`: after the ^ stands how many more layers are copied and trained on, 1 at least, and of the 8 \
+         layers 7 in all can be copied"
+    )]
+    Preserved(String),
+    /// `baseA@0`.
+    #[error("`{0}`: after the @ stands the number of training images of each class, 1 at least")]
+    Examples(String),
 }
 
 fn task(letter: &str) -> Option<Task> {
@@ -215,18 +292,33 @@ fn task(letter: &str) -> Option<Task> {
     }
 }
 
-/// The parts of `A3B+` before any is checked: source letter, what stands for n, target, `+`.
-fn parts(text: &str) -> Option<(&str, &str, Task, bool)> {
-    let (body, tuned) = match text.strip_suffix('+') {
-        Some(body) => (body, true),
-        None => (text, false),
+/// What follows the target: nothing, `+`, or `^` and what stands for k.
+#[derive(Clone, Copy)]
+enum Suffix<'a> {
+    Frozen,
+    Tuned,
+    Preserved(&'a str),
+}
+
+/// The parts of `A3B+` before any is checked: source letter, what stands for n, target, what follows.
+fn parts(text: &str) -> Option<(&str, &str, Task, Suffix<'_>)> {
+    let (body, suffix) = match (text.strip_suffix('+'), text.split_once('^')) {
+        (_, Some((body, more))) => (body, Suffix::Preserved(more)),
+        (Some(body), None) => (body, Suffix::Tuned),
+        (None, None) => (text, Suffix::Frozen),
     };
     if !body.is_ascii() || body.len() < 3 {
         return None;
     }
     let (source, rest) = body.split_at(1);
     let (n, target) = rest.split_at(rest.len() - 1);
-    Some((source, n, task(target)?, tuned))
+    Some((source, n, task(target)?, suffix))
+}
+
+/// The number that `digits` is, if it is written as this program writes it: a text has one treatment and
+/// back.
+fn number<T: FromStr + ToString>(digits: &str) -> Option<T> {
+    digits.parse().ok().filter(|number: &T| number.to_string() == digits)
 }
 
 impl FromStr for Treatment {
@@ -234,22 +326,36 @@ impl FromStr for Treatment {
 
     fn from_str(text: &str) -> Result<Self, NotATreatment> {
         let form = || NotATreatment::Form(text.to_owned());
-        if let Some(letter) = text.strip_prefix("base") {
-            return task(letter).map(Self::Base).ok_or_else(form);
+        if let Some(rest) = text.strip_prefix("base") {
+            let Some((letter, examples)) = rest.split_once('@') else {
+                return task(rest).map(Self::Base).ok_or_else(form);
+            };
+            let target = task(letter).ok_or_else(form)?;
+            let examples = number(examples).filter(|examples| *examples > 0);
+            let refuse = || NotATreatment::Examples(text.to_owned());
+            return examples.map(|examples| Self::Reduced { target, examples }).ok_or_else(refuse);
         }
-        let (source, digits, target, tuned) = parts(text).ok_or_else(form)?;
+        let (source, digits, target, suffix) = parts(text).ok_or_else(form)?;
         if !digits.bytes().all(|b| b.is_ascii_digit()) {
             return Err(form());
         }
-        // Only the canonical digit is read, so that a text has one treatment and back.
-        let n = match digits.parse() {
-            Ok(n) if DEPTHS.contains(&n) && digits.len() == 1 => n,
-            _ => return Err(NotATreatment::Depth(text.to_owned(), digits.to_owned())),
-        };
-        let source = match (source, tuned) {
-            ("R", false) => Source::Random,
-            ("R", true) => return Err(NotATreatment::TunedRandom(text.to_owned())),
-            (letter, tuned) => Source::Base { task: task(letter).ok_or_else(form)?, tuned },
+        let refuse = || NotATreatment::Depth(text.to_owned(), digits.to_owned());
+        let n = number(digits).filter(|n| DEPTHS.contains(n)).ok_or_else(refuse)?;
+        let source = match (source, suffix) {
+            ("R", Suffix::Frozen) => Source::Random,
+            ("R", Suffix::Tuned) => return Err(NotATreatment::TunedRandom(text.to_owned())),
+            ("R", Suffix::Preserved(_)) => return Err(NotATreatment::PreservedRandom(text.to_owned())),
+            (letter, Suffix::Preserved(more)) => {
+                let task = task(letter).ok_or_else(form)?;
+                let room = *DEPTHS.end() - n;
+                let more = number(more).filter(|more| (1..=room).contains(more));
+                let refuse = || NotATreatment::Preserved(text.to_owned());
+                Source::Preserved { task, more: more.ok_or_else(refuse)? }
+            }
+            (letter, suffix) => {
+                let tuned = matches!(suffix, Suffix::Tuned);
+                Source::Base { task: task(letter).ok_or_else(form)?, tuned }
+            }
         };
         Ok(Self::Grafted { source, n, target })
     }
@@ -269,17 +375,34 @@ impl From<Treatment> for String {
     }
 }
 
-/// Treatments of one form for every depth: `AnB+` is `A1B+` to `A7B+`; a text with a digit, or a base,
-/// is itself alone. This is how a protocol lists its treatments.
+/// Treatments of one form for every depth: `AnB+` is `A1B+` to `A7B+`, `AnB^2` is `A1B^2` to `A5B^2`, and with
+/// `^k` every k that fits; a text with digits, or a base, is itself alone. This is how a protocol lists its
+/// treatments.
 ///
 /// # Errors
 /// As for a single treatment.
 pub fn family(text: &str, depths: &[u8]) -> Result<Vec<Treatment>, NotATreatment> {
+    let alone = [text.to_owned()];
+    let texts: Vec<String> = match parts(text) {
+        Some((_, "n", _, _)) => depths.iter().map(|n| text.replacen('n', &n.to_string(), 1)).collect(),
+        _ => alone.to_vec(),
+    };
     match parts(text) {
-        Some((_, "n", _, _)) => {
-            depths.iter().map(|n| text.replacen('n', &n.to_string(), 1).parse()).collect()
+        Some((source, _, _, Suffix::Preserved(more))) if source != "R" => {
+            let each = |text: &String| match more {
+                "k" => DEPTHS.map(|k| text.replacen('k', &k.to_string(), 1)).collect(),
+                _ => vec![text.clone()],
+            };
+            let all: Vec<_> = texts.iter().flat_map(each).map(|text| text.parse()).collect();
+            // Of a family, what does not fit above a depth is left out; alone it is an error.
+            let fits = |read: &Result<Treatment, _>| !matches!(read, Err(NotATreatment::Preserved(_)));
+            let fitting: Result<Vec<_>, _> = all.iter().filter(|read| fits(read)).cloned().collect();
+            match fitting {
+                Ok(fitting) if fitting.is_empty() => Err(NotATreatment::Preserved(text.to_owned())),
+                fitting => fitting,
+            }
         }
-        _ => text.parse().map(|treatment| vec![treatment]),
+        _ => texts.iter().map(|text| text.parse()).collect(),
     }
 }
 
@@ -296,7 +419,16 @@ mod tests {
         ];
         prop_oneof![
             task.clone().prop_map(Treatment::Base),
-            (source, DEPTHS, task).prop_map(|(source, n, target)| Treatment::Grafted { source, n, target }),
+            (source, DEPTHS, task.clone()).prop_map(|(source, n, target)| Treatment::Grafted {
+                source,
+                n,
+                target
+            }),
+            (task.clone(), 1u8..7, 1u8..7, task.clone()).prop_map(|(from, n, more, target)| {
+                let source = Source::Preserved { task: from, more: 1 + (more - 1) % (7 - n) };
+                Treatment::Grafted { source, n, target }
+            }),
+            (task, 1u32..).prop_map(|(target, examples)| Treatment::Reduced { target, examples }),
         ]
     }
 
@@ -307,7 +439,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_that_parses_is_written_back(text in "(base)?[ABRn0-9+]{0,5}") {
+        fn any_text_that_parses_is_written_back(text in "(base)?[ABRn0-9+^@]{0,6}") {
             if let Ok(treatment) = text.parse::<Treatment>() {
                 prop_assert_eq!(treatment.to_string(), text);
             }
@@ -316,8 +448,12 @@ mod tests {
         #[test]
         fn what_is_frozen_is_copied_or_random(treatment in any_treatment()) {
             prop_assert!(treatment.frozen() <= treatment.n());
+            prop_assert!(treatment.n() <= treatment.grafted() && treatment.grafted() <= 7);
             prop_assert_eq!(treatment.parent().is_none(),
-                matches!(treatment.kind(), Kind::Base | Kind::Random));
+                matches!(treatment.kind(), Kind::Base | Kind::Reduced | Kind::Random));
+            let preserved = matches!(treatment.kind(), Kind::SelfferPreserved(_) | Kind::TransferPreserved(_));
+            prop_assert_eq!(treatment.grafted() > treatment.n(), preserved);
+            prop_assert_eq!(treatment.examples().is_some(), treatment.kind() == Kind::Reduced);
         }
     }
 
@@ -329,6 +465,16 @@ mod tests {
         assert_eq!(read("B3B+").kind(), Kind::SelfferTuned);
         assert_eq!((read("B3B+").frozen(), read("B3B").frozen(), read("R7A").frozen()), (0, 3, 7));
         assert_eq!(read("B3A").target(), Task::A);
+        assert_eq!(
+            (read("B3B^4").kind(), read("A3B^4").kind()),
+            (Kind::SelfferPreserved(4), Kind::TransferPreserved(4))
+        );
+        assert_eq!((read("B3B^4").kind().name(), read("A1B^6").kind().name()), ("BnB^4", "AnB^6"));
+        assert_eq!(read("A2B^4").parent(), Some(read("baseA")));
+        assert_eq!((read("A2B^4").frozen(), read("A2B^4").grafted(), read("A2B^4").n()), (2, 6, 2));
+        let reduced = read("baseB@1300");
+        assert_eq!((reduced.kind(), reduced.parent(), reduced.examples()), (Kind::Reduced, None, Some(1300)));
+        assert_eq!((reduced.target(), reduced.frozen(), reduced.grafted()), (Task::B, 0, 0));
     }
 
     #[test]
@@ -341,6 +487,23 @@ mod tests {
             assert!(refuse(text).contains("1 to 7"), "{text}");
         }
         assert!(refuse("R3B+").contains("leave out the +"));
+        assert!(refuse("R3B^2").contains("leave out the ^"));
+        for text in ["A3B^", "A3B^0", "A3B^5", "A7B^1", "A3B^02", "A3B^x", "A3B^2+", "A3B^1^1"] {
+            assert!(refuse(text).contains("7 in all"), "{text}: {}", refuse(text));
+        }
+        for text in ["baseA@", "baseA@0", "baseA@025", "baseA@+2", "baseB@4294967296", "baseA@2@2"] {
+            assert!(refuse(text).contains("1 at least"), "{text}: {}", refuse(text));
+        }
+        assert!(refuse("base@2").contains("is no treatment"));
+    }
+
+    #[test]
+    fn a_kind_has_the_name_of_its_family() {
+        for text in ["AnB^2", "BnB^6", "AnB", "BnB+", "RnB"] {
+            for treatment in family(text, &[1]).unwrap() {
+                assert_eq!(treatment.kind().name(), text);
+            }
+        }
     }
 
     #[test]
@@ -352,6 +515,12 @@ mod tests {
         assert_eq!(names("RnA"), ["R1A", "R7A"]);
         assert_eq!(names("baseB"), ["baseB"]);
         assert_eq!(names("A2B"), ["A2B"]);
-        assert!(family("nnB", &[1]).is_err());
+        assert_eq!(names("BnA^2"), ["B1A^2"]);
+        assert_eq!(names("AnB^k"), ["A1B^1", "A1B^2", "A1B^3", "A1B^4", "A1B^5", "A1B^6"]);
+        assert_eq!(names("A5B^k"), ["A5B^1", "A5B^2"]);
+        assert_eq!(names("baseA@5"), ["baseA@5"]);
+        for text in ["nnB", "AnB^7", "AnB^0", "RnB^2", "RnB^k", "A7B^k", "AnC^k", "AnB^x"] {
+            assert!(family(text, &[1, 7]).is_err(), "{text}");
+        }
     }
 }

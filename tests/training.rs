@@ -6,9 +6,10 @@ use selffer::architecture::{self, LAYERS, NAMES};
 use selffer::data::Images;
 use selffer::digest::{DataDigest, Digest, SplitDigest, WeightsDigest};
 use selffer::init;
+use selffer::input::Pixels;
 use selffer::manifest::Epoch;
 use selffer::numerics::Numerics;
-use selffer::protocol::{Filler, Network, Solver};
+use selffer::protocol::{Filler, Layout, Network, Solver};
 use selffer::recipe::{CORE, Policy, Recipe};
 use selffer::train::{Along, Task, Torch, Trained, Trainer as _};
 use selffer::treatment::Treatment;
@@ -35,15 +36,18 @@ fn recipe(treatment: &str) -> Recipe {
         seed: 1,
         treatment,
         parent: treatment.parent().map(|_| WeightsDigest(digest)),
-        network: Network { conv: [5, 6, 7, 6, 5], hidden: [9, 8], filler: Filler::He },
+        network: Network { layout: Layout::Small, conv: [5, 6, 7, 6, 5], hidden: [9, 8], filler: Filler::He },
+        input: None,
         solver: Solver {
             epochs: 2,
+            steps: None,
             batch: 10,
             rate: 0.05,
             rate_drops: vec![1],
             rate_factor: 0.1,
             momentum: 0.9,
             decay: 0.01,
+            update: None,
         },
     }
 }
@@ -81,7 +85,7 @@ fn train(recipe: &Recipe) -> (Weights, Vec<Epoch>) {
         initial: &first_weights(recipe),
         train: &images(0, 26),
         valid: &images(500_000, 260),
-        moments: (0.4, 0.25),
+        pixels: Pixels { moments: (0.4, 0.25), mean: None },
     };
     let numerics = Numerics::engage(Policy::Portable).expect("this machine can");
     match Torch::new(numerics).train(&task, &Along::ALONE).expect("libtorch trains") {

@@ -13,6 +13,7 @@
 //! ```
 
 use crate::protocol::Halves;
+use crate::published::Published;
 use crate::treatment::{DEPTHS, Kind, Source, Task, Treatment};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -60,8 +61,8 @@ impl SplitKind {
     /// The kind of a protocol's split: halves by name are the paper's dissimilar tasks.
     pub fn of(halves: &Halves) -> Self {
         match halves {
-            Halves::Random(_) => Self::Random,
-            Halves::Named { .. } => Self::Dissimilar,
+            Halves::Random(_) | Halves::Published(Published::Random(_)) => Self::Random,
+            Halves::Named { .. } | Halves::Published(Published::Kind(_)) => Self::Dissimilar,
             Halves::Whole => Self::Whole,
         }
     }
@@ -184,6 +185,10 @@ impl fmt::Display for Name {
             (Split::NatMan, Treatment::Base(task)) => write!(f, "halfnatman{task}"),
             (_, Treatment::Base(task)) => write!(f, "half{s}{task}"),
             (_, Treatment::Grafted { source: Source::Random, n, .. }) => write!(f, "nolearn_1_{n}"),
+            // The authors published none of these, so they have no name among theirs.
+            (_, Treatment::Reduced { .. } | Treatment::Grafted { source: Source::Preserved { .. }, .. }) => {
+                write!(f, "{}", self.treatment)
+            }
             (split, Treatment::Grafted { source: Source::Base { task, tuned }, n, .. }) => {
                 let ft = if tuned { "-ft" } else { "" };
                 match split {

@@ -125,7 +125,7 @@ pub struct Cell {
     /// The depth; 0 for base networks.
     pub n: u8,
     /// Examples per class, of networks on reduced data.
-    pub examples: Option<u16>,
+    pub examples: Option<u32>,
     /// The target, where a kind's targets are told apart (the dissimilar split).
     pub target: Option<String>,
     /// The mean accuracy.
@@ -143,7 +143,7 @@ pub struct Cell {
 }
 
 /// All cells of some runs, each with how many examples of a class it had where those were reduced.
-pub fn cells<'a>(runs: impl Iterator<Item = (&'a Run, Option<u16>)>) -> Vec<Cell> {
+pub fn cells<'a>(runs: impl Iterator<Item = (&'a Run, Option<u32>)>) -> Vec<Cell> {
     let mut groups: BTreeMap<_, Vec<&Run>> = BTreeMap::new();
     for (run, examples) in runs.filter(|(run, _)| run.accuracy.is_some()) {
         // The paper's figure 3 shows the two targets of the dissimilar split apart, since one is easier.
@@ -172,9 +172,9 @@ pub fn cells<'a>(runs: impl Iterator<Item = (&'a Run, Option<u16>)>) -> Vec<Cell
 }
 
 /// How many examples of each class a run had, where they were reduced.
-pub fn examples(files: &RunFiles) -> Option<u16> {
+pub fn examples(files: &RunFiles) -> Option<u32> {
     match files.name.split {
-        Split::Reduced(count) => Some(count),
+        Split::Reduced(count) => Some(u32::from(count)),
         _ => None,
     }
 }

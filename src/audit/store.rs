@@ -47,14 +47,17 @@ pub fn conclude(plan: &Plan<'_>, table: &Table) -> Result<(Audit, Vec<Point>)> {
     let concluded = concluded(&points)?;
     // That another experiment does not bear the paper out is nothing wrong with it.
     let findings = concluded.findings.iter().map(|finding| finding.clone().graded(Severity::Note)).collect();
-    let cells = numbers::cells(runs.iter().map(|run| (run, None)));
+    let cells = numbers::cells(runs.iter().map(|run| (run, run.treatment.examples())));
     Ok((Audit { source: Source::Store, findings, runs, cells, ..concluded }, points))
 }
 
 fn run(plan: &Plan<'_>, cell: &Cell) -> Option<(Run, Point)> {
     let (split, _) = plan.splits.iter().find(|(split, _)| split.name == cell.split)?;
     let rule = plan.protocol.splits.iter().find(|rule| rule.name == cell.split)?;
-    let kind = SplitKind::of(&rule.halves);
+    let kind = match cell.treatment.examples() {
+        Some(_) => SplitKind::Reduced,
+        None => SplitKind::of(&rule.halves),
+    };
     let accuracy = cell.count().share();
     let classes = split.task(cell.target).len();
     let images = split.count(cell.target, Part::Valid);
@@ -68,7 +71,11 @@ fn run(plan: &Plan<'_>, cell: &Cell) -> Option<(Run, Point)> {
     let point = Point {
         run: run.run.clone(),
         split: kind,
-        unit: format!("{}/{}/{}", cell.split, cell.seed, cell.target),
+        // Networks on reduced data are no controls of anything but each other.
+        unit: match cell.treatment.examples() {
+            Some(examples) => format!("{}/{}/{}@{examples}", cell.split, cell.seed, cell.target),
+            None => format!("{}/{}/{}", cell.split, cell.seed, cell.target),
+        },
         kind: cell.treatment.kind(),
         n: cell.n,
         accuracy,

@@ -33,7 +33,10 @@ impl Prover<'_> {
         self.go_on()?;
         let run = &context.plan.runs[index];
         let images = context.plan.images(run, Part::Valid)?;
-        self.trainer.evaluate(&context.plan.name(run), weights, &images, context.plan.catalog.moments)
+        // Of the recipe, what comes before the first weights counts for an evaluation: no parent is needed.
+        let recipe = context.plan.recipe(run, context.policy, None);
+        let pixels = context.plan.catalog.pixels(recipe.input.as_ref());
+        self.trainer.evaluate(&context.plan.name(run), &recipe, weights, &images, pixels)
     }
 
     /// Every checkpoint, evaluated again.

@@ -72,29 +72,34 @@ fn curves<'a>(block: &Block<'_>) -> Chart<'a> {
 }
 
 fn markdown(table: &Table) -> String {
+    let list = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
+    // A header of columns, and rows below it.
+    let grid = |columns: Vec<String>, rows: Vec<Vec<String>>| {
+        let rule = std::iter::once("---").chain(columns.iter().map(|_| "---:")).map(str::to_owned).collect();
+        let header = [vec!["accuracy, % (change, points)".to_owned()], columns].concat();
+        let rows = rows.into_iter().map(list).collect::<String>();
+        format!("{}{}{rows}\n", list(header), list(rule))
+    };
     let mut text = String::new();
     for block in table.blocks() {
         let _ = writeln!(text, "**{}**; {} networks\n", block.heading(), block.networks);
+        let cell = |share: Option<&f64>| match (share, block.base) {
+            (None, _) => "-".to_owned(),
+            (Some(share), None) => format!("{:.1}", 100.0 * share),
+            (Some(share), Some(base)) => format!("{:.1} ({:+.1})", 100.0 * share, 100.0 * (share - base)),
+        };
+        let row = |name: String, cells: Vec<String>| [vec![format!("`{name}`")], cells].concat();
         let depths = block.depths();
-        if depths.is_empty() {
-            continue;
+        if !depths.is_empty() {
+            let cells = |of: &selffer::table::Row| depths.iter().map(|n| cell(of.shares.get(n))).collect();
+            let rows = block.rows.iter().map(|of| row(of.name.clone(), cells(of))).collect();
+            text += &grid(depths.iter().map(|n| format!("n = {n}")).collect(), rows);
         }
-        let list = |cells: Vec<String>| format!("| {} |", cells.join(" | "));
-        let mut header = vec!["accuracy, % (change, points)".to_owned()];
-        header.extend(depths.iter().map(|n| format!("n = {n}")));
-        let rule =
-            std::iter::once("---".to_owned()).chain(depths.iter().map(|_| "---:".to_owned())).collect();
-        let _ = writeln!(text, "{}\n{}", list(header), list(rule));
-        for row in &block.rows {
-            let cell = |n: &u8| match (row.shares.get(n), block.base) {
-                (None, _) => "-".to_owned(),
-                (Some(share), None) => format!("{:.1}", 100.0 * share),
-                (Some(share), Some(base)) => format!("{:.1} ({:+.1})", 100.0 * share, 100.0 * (share - base)),
-            };
-            let cells = std::iter::once(format!("`{}`", row.name)).chain(depths.iter().map(cell)).collect();
-            let _ = writeln!(text, "{}", list(cells));
+        if !block.reduced.is_empty() {
+            let cells = block.reduced.values().map(|share| cell(Some(share))).collect();
+            let columns = block.reduced.keys().map(|examples| format!("m = {examples}")).collect();
+            text += &grid(columns, vec![row(format!("base{}@m", block.target), cells)]);
         }
-        text.push('\n');
     }
     text.truncate(text.trim_end().len());
     text.push('\n');

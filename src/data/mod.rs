@@ -7,7 +7,7 @@ mod embedded;
 mod idx;
 
 use crate::digest::{DataDigest, Hasher, ImageDigest};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::protocol::DataSource;
 use rayon::prelude::*;
 use std::fmt;
@@ -123,6 +123,14 @@ impl Dataset {
         match source {
             DataSource::Embedded => embedded::read(),
             DataSource::Idx(dir) => idx::read_dir(dir),
+            DataSource::Pack(dir) => {
+                let mend = "take a version of selffer that does";
+                Err(Error::invalid(
+                    dir.display().to_string(),
+                    "is a pack, which this version does not read",
+                    mend,
+                ))
+            }
         }
     }
 
@@ -149,6 +157,16 @@ impl Dataset {
             }
         }
         DataDigest(hasher.finish())
+    }
+
+    /// The mean of all training images: of each byte of an image, on the scale 0 to 255. Summed in whole numbers,
+    /// so the order of images does not matter.
+    pub fn mean_image(&self) -> Vec<f32> {
+        let mut sums = vec![0u64; self.train.size()];
+        for index in 0..self.train.len() {
+            sums.iter_mut().zip(self.train.image(index)).for_each(|(sum, byte)| *sum += u64::from(*byte));
+        }
+        sums.iter().map(|sum| (*sum as f64 / self.train.len() as f64) as f32).collect()
     }
 
     /// Mean and standard deviation of all training pixels, on the scale 0 to 1.

@@ -3,7 +3,7 @@
 //! Without a fault in the thread, each answers that there is none, and the code goes on as it is.
 
 use super::{Fault, planted, soundly};
-use crate::architecture::{self, CONVOLUTIONS, KERNEL, LAYERS, pools};
+use crate::architecture::{self, CONVOLUTIONS, LAYERS, pools};
 use crate::init;
 use crate::protocol::Solver;
 use crate::recipe::Recipe;
@@ -108,7 +108,8 @@ pub(crate) fn layer(
     let convolved = |x: &Tensor, padding: i64| {
         x.f_conv2d(weight, Some(bias), [1, 1], [padding, padding], [1, 1], 1)?.f_relu()
     };
-    let padding = (KERNEL / 2) as i64;
+    // The experiment's network is of the small layout.
+    let padding = 1;
     Ok(Some(match planted.fault {
         Fault::ReluMissing if index == LAYERS - 2 => x.f_linear(weight, Some(bias))?,
         Fault::AveragePool if pools(index) => {

@@ -5,6 +5,7 @@
 use super::{Fault, Planted, hooks, plant};
 use crate::data::{Dataset, Images, Part};
 use crate::error::{Error, Result};
+use crate::input::Pixels;
 use crate::ledger::Place;
 use crate::manifest::Environment;
 use crate::net::Net;
@@ -48,11 +49,12 @@ impl Trainer for Faulty<'_> {
                 let (train, valid) = (task.train.clone(), task.valid.clone());
                 Dataset { classes: Vec::new(), train, valid }.pixel_moments()
             }
-            _ => task.moments,
+            _ => task.pixels.moments,
         };
+        let pixels = Pixels { moments, ..task.pixels };
         let initial = self.initial(task);
         let faulty =
-            Task { recipe: &recipe, initial: &initial, train: &train, valid: &valid, moments, ..*task };
+            Task { recipe: &recipe, initial: &initial, train: &train, valid: &valid, pixels, ..*task };
         let saved = Arc::new(Mutex::new(None));
         let mut torch = Torch::new(self.numerics);
         torch.meddler = Some(self.meddler(task, Arc::clone(&saved)));
@@ -96,11 +98,12 @@ impl Trainer for Faulty<'_> {
     fn evaluate(
         &self,
         name: &str,
+        recipe: &Recipe,
         weights: &Weights,
         images: &Images,
-        moments: (f64, f64),
+        pixels: Pixels<'_>,
     ) -> Result<Evaluation> {
-        Torch::new(self.numerics).evaluate(name, weights, images, moments)
+        Torch::new(self.numerics).evaluate(name, recipe, weights, images, pixels)
     }
 
     fn environment(&self) -> Result<Environment> {
@@ -123,10 +126,24 @@ impl Faulty<'_> {
             }
             Fault::LabelsLate => train.labels.rotate_right(1),
             Fault::TasksExchanged => {
-                let treatment = Treatment::Base(task.recipe.treatment.target().other());
+                let target = task.recipe.treatment.target().other();
+                let treatment = match task.recipe.treatment.examples() {
+                    Some(examples) => Treatment::Reduced { target, examples },
+                    None => Treatment::Base(target),
+                };
                 let run = PlannedRun { split: 0, seed: task.recipe.seed, treatment, parent: None };
                 train = self.plan.images(&run, Part::Train)?;
                 valid = self.plan.images(&run, Part::Valid)?;
+            }
+            Fault::ReducedLast => {
+                if let Some(examples) = task.recipe.treatment.examples() {
+                    let target = task.recipe.treatment.target();
+                    let mut split = self.plan.splits[0].0.clone();
+                    for class in split.a.iter_mut().chain(&mut split.b) {
+                        class.train.drain(..class.train.len() - examples as usize);
+                    }
+                    train = self.plan.catalog.images(&split, target, Part::Train)?;
+                }
             }
             Fault::ValidOnTrain => valid = train.clone(),
             _ => {}
@@ -205,9 +222,13 @@ fn treatment(fault: Fault, treatment: Treatment) -> Treatment {
     let frozen = treatment.frozen() > 0;
     let tuned = |source, tuned| match source {
         Source::Base { task, .. } => Source::Base { task, tuned },
-        Source::Random => Source::Random,
+        other => other,
     };
     let (source, n) = match fault {
+        Fault::PreservedFrozen => match source {
+            Source::Preserved { task, more } => (Source::Base { task, tuned: false }, n + more),
+            other => (other, n),
+        },
         Fault::RateOnFrozen => (tuned(source, true), n),
         Fault::TunedFrozen => (tuned(source, false), n),
         Fault::FrozenTooFew if frozen => (source, n - 1),

@@ -18,17 +18,23 @@ proptest! {
         n in 1usize..=7,
         target in prop::sample::select(vec!["A", "B"]),
         tuned: bool,
+        more in 0usize..=6,
         seed: u64,
     ) {
         let protocol = tiny(&[]);
-        let plus = if tuned && source != "R" { "+" } else { "" };
-        let found = layers(&protocol, &format!("{source}{n}{target}{plus}"), seed);
+        let more = if source == "R" { 0 } else { more.min(7 - n) };
+        let suffix = match (more, source) {
+            (0, "A" | "B") if tuned => "+".to_owned(),
+            (0, _) => String::new(),
+            (more, _) => format!("^{more}"),
+        };
+        let found = layers(&protocol, &format!("{source}{n}{target}{suffix}"), seed);
         let parent = weights(99).digests().0;
         // `R7X` and `X1X` between them show every layer's `random` and `top` draw.
         let random = layers(&protocol, &format!("R7{target}"), seed);
         let top = layers(&protocol, &format!("{target}1{target}"), seed);
         for index in 0..LAYERS {
-            let expected = match (index < n, source) {
+            let expected = match (index < n + more, source) {
                 (false, _) => top[index],
                 (true, "R") => random[index],
                 (true, _) => parent[index],
@@ -134,5 +140,28 @@ fn zeros_have_the_shapes_and_nothing_else() {
         assert_eq!((&zero.weight.shape, &zero.bias.shape), (&drawn.weight.shape, &drawn.bias.shape));
         assert!(zero.weight.values.iter().chain(&zero.bias.values).all(|value| value.to_bits() == 0));
         assert_eq!(zero.weight.values.len(), drawn.weight.values.len());
+    }
+}
+
+/// By the authors' network files: deviations 0.01, and 0.005 in fc6 and fc7; biases of 1 in five layers.
+#[test]
+fn the_paper_s_fillers() {
+    let caffe = [
+        ("conv = [2, 3, 2, 3, 2]", "layout = \"caffe\"\nconv = [16, 32, 32, 32, 16]"),
+        ("hidden = [4, 3]", "hidden = [64, 64]"),
+        (r#""he""#, r#""caffe""#),
+    ];
+    let protocol = tiny(&caffe);
+    let shapes = crate::architecture::layers(&protocol.network, [3, 67, 67], 40);
+    let weights = initial(&recipe(&protocol, "baseA", 1), &shapes, None);
+    let expected = [0.01, 0.01, 0.01, 0.01, 0.01, 0.005, 0.005, 0.01];
+    let biases = [0.0, 1.0, 0.0, 1.0, 1.0, 1.0, 1.0, 0.0];
+    for ((layer, deviation), bias) in weights.layers.iter().zip(expected).zip(biases) {
+        let values = &layer.weight.values;
+        let found =
+            (values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>() / values.len() as f64).sqrt();
+        // Six standard deviations of what so few draws come to.
+        assert!((found / deviation - 1.0).abs() < 6.0 / (2.0 * values.len() as f64).sqrt(), "{found}");
+        assert!(layer.bias.values.iter().all(|value| *value == bias));
     }
 }

@@ -13,7 +13,7 @@ fn weights_go_in_and_out_bit_for_bit() {
         *value = f32::from_bits(bits);
     }
     for frozen in [0, 3, 7] {
-        let net = Net::new(&weights, frozen).unwrap();
+        let net = Net::new(Layout::Small, &weights, frozen).unwrap();
         assert_eq!(net.weights().unwrap(), weights);
         assert_eq!(net.trained(frozen).len(), 2 * (LAYERS - frozen));
         let asks = net.layers.iter().flatten().map(|tensor| tensor.requires_grad());
@@ -42,7 +42,7 @@ proptest! {
     #[test]
     fn a_pass_may_stop_to_rest_anywhere(seed: u64, at in 0..=LAYERS) {
         Numerics::engage(Policy::Portable).unwrap().enter_thread();
-        let net = Net::new(&weights(seed), LAYERS).unwrap();
+        let net = Net::new(Layout::Small, &weights(seed), LAYERS).unwrap();
         let images = dataset(2, 4, 1, 8).train;
         let x = scaled(&images, (0.5, 0.3)).unwrap();
         let through = net.forward(&x, 0..LAYERS).unwrap();

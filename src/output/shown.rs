@@ -8,7 +8,7 @@ use selffer::architecture::NAMES;
 use selffer::digest::{FingerprintDigest, LayerDigest, LedgerDigest, RecipeDigest, WeightsDigest};
 use selffer::ledger::Place;
 use selffer::manifest::{Count, Environment, Epoch, Manifest, Outcome};
-use selffer::protocol::Filler;
+use selffer::protocol::{Filler, Input, Layout, Subtract, Update};
 use selffer::recipe::Recipe;
 use selffer::store::{Entry, Found, Store};
 use selffer::table;
@@ -182,11 +182,13 @@ impl Shown {
     }
 
     fn recipe(&self) -> Vec<(&'static str, String)> {
-        let Recipe { core, numerics, data, split, seed, treatment, parent, network, solver } = &self.recipe;
+        let Recipe { core, numerics, data, split, seed, treatment, parent, network, input, solver } =
+            &self.recipe;
         let joined = |widths: &[u32]| widths.iter().map(u32::to_string).collect::<Vec<_>>().join("-");
         let filler = match network.filler {
             Filler::He => "He".to_owned(),
             Filler::Gaussian(deviation) => format!("Gaussian of deviation {deviation}"),
+            Filler::Caffe => "the paper's".to_owned(),
         };
         let drops: Vec<String> = solver.rate_drops.iter().map(u32::to_string).collect();
         let rate = match drops.is_empty() {
@@ -194,6 +196,22 @@ impl Shown {
             false => {
                 format!("{}, times {} from epoch {}", solver.rate, solver.rate_factor, drops.join(" and "))
             }
+        };
+        let layout = match network.layout {
+            Layout::Small => "small",
+            Layout::Caffe => "caffe",
+        };
+        let prepared = |input: &Input| {
+            let subtracted = match input.subtract {
+                Subtract::MeanImage => "the mean image subtracted",
+                Subtract::Moments => "scaled by mean and deviation",
+            };
+            let mirror = if input.mirror { " or their mirror images" } else { "" };
+            format!("windows of {0}×{0}{mirror}, {subtracted}", input.crop)
+        };
+        let update = match solver.update {
+            None => "rate outside the momentum, biases as weights",
+            Some(Update::Caffe) => "rate inside the momentum, biases at twice the rate and without decay",
         };
         vec![
             ("digest", self.recipe_digest.hex()),
@@ -204,14 +222,18 @@ impl Shown {
             ("seed", seed.to_string()),
             ("treatment", treatment.to_string()),
             ("parent", parent.map_or("none".to_owned(), |parent| parent.hex())),
+            ("layout", layout.to_owned()),
             ("conv", format!("{} channels", joined(&network.conv))),
             ("hidden", format!("{} units", joined(&network.hidden))),
             ("filler", filler),
+            ("input", input.as_ref().map_or("images as they are, scaled".to_owned(), prepared)),
             ("epochs", solver.epochs.to_string()),
+            ("steps", solver.steps.map_or("a pass an epoch".to_owned(), |steps| format!("{steps} an epoch"))),
             ("batch", format!("{} images", solver.batch)),
             ("rate", rate),
             ("momentum", solver.momentum.to_string()),
             ("decay", solver.decay.to_string()),
+            ("update", update.to_owned()),
         ]
     }
 

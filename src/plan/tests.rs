@@ -6,14 +6,16 @@ use proptest::prelude::*;
 use proptest::sample::subsequence;
 use std::collections::{BTreeMap, HashSet};
 
-const FAMILIES: [&str; 12] =
-    ["baseA", "baseB", "AnA", "AnA+", "BnB", "BnB+", "BnA", "BnA+", "AnB", "AnB+", "RnA", "RnB"];
+const FAMILIES: [&str; 16] = [
+    "baseA", "baseB", "AnA", "AnA+", "BnB", "BnB+", "BnA", "BnA+", "AnB", "AnB+", "RnA", "RnB", "A1B^2",
+    "B1A^k", "baseA@1", "baseB@2",
+];
 
 /// Any protocol on four classes: some seeds, some depths, some splits with some families each.
 fn any_protocol() -> impl Strategy<Value = Protocol> {
     let depths = subsequence(DEPTHS.collect::<Vec<u8>>(), 1..=7).prop_shuffle();
     let seeds = prop::collection::hash_set(any::<u64>(), 1..4);
-    let families = subsequence(FAMILIES.to_vec(), 1..=12).prop_shuffle();
+    let families = subsequence(FAMILIES.to_vec(), 1..=FAMILIES.len()).prop_shuffle();
     let splits = prop::collection::vec((any::<u64>(), families), 1..4);
     (depths, seeds, splits).prop_map(|(depths, seeds, splits)| {
         let split = |(index, (seed, families)): (usize, (u64, Vec<&str>))| SplitRule {
@@ -89,7 +91,9 @@ proptest! {
             let mut by_frozen: BTreeMap<_, Vec<_>> = BTreeMap::new();
             for run in &plan.runs {
                 let cost = plan.cost(run);
-                by_frozen.entry((run.split, run.treatment.target(), run.treatment.frozen())).or_default().push(cost);
+                let images = run.treatment.examples();
+                let key = (run.split, run.treatment.target(), images, run.treatment.frozen());
+                by_frozen.entry(key).or_default().push(cost);
             }
             for costs in by_frozen.values() {
                 // A copy keeps its parent's weights in memory beside its own.
@@ -99,7 +103,7 @@ proptest! {
             let all: Vec<_> = by_frozen.iter().map(|(key, costs)| (*key, costs[0])).collect();
             for pair in all.windows(2) {
                 let [(left, dear), (right, cheap)] = pair else { continue };
-                if (left.0, left.1) == (right.0, right.1) {
+                if (left.0, left.1, left.2) == (right.0, right.1, right.2) {
                     prop_assert!(dear.operations > cheap.operations, "{left:?} {right:?}");
                     prop_assert_eq!(dear.images, cheap.images);
                 }
@@ -107,6 +111,39 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+#[test]
+fn reduced_data_are_the_first_images_of_each_class() {
+    let protocol = tiny(&[(r#""baseA", "baseB", "AnB""#, r#""baseA", "baseA@2", "baseA@6", "baseB""#)]);
+    let data = dataset(4, 6, 4, 8);
+    let catalog = Catalog::of(&data);
+    let plan = Plan::make(&protocol, &catalog).unwrap();
+    let of = |text: &str| plan.runs.iter().find(|run| run.treatment.to_string() == text).expect("a run");
+    let [whole, reduced, all] = ["baseA", "baseA@2", "baseA@6"].map(of);
+    let [train, fewer] = [whole, reduced].map(|run| plan.images(run, Part::Train).unwrap());
+    // Six of each of two classes, class by class.
+    assert_eq!(train.labels, [[0; 6], [1; 6]].concat());
+    assert_eq!(fewer.labels, [0, 0, 1, 1]);
+    for (at, from) in [0, 1, 6, 7].into_iter().enumerate() {
+        assert_eq!(fewer.image(at), train.image(from));
+    }
+    assert!(plan.images(all, Part::Train).unwrap() == train);
+    assert!(plan.images(reduced, Part::Valid).unwrap() == plan.images(whole, Part::Valid).unwrap());
+    for run in [whole, reduced, all] {
+        for part in Part::BOTH {
+            assert_eq!(plan.count(run, part), plan.images(run, part).unwrap().len());
+        }
+    }
+    // 4 images in steps of 5; 12 in steps of 5.
+    assert_eq!((plan.steps(reduced), plan.steps(whole)), (1, 3));
+    let [fewer, more] = [reduced, whole].map(|run| plan.cost(run));
+    assert_eq!((3 * fewer.images, fewer.operations < more.operations), (more.images, true));
+
+    // More than there are would be the same network under another name.
+    let more = tiny(&[(r#""baseA", "baseB", "AnB""#, r#""baseA@7""#)]);
+    let error = Plan::make(&more, &catalog).err().expect("it is refused").to_string();
+    assert!(error.contains("baseA@7, and no class has more than 6"), "{error}");
 }
 
 #[test]
@@ -127,14 +164,14 @@ fn a_cost_by_hand() {
         // 281 weights and biases as drawn, as trained, in momentum and in gradients; 213 activations of
         // each of 4 images; 64 pixels of each of 6. A copy has its parent's weights beside it.
         let numbers = 4 * 281 + 4 * 213 + 6 * 64;
-        let base = Cost { images: 8, operations: all * passes, memory: 4 * numbers };
+        let base = Cost { images: 8, operations: all * passes, memory: 4 * numbers, checkpoint: 4 * 281 };
         assert_eq!(cost("baseB"), base);
         assert_eq!(cost("B4B+"), Cost { memory: 4 * (numbers + 281), ..base });
         let frozen: u64 = products[..4].iter().sum();
         let operations = 2 * frozen * (train + valid) + (all - frozen) * passes;
         // From conv5 on 91 are trained, with 17 activations; 3 channels of 2×2 enter it.
         let memory = 4 * (3 * 281 + 2 * 91 + 4 * 17 + 6 * 12);
-        assert_eq!(cost("A4B"), Cost { images: 8, operations, memory });
+        assert_eq!(cost("A4B"), Cost { images: 8, operations, memory, checkpoint: 4 * 281 });
     });
 }
 

@@ -19,7 +19,13 @@ fn embedded_protocols_are_read() {
         let protocol = Protocol::named(name).unwrap();
         assert_eq!(protocol.name, name);
         assert_eq!(protocol, Protocol::parse(text, name).unwrap());
-        assert_eq!(protocol.data, DataSource::Embedded);
+        // Where the images have to be brought, they are looked for in the working directory.
+        let brought = match name {
+            "standard" => DataSource::Idx("digits-garments".into()),
+            "paper" => DataSource::Pack("ilsvrc2012".into()),
+            _ => DataSource::Embedded,
+        };
+        assert_eq!(protocol.data, brought);
     }
     let names: HashSet<_> =
         EMBEDDED.iter().map(|(name, _)| Protocol::named(name).unwrap().digest()).collect();
@@ -34,12 +40,14 @@ fn every_number_is_where_it_was_written() {
     assert_eq!((protocol.network.hidden, protocol.network.filler), ([4, 3], Filler::He));
     let expected = Solver {
         epochs: 2,
+        steps: None,
         batch: 5,
         rate: 0.05,
         rate_drops: vec![1],
         rate_factor: 0.1,
         momentum: 0.9,
         decay: 5e-4,
+        update: None,
     };
     assert_eq!(protocol.solver, expected);
     let treatments: Vec<String> = protocol.splits[0].treatments.iter().map(ToString::to_string).collect();
@@ -227,7 +235,7 @@ fn a_file_is_read_from_where_it_lies() {
     let path = dir.path().join("mine.toml");
     let name = path.to_str().unwrap();
     let missing = Protocol::named(name).unwrap_err().to_string();
-    assert!(missing.contains("neither an embedded protocol nor a file; name smoke or ci"), "{missing}");
+    assert!(missing.contains("neither an embedded protocol nor a file; name one of smoke, ci"), "{missing}");
     std::fs::write(&path, edited(TINY, &[(r#""embedded""#, r#"{ idx = "images" }"#)])).unwrap();
     let protocol = Protocol::named(name).unwrap();
     assert_eq!(protocol.data, DataSource::Idx(dir.path().join("images")));

@@ -1,5 +1,5 @@
 use super::*;
-use crate::protocol::Filler;
+use crate::protocol::{Filler, Layout, Subtract, Update};
 use crate::testing::{recipe, tiny};
 use std::collections::HashSet;
 
@@ -12,6 +12,10 @@ fn known_digests() {
     assert_eq!(tuned.digest().hex(), "8720a1121730d8368dea73f3cc8a82f60a0e0ef199edb074cb02bee829527ed7");
     let base = recipe(&tiny(&[("rate_factor = 0.1", "rate_factor = 1.0")]), "baseA", u64::MAX);
     assert_eq!(base.digest().hex(), "134357a3dc69222fc172d115c766baf3491615731a0aa8cfbfa986155286fd4c");
+}
+
+fn input(crop: u32, mirror: bool, subtract: Subtract) -> Input {
+    Input { crop, mirror, subtract }
 }
 
 #[test]
@@ -42,6 +46,16 @@ fn everything_in_a_recipe_counts() {
         other(&|r| r.solver.rate_factor = r.solver.rate_factor.next_up()),
         other(&|r| r.solver.momentum = r.solver.momentum.next_up()),
         other(&|r| r.solver.decay = r.solver.decay.next_up()),
+        other(&|r| r.treatment = "A3B^2".parse().unwrap()),
+        other(&|r| r.treatment = "baseB@2".parse().unwrap()),
+        other(&|r| r.network.layout = Layout::Caffe),
+        other(&|r| r.network.filler = Filler::Caffe),
+        other(&|r| r.input = Some(input(8, true, Subtract::Moments))),
+        other(&|r| r.input = Some(input(7, true, Subtract::Moments))),
+        other(&|r| r.input = Some(input(8, false, Subtract::Moments))),
+        other(&|r| r.input = Some(input(8, true, Subtract::MeanImage))),
+        other(&|r| r.solver.steps = Some(3)),
+        other(&|r| r.solver.update = Some(Update::Caffe)),
     ];
     assert_eq!(all.iter().collect::<HashSet<_>>().len(), all.len());
 }
@@ -76,4 +90,40 @@ fn policies_have_names() {
     let digests: HashSet<RecipeDigest> =
         Policy::ALL.map(|numerics| Recipe { numerics, ..recipe(&tiny(&[]), "baseA", 1) }.digest()).into();
     assert_eq!(digests.len(), Policy::ALL.len());
+}
+
+#[test]
+fn batches_run_on_from_one_pass_into_the_next() {
+    let protocol = tiny(&[("batch = 5", "batch = 5\nsteps = 3")]);
+    let recipe = recipe(&protocol, "baseB", 1);
+    let visits = |count| (0..5).flat_map(|epoch| recipe.order(epoch, count)).collect::<Vec<u32>>();
+    for count in [1, 4, 7, 15, 40] {
+        assert_eq!(recipe.order(3, count).len(), 15);
+        let visits = visits(count);
+        assert_eq!(visits.len(), 75);
+        // Each pass has every image once, in an order of its own.
+        for pass in visits.chunks(count) {
+            let mut seen = pass.to_vec();
+            seen.sort_unstable();
+            seen.dedup();
+            assert_eq!(seen.len(), pass.len(), "{count}");
+        }
+        if count == 7 {
+            assert_ne!(visits[..7], visits[7..14]);
+        }
+    }
+    // What is not said is not in a recipe, so that the recipes of before stay as they were.
+    let text = crate::canonical::json(&crate::testing::recipe(&tiny(&[]), "baseB", 1));
+    for key in ["steps", "update", "layout", "input"] {
+        assert!(!text.contains(key), "{key} in {text}");
+        let with = [
+            ("batch = 5", "batch = 5\nsteps = 3\nupdate = \"caffe\""),
+            ("conv = [2, 3, 2, 3, 2]", "layout = \"caffe\"\nconv = [2, 4, 2, 4, 2]"),
+            ("[solver]", "[input]\ncrop = 40\nmirror = true\nsubtract = \"mean-image\"\n[solver]"),
+        ];
+        let with = crate::testing::recipe(&tiny(&with), "baseB", 1);
+        let text = crate::canonical::json(&with);
+        assert!(text.contains(key), "{key} in {text}");
+        assert_eq!(serde_json::from_str::<Recipe>(&text).unwrap(), with);
+    }
 }

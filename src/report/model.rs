@@ -6,7 +6,7 @@ use super::filters::Filters;
 use crate::audit::effect::Point;
 use crate::audit::names::SplitKind;
 use crate::audit::{Audit, Source};
-use crate::treatment::Treatment;
+use crate::treatment::{Kind, Treatment};
 use crate::verify::Checked;
 use std::collections::BTreeMap;
 
@@ -111,7 +111,7 @@ pub struct Entry {
     /// The target, by its name in the source.
     pub target: String,
     /// Examples of each class, of networks on reduced data.
-    pub examples: Option<u16>,
+    pub examples: Option<u32>,
     /// The share of validation images that were right.
     pub accuracy: Option<f64>,
     /// How many of how many, where they were counted.
@@ -207,7 +207,7 @@ impl Side {
 
     /// The base network of a point's own target, where there is one that learnt.
     pub fn own_base(&self, point: &Point) -> Option<&Point> {
-        self.points.iter().find(|base| base.n == 0 && base.unit == point.unit && !base.at_chance)
+        self.points.iter().find(|base| base.kind == Kind::Base && base.unit == point.unit && !base.at_chance)
     }
 }
 
@@ -255,6 +255,9 @@ pub fn cell_anchor(key: &str, split: SplitKind, kind: crate::treatment::Kind, n:
         Transfer => "transfer",
         TransferTuned => "transfer-tuned",
         Random => "random",
+        Reduced => "reduced",
+        SelfferPreserved(more) => return format!("{key}-{split}-selffer-preserved-{more}-{n}"),
+        TransferPreserved(more) => return format!("{key}-{split}-transfer-preserved-{more}-{n}"),
     };
     format!("{key}-{split}-{kind}-{n}")
 }

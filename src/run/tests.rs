@@ -2,6 +2,7 @@ use super::*;
 use crate::architecture::LAYERS;
 use crate::data::Images;
 use crate::digest::{Digest, FingerprintDigest, RecipeDigest};
+use crate::input::Pixels;
 use crate::ledger::Ledger;
 use crate::manifest::{Count, Environment, Epoch};
 use crate::protocol::Protocol;
@@ -95,7 +96,7 @@ impl Trainer for Fake {
                 .and("recipe", recipe.hex())
                 .and("initial", task.initial.digests().whole().hex())
                 .and("images", format!("{images:?}{:?}", task.train.labels))
-                .and("moments", format!("{:?}", task.moments))
+                .and("moments", format!("{:?}", task.pixels.moments))
                 .and("machine", self.machine)
                 .and("layer", index);
             let mut stream = Stream::open(&name);
@@ -113,7 +114,14 @@ impl Trainer for Fake {
         Ok(Trained::Whole { weights, epochs: vec![epoch], ledger })
     }
 
-    fn evaluate(&self, _: &str, _: &Weights, images: &Images, _: (f64, f64)) -> Result<Evaluation> {
+    fn evaluate(
+        &self,
+        _: &str,
+        _: &Recipe,
+        _: &Weights,
+        images: &Images,
+        _: Pixels<'_>,
+    ) -> Result<Evaluation> {
         let right = (0..images.len()).map(|at| at % 2 == 1).collect();
         Ok(Evaluation { loss: 1.0, right })
     }

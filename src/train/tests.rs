@@ -1,7 +1,7 @@
 use super::*;
 use crate::architecture::{CONVOLUTIONS, pools};
 use crate::init::initial;
-use crate::protocol::Protocol;
+use crate::protocol::{Layout, Protocol};
 use crate::recipe::Policy;
 use crate::snapshot::State;
 use crate::testing::{self, dataset, shapes, tiny};
@@ -22,6 +22,7 @@ struct Owned {
 }
 
 const MOMENTS: (f64, f64) = (0.5, 0.3);
+const PIXELS: Pixels<'_> = Pixels { moments: MOMENTS, mean: None };
 
 impl Owned {
     fn new(protocol: &Protocol, treatment: &str, seed: u64) -> Self {
@@ -48,7 +49,7 @@ impl Owned {
             initial: &self.initial,
             train: &self.train,
             valid: &self.valid,
-            moments: MOMENTS,
+            pixels: PIXELS,
         }
     }
 
@@ -69,7 +70,8 @@ fn wide(changes: &[(&str, &str)]) -> Protocol {
 
 #[test]
 fn frozen_layers_keep_their_bits_and_the_others_move() {
-    for treatment in ["baseA", "A1B", "A3B", "A3B+", "B5B", "B7B", "R3A", "R7A"] {
+    for treatment in ["baseA", "A1B", "A3B", "A3B+", "B5B", "B7B", "R3A", "R7A", "A2B^3", "B1B^6", "baseB@2"]
+    {
         let owned = Owned::new(&wide(&[]), treatment, 1);
         let (trained, _) = owned.train();
         let frozen = usize::from(owned.recipe.treatment.frozen());
@@ -262,7 +264,7 @@ fn uncached(owned: &Owned) -> (Weights, Vec<f64>) {
         for batch in owned.recipe.order(epoch, owned.train.len()).chunks(solver.batch as usize) {
             let indices: Vec<i64> = batch.iter().map(|index| i64::from(*index)).collect();
             let labels: Vec<i64> = indices.iter().map(|index| all[*index as usize]).collect();
-            let net = Net::new(&weights, frozen).unwrap();
+            let net = Net::new(Layout::Small, &weights, frozen).unwrap();
             let inputs = pixels.index_select(0, &Tensor::from_slice(&indices));
             let logits = net.forward(&inputs, 0..LAYERS).unwrap();
             let loss = logits.cross_entropy_for_logits(&Tensor::from_slice(&labels));
@@ -375,11 +377,11 @@ fn evaluating_again_is_what_training_recorded_to_the_last_bit() {
         let owned = Owned::new(&wide(&[]), treatment, 3);
         let (weights, epochs) = owned.train();
         let last = epochs.last().unwrap();
-        let again = torch().evaluate("a test", &weights, &owned.valid, MOMENTS).unwrap();
+        let again = torch().evaluate("a test", &owned.recipe, &weights, &owned.valid, PIXELS).unwrap();
         assert_eq!((again.loss, again.count()), (last.valid_loss, last.valid), "{treatment}");
         assert_eq!(again.right.len(), owned.valid.len());
         // Other weights, another answer.
-        let began = torch().evaluate("a test", &owned.initial, &owned.valid, MOMENTS).unwrap();
+        let began = torch().evaluate("a test", &owned.recipe, &owned.initial, &owned.valid, PIXELS).unwrap();
         assert_ne!(began.loss, last.valid_loss, "{treatment}");
     }
 }

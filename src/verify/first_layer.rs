@@ -9,11 +9,13 @@ use crate::filters::{Reading, Training, Verdict, compare, read};
 use crate::init::first_layer;
 use crate::manifest::Manifest;
 use crate::plan::PlannedRun;
+use crate::treatment::Treatment;
 use crate::weights::{Tensor, Weights};
 use rayon::prelude::*;
 
 pub(super) fn check(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
-    let bases: Vec<_> = context.runs().filter(|(run, ..)| run.treatment.n() == 0).collect();
+    let base = |run: &PlannedRun| matches!(run.treatment, Treatment::Base(_));
+    let bases: Vec<_> = context.runs().filter(|(run, ..)| base(run)).collect();
     let parts = bases.par_iter().map(|(run, name, manifest)| {
         let Some(layers) = manifest.trained() else { return Ok(None) };
         let Some(weights) = context.store.weights(layers.whole())?.whole() else { return Ok(None) };

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::init::initial;
 use crate::manifest::Manifest;
 use crate::plan::PlannedRun;
-use crate::treatment::{Source, Treatment};
+use crate::treatment::{Kind, Source, Treatment};
 use std::collections::{HashMap, HashSet};
 
 pub(super) fn check(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
@@ -24,11 +24,11 @@ pub(super) fn check(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
     Ok(())
 }
 
-/// The first n layers are the parent's, bit for bit.
+/// The layers that are taken from the parent are its, bit for bit.
 fn copied(context: &Context<'_>, run: &PlannedRun, name: &str, manifest: &Manifest, sink: &mut Sink) {
     let Some(parent) = run.parent.and_then(|parent| context.manifests[parent].as_ref()) else { return };
     let Some(layers) = parent.trained() else { return };
-    let n = run.treatment.n();
+    let n = run.treatment.grafted();
     let (began, given) = (manifest.initial.prefix(n), layers.prefix(n));
     sink.expect(began == given, || {
         let message = format!("its first {n} layers did not begin as those of {}", parent.run);
@@ -65,21 +65,21 @@ fn drawn(
 /// The first layer that is not copied.
 fn first_drawn(treatment: Treatment) -> usize {
     match treatment {
-        Treatment::Grafted { source: Source::Base { .. }, n, .. } => usize::from(n),
-        _ => 0,
+        Treatment::Grafted { source: Source::Random, .. } => 0,
+        other => usize::from(other.grafted()),
     }
 }
 
-/// The layers above the first n are the same in all treatments of one split, seed and target, and in
-/// no base network.
+/// The layers above the cut are the same in all treatments of one split, seed and target, and in no base
+/// network; so are those of all base networks on fewer images.
 fn tops(context: &Context<'_>, sink: &mut Sink) {
     let mut bases: HashMap<LayerDigest, &str> = HashMap::new();
-    for (_, _, manifest) in context.runs().filter(|(run, ..)| run.treatment.n() == 0) {
+    for (_, _, manifest) in context.runs().filter(|(run, ..)| run.treatment.kind() == Kind::Base) {
         bases.extend(manifest.initial.0.iter().map(|layer| (*layer, manifest.run.as_str())));
     }
     let mut shared: HashMap<_, (LayerDigest, String)> = HashMap::new();
-    for (run, name, manifest) in context.runs().filter(|(run, ..)| run.treatment.n() > 0) {
-        for index in usize::from(run.treatment.n())..LAYERS {
+    for (run, name, manifest) in context.runs().filter(|(run, ..)| run.treatment.kind() != Kind::Base) {
+        for index in usize::from(run.treatment.grafted())..LAYERS {
             let layer = manifest.initial.0[index];
             let base = bases.get(&layer);
             sink.expect(base.is_none(), || {
@@ -87,7 +87,8 @@ fn tops(context: &Context<'_>, sink: &mut Sink) {
                 let message = format!("its {} began with the bits that {base} began with", NAMES[index]);
                 Finding::new(Code::TopNotIndependent, &name, message).with(format!("{layer:?}"))
             });
-            let key = (run.split, run.seed, run.treatment.target(), index);
+            let reduced = run.treatment.kind() == Kind::Reduced;
+            let key = (run.split, run.seed, run.treatment.target(), reduced, index);
             let (first, whose) = shared.entry(key).or_insert_with(|| (layer, name.clone()));
             sink.expect(*first == layer, || {
                 let message = format!("its {} did not begin as that of {whose}", NAMES[index]);
@@ -101,7 +102,7 @@ fn tops(context: &Context<'_>, sink: &mut Sink) {
 
 /// No frozen layer of a random-weight control is a layer of a network that was trained.
 fn random(context: &Context<'_>, sink: &mut Sink) {
-    let is_random = |run: &PlannedRun| run.treatment.kind() == crate::treatment::Kind::Random;
+    let is_random = |run: &PlannedRun| run.treatment.kind() == Kind::Random;
     let mut trained: HashSet<LayerDigest> = HashSet::new();
     for (_, _, manifest) in context.runs().filter(|(run, ..)| !is_random(run)) {
         trained.extend(manifest.trained().iter().flat_map(|layers| layers.0));

@@ -11,7 +11,7 @@ use crate::manifest::Count;
 use crate::treatment::{Kind, Treatment};
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The difference of accuracy, as a share, within which a kind of treatment comes to the same.
 pub const MARGIN: f64 = 0.02;
@@ -47,8 +47,7 @@ struct Pair {
 pub fn families(old: &Golden, new: &Golden) -> Vec<Family> {
     let pairs: Vec<Pair> =
         old.runs.iter().filter_map(|(run, entry)| pair(run, entry, new.runs.get(run)?)).collect();
-    let kinds =
-        [Kind::Base, Kind::Selffer, Kind::SelfferTuned, Kind::Transfer, Kind::TransferTuned, Kind::Random];
+    let kinds: BTreeSet<Kind> = pairs.iter().map(|pair| pair.treatment.kind()).collect();
     let of = |kind: Kind| pairs.iter().filter(|pair| pair.treatment.kind() == kind).collect::<Vec<_>>();
     let each = kinds.into_iter().filter_map(|kind| family(kind.name(), &of(kind)));
     each.chain(family("all", &pairs.iter().collect::<Vec<_>>())).collect()

@@ -82,6 +82,9 @@ fn accuracy(name: Name) -> f64 {
         (Kind::Transfer, SplitKind::Dissimilar) => [0.0, -0.001, -0.01, -0.03, -0.07, -0.13, -0.17, -0.25],
         (Kind::Transfer, _) => [0.0, 0.0, -0.002, -0.007, -0.025, -0.047, -0.045, -0.083],
         (Kind::Random, _) => [0.0, -0.085, -0.175, -0.5, -0.55, -0.525, -0.56, -0.56],
+        (Kind::Reduced | Kind::SelfferPreserved(_) | Kind::TransferPreserved(_), _) => {
+            unreachable!("the archive has none")
+        }
     };
     base + change[n]
 }

@@ -177,7 +177,7 @@ fn a_protocol_that_cannot_be_read_is_refused() {
     let latin = dir.path().join("latin.toml");
     fs::write(&latin, b"name = \"caf\xe9\"\n").unwrap();
     let cases = [
-        (dir.path().join("nowhere.toml"), "name smoke or ci, or a TOML file"),
+        (dir.path().join("nowhere.toml"), "name one of smoke, ci, standard, paper, or a TOML file"),
         (dir.path().to_owned(), "name a file"),
         (latin, "is not UTF-8 text; name a TOML file"),
     ];
@@ -644,6 +644,7 @@ fn a_command_line_that_is_wrong_is_refused() {
         (&["plan", "--jobs", "0"], "--jobs", "0 is not in 1..=1024"),
         (&["plan", "--jobs", "many"], "--jobs", "invalid digit"),
         (&["plan", "--protokol", "ci"], "--protokol", "'--protocol'"),
+        (&["plan", "--speed", "0"], "--speed", "take a number above 0"),
         (&["plan", "--numerics", "fast"], "--numerics", "[possible values: portable, native, baseline]"),
         (&["plan", "--format", "csv"], "--format", "[possible values: text, json]"),
         (&["verfy"], "verfy", "'verify'"),
@@ -770,7 +771,7 @@ fn shapes() -> [(&'static str, Value); 8] {
             "parent": "text or null", "images": "count", "operations": "count", "done": "truth",
         }],
         "operations": "count", "operations_left": "count", "seconds_left": "number", "jobs": "count",
-        "speed": "number", "speed_measured": "truth",
+        "speed": "number", "speed_measured": "truth", "disk": "count", "memory": "count",
     });
     let reproduce = json!({
         "protocol": "text", "protocol_digest": "digest", "trained": "count", "found": "count", "cells": [cell()],
@@ -865,9 +866,59 @@ fn plan_as_json() {
         (&json!("mixed"), &json!(160), &json!(80))
     );
     assert_eq!(mixed["B"]["classes"], json!(["digit-6", "digit-7", "dress", "bag"]));
+    // 23 networks of 4 bytes a weight or bias, and what training holds at once.
+    assert!(fresh["disk"].as_u64().unwrap() > 23 * 4 * 1000 && fresh["memory"].as_u64().unwrap() > 0);
+    let twice = |speed: &str| {
+        on_store(&["plan", "--jobs", "1", "--speed", speed], &protocol(), &nowhere).expect(0).json()
+    };
+    let [slow, fast] = ["100", "200"].map(twice);
+    assert_eq!(slow["speed"].as_f64().unwrap() * 2.0, fast["speed"].as_f64().unwrap());
+    assert_eq!(slow["seconds_left"].as_f64().unwrap(), 2.0 * fast["seconds_left"].as_f64().unwrap());
     // A number of jobs is taken as it is, and the bits do not depend on it.
     let jobs = on_store(&["plan", "--jobs", "7"], &protocol(), &nowhere).expect(0).json();
     assert_eq!((&jobs["jobs"], &jobs["runs"]), (&json!(7), &fresh["runs"]));
+}
+
+#[test]
+fn the_paper_s_plan_needs_no_images() {
+    let dir = scratch();
+    let plan = |more: &[&str]| {
+        let mut call = selffer(["plan", "--protocol", "paper", "--jobs", "2"]);
+        call.args(more).current_dir(dir.path());
+        run(call).expect(0)
+    };
+    let json = plan(&["--format", "json"]).json();
+    assert_eq!(json["runs"].as_array().unwrap().len(), 170);
+    assert_eq!(
+        (&json["data"], &json["speed"], &json["seconds_left"]),
+        (&Value::Null, &Value::Null, &Value::Null)
+    );
+    assert_eq!(json["splits"][4]["A"], json!({"classes": 449, "valid": 22_450}));
+    assert_eq!(json["splits"][4]["B"], json!({"classes": 551, "valid": 27_550}));
+    // 32-bit weights: 134 networks of 500 classes, 8 of 449 and 8 of 551, 20 of 1000.
+    let parameters = |classes: u64| 60_965_224 - (1000 - classes) * 4097;
+    let weights = 134 * parameters(500) + 8 * (parameters(449) + parameters(551)) + 20 * parameters(1000);
+    assert_eq!(json["disk"], 4 * weights);
+    assert!(plan(&[]).out.contains("170 networks"));
+    assert!(plan(&[]).out.contains("is not known"), "no speed is made up");
+    // One job trains 1,000 images a second; the others are as fast in operations.
+    let given = plan(&["--speed", "1000", "--format", "json"]).json();
+    // More operations than 64 bits count; those of the runs add up to them all the same.
+    let runs = given["runs"].as_array().unwrap().iter().map(|run| run["operations"].as_u64().unwrap() as f64);
+    let (all, each) = (given["operations"].as_f64().unwrap(), runs.sum::<f64>());
+    assert!(all > 2f64.powi(64) && (all / each - 1.0).abs() < 1e-12, "{all} and {each}");
+    let seconds = given["operations"].as_f64().unwrap() / (1000.0 * 6.0 * 722_358_816.0) / 2.0;
+    assert!((given["seconds_left"].as_f64().unwrap() / seconds - 1.0).abs() < 1e-9, "{seconds}");
+    assert!(plan(&["--speed", "1000"]).out.contains("(given)"));
+    // What needs the images says which and where from.
+    for (protocol, mend) in
+        [("paper", "selffer data pack DIR ilsvrc2012"), ("standard", "ci/fixtures --all digits-garments")]
+    {
+        let mut call = selffer(["reproduce", "--protocol", protocol]);
+        call.current_dir(dir.path());
+        let ran = run(call).expect(2);
+        assert!(ran.err.contains("is not there") && ran.err.contains(mend), "{}", ran.err);
+    }
 }
 
 #[test]

@@ -12,6 +12,7 @@ mod browser;
 mod cli;
 mod common;
 mod golden;
+mod grammar;
 mod report;
 mod resume;
 mod show;

@@ -41,6 +41,7 @@ fn key(kind: Kind, lines: bool) -> Key {
         Kind::Transfer => "AnB, frozen",
         Kind::TransferTuned => "AnB+, trained on",
         Kind::Random => "RnB, random",
+        other => other.name(),
     };
     let dash = lines.then_some(dash).filter(|_| kind != Kind::Base);
     Key { shape: Some(shape), paint, dash, text: text.to_owned() }

@@ -104,11 +104,11 @@ pub fn curves(side: &Side) -> Result<String> {
 /// How a treatment looks: colour, shape of its markers, dashes of its lines.
 pub fn look(kind: Kind) -> (Paint, Shape, &'static str) {
     match kind {
-        Kind::Base => (Paint::Base, Shape::Square, "1 3"),
+        Kind::Base | Kind::Reduced => (Paint::Base, Shape::Square, "1 3"),
         Kind::Selffer => (Paint::Selffer, Shape::Disc, "1 0"),
-        Kind::SelfferTuned => (Paint::SelfferTuned, Shape::Ring, "6 3"),
+        Kind::SelfferTuned | Kind::SelfferPreserved(_) => (Paint::SelfferTuned, Shape::Ring, "6 3"),
         Kind::Transfer => (Paint::Transfer, Shape::Diamond, "1 0"),
-        Kind::TransferTuned => (Paint::TransferTuned, Shape::OpenDiamond, "6 3"),
+        Kind::TransferTuned | Kind::TransferPreserved(_) => (Paint::TransferTuned, Shape::OpenDiamond, "6 3"),
         Kind::Random => (Paint::Random, Shape::Triangle, "2 3"),
     }
 }

@@ -259,9 +259,9 @@ pub fn reduced(side: &Side) -> Result<Option<Figure>> {
     let sheet = Sheet::wide(WIDTH);
     let top = heading(&sheet, &title, &below, &keys);
     let sheet = sheet.tall(top + HEIGHT);
-    let log = |count: u16| f64::from(count).log10();
+    let log = |count: u32| f64::from(count).log10();
     let most = found.iter().map(|(_, count, _)| *count).max().unwrap_or(1);
-    let marks = [1u16, 10, 100, 1000, 10_000].into_iter().filter(|mark| *mark <= most);
+    let marks = [1u32, 10, 100, 1000, 10_000].into_iter().filter(|mark| *mark <= most);
     let x = Axis {
         label: "training examples of each class (logarithmic)",
         range: -0.12..log(most) + 0.12,

@@ -13,9 +13,6 @@ use crate::treatment::Kind;
 use maud::{Markup, html};
 use std::collections::BTreeSet;
 
-const KINDS: [Kind; 6] =
-    [Kind::Base, Kind::Selffer, Kind::SelfferTuned, Kind::Transfer, Kind::TransferTuned, Kind::Random];
-
 /// Table 1: what the paper prints, and what each side gives.
 pub fn table1(sides: &[Side]) -> Markup {
     let mut layers: Vec<(u8, u8)> =
@@ -134,8 +131,9 @@ fn grid(side: &Side, split: SplitKind, target: Option<&str>) -> Markup {
     }
     let base = cells.iter().find(|cell| cell.n == 0).map(|cell| cell.mean);
     let at = |kind: Kind, n: u8| cells.iter().find(|cell| cell.n == n && cell.treatment == kind.name());
+    let kinds: BTreeSet<Kind> = side.points.iter().map(|point| point.kind).collect();
     let kinds: Vec<Kind> =
-        KINDS.into_iter().filter(|kind| cells.iter().any(|cell| cell.treatment == kind.name())).collect();
+        kinds.into_iter().filter(|kind| cells.iter().any(|cell| cell.treatment == kind.name())).collect();
     let depths: BTreeSet<u8> = cells.iter().map(|cell| cell.n).collect();
     html! {
         div.wide { table {

@@ -1,0 +1,107 @@
+//! What a network costs: images, operations, memory, disk, from shapes and counts alone.
+//!
+//! Uses `architecture`, `protocol`; used by `plan`, and by whoever plans without images. Nothing here reads one.
+
+use crate::architecture::{self, LAYERS};
+use crate::error::{Error, Result};
+use crate::plan::PlannedRun;
+use crate::protocol::Protocol;
+
+/// What a run costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cost {
+    /// Images that pass through the network forward and backward, over all epochs.
+    pub images: u64,
+    /// Floating-point operations: two for each product; a backward pass is twice a forward pass.
+    pub operations: u64,
+    /// Bytes of memory that training takes at the least.
+    pub memory: u64,
+    /// Bytes of its checkpoint, but for a header.
+    pub checkpoint: u64,
+}
+
+/// An estimate of what a run costs on that many training and validation images, of so many channels, rows and
+/// columns, of that many classes. Frozen layers are computed once where they can be.
+pub fn of(
+    protocol: &Protocol,
+    run: &PlannedRun,
+    image: [usize; 3],
+    classes: usize,
+    [train, valid]: [u64; 2],
+) -> Cost {
+    let shapes = architecture::layers(&protocol.network, window(protocol, image), classes);
+    let frozen = usize::from(run.treatment.frozen());
+    let cached = architecture::cached(protocol.network.layout, protocol.input.is_none(), frozen);
+    let products = |layers: &[architecture::Layer]| layers.iter().map(|l| l.products).sum::<u64>();
+    let epochs = u64::from(protocol.solver.epochs);
+    let visits = protocol.solver.visits_of(train as usize) as u64;
+    // Saturating: a plan that large is to be looked at, not to overflow.
+    let once = products(&shapes[..cached]).saturating_mul(2 * (train + valid));
+    let forward = products(&shapes[cached..frozen]).saturating_mul(2 * (visits + valid));
+    let both_ways = products(&shapes[frozen..]).saturating_mul(2 * (3 * visits + valid));
+    Cost {
+        images: visits * epochs,
+        operations: forward.saturating_add(both_ways).saturating_mul(epochs).saturating_add(once),
+        memory: 4 * numbers(protocol, run, image, &shapes, [train, valid]),
+        checkpoint: 4 * shapes.iter().map(|layer| layer.parameters() as u64).sum::<u64>(),
+    }
+}
+
+/// Operations of training a base network on one image, of so many channels, rows and columns, of that many classes.
+pub fn trained_image(protocol: &Protocol, image: [usize; 3], classes: usize) -> u64 {
+    let shapes = architecture::layers(&protocol.network, window(protocol, image), classes);
+    2 * 3 * shapes.iter().map(|layer| layer.products).sum::<u64>()
+}
+
+/// How many numbers are in memory at once while a run is trained, at the least: weights as they
+/// were and as they are (and the parent's), momentum, gradients, the activations of a step, and what
+/// enters the first layer that is not cached, for every image; where windows are cut out, for a step's.
+fn numbers(
+    protocol: &Protocol,
+    run: &PlannedRun,
+    image: [usize; 3],
+    shapes: &[architecture::Layer; LAYERS],
+    [train, valid]: [u64; 2],
+) -> u64 {
+    let frozen = usize::from(run.treatment.frozen());
+    let cached = architecture::cached(protocol.network.layout, protocol.input.is_none(), frozen);
+    let parameters = |layers: &[architecture::Layer]| layers.iter().map(|l| l.parameters() as u64).sum();
+    let (all, trained): (u64, u64) = (parameters(shapes), parameters(&shapes[frozen..]));
+    let weights = all * (2 + u64::from(run.parent.is_some())) + 2 * trained;
+    let visits = protocol.solver.visits_of(train as usize) as u64;
+    let step = visits.min(u64::from(protocol.solver.batch));
+    let activations: u64 = shapes[cached..].iter().map(architecture::Layer::activations).sum();
+    let input: usize = match cached {
+        0 => window(protocol, image).iter().product(),
+        _ => shapes[cached - 1].output.iter().product(),
+    };
+    let waiting = if protocol.input.is_some() { step } else { train + valid };
+    weights + step * activations + waiting * input as u64
+}
+
+/// What enters the network for images of so many channels, rows and columns.
+pub(crate) fn window(protocol: &Protocol, [channels, rows, cols]: [usize; 3]) -> [usize; 3] {
+    match &protocol.input {
+        Some(input) => [channels, input.crop as usize, input.crop as usize],
+        None => [channels, rows, cols],
+    }
+}
+
+/// Refuses images that are too small for the protocol's window or network.
+pub(crate) fn large_enough(protocol: &Protocol, [channels, rows, cols]: [usize; 3]) -> Result<()> {
+    let subject = format!("protocol {}", protocol.name);
+    let entering = window(protocol, [channels, rows, cols]);
+    if entering[1] > rows || entering[2] > cols {
+        let problem =
+            format!("cuts windows of {}x{} pixels out of images of {rows}x{cols}", entering[1], entering[2]);
+        return Err(Error::invalid(subject, problem, "lower input.crop, or use larger images"));
+    }
+    let layers = architecture::layers(&protocol.network, entering, 2);
+    if let Some(layer) = layers.iter().find(|layer| layer.output.contains(&0)) {
+        let problem =
+            format!("leaves nothing of {}x{} pixels after {}", entering[1], entering[2], layer.name);
+        let mend = "use larger images, a larger window, or the small layout";
+        return Err(Error::invalid(subject, problem, mend));
+    }
+    Ok(())
+}

@@ -1,0 +1,148 @@
+//! What `selffer plan` prints of a protocol whose images are not there.
+
+use crate::progress::clock;
+use selffer::cost;
+use selffer::digest::ProtocolDigest;
+use selffer::outline::{IMAGE, VALID_PER_CLASS};
+use selffer::table;
+use selffer::treatment::{Task, Treatment};
+use serde::Serialize;
+use std::fmt::Write as _;
+
+/// The plan by counts alone: as a plan, without what only images say.
+#[derive(Serialize)]
+pub struct Outline {
+    protocol: String,
+    protocol_digest: ProtocolDigest,
+    /// No digest: the images are not there.
+    data: Option<String>,
+    splits: Vec<OutlineSplit>,
+    runs: Vec<OutlineRun>,
+    /// More than 64 bits hold, hence no whole number.
+    operations: f64,
+    /// Seconds for all of them with that many jobs; none where no speed was given.
+    seconds_left: Option<f64>,
+    jobs: usize,
+    speed: Option<f64>,
+    /// Bytes: of all checkpoints, of the packed images, and of memory for the network that takes most.
+    disk: u64,
+    disk_images: u64,
+    memory: u64,
+}
+
+#[derive(Serialize)]
+struct OutlineSplit {
+    name: String,
+    #[serde(rename = "A")]
+    a: OutlineTask,
+    #[serde(rename = "B")]
+    b: OutlineTask,
+}
+
+#[derive(Serialize)]
+struct OutlineTask {
+    classes: usize,
+    valid: u64,
+}
+
+#[derive(Serialize)]
+struct OutlineRun {
+    run: String,
+    split: String,
+    target: Task,
+    treatment: Treatment,
+    n: u8,
+    seed: u64,
+    parent: Option<String>,
+    images: u64,
+    operations: u64,
+}
+
+impl Outline {
+    /// The outline with so many jobs, each training so many images of a base network a second, if that is known.
+    pub fn of(outline: &selffer::outline::Outline<'_>, jobs: usize, images_per_second: Option<f64>) -> Self {
+        let task = |classes: usize| OutlineTask { classes, valid: VALID_PER_CLASS * classes as u64 };
+        let splits = outline.protocol.splits.iter().zip(&outline.classes);
+        let splits =
+            splits.map(|(rule, [a, b])| OutlineSplit { name: rule.name.clone(), a: task(*a), b: task(*b) });
+        let costs: Vec<_> = outline.runs.iter().map(|run| outline.cost(run)).collect();
+        let runs = outline.runs.iter().zip(&costs).map(|(run, cost)| OutlineRun {
+            run: outline.name(run),
+            split: outline.protocol.splits[run.split].name.clone(),
+            target: run.treatment.target(),
+            treatment: run.treatment,
+            n: run.treatment.n(),
+            seed: run.seed,
+            parent: run.parent.map(|parent| outline.name(&outline.runs[parent])),
+            images: cost.images,
+            operations: cost.operations,
+        });
+        let operations: f64 = costs.iter().map(|cost| cost.operations as f64).sum();
+        let classes = outline.runs.first().map_or(2, |run| outline.classes(run));
+        let an_image = cost::trained_image(outline.protocol, IMAGE, classes) as f64;
+        let speed = images_per_second.map(|images| images * an_image);
+        Self {
+            protocol: outline.protocol.name.clone(),
+            protocol_digest: outline.protocol.digest(),
+            data: None,
+            splits: splits.collect(),
+            runs: runs.collect(),
+            operations,
+            seconds_left: speed.map(|speed| operations / speed / jobs as f64),
+            jobs,
+            speed,
+            disk: costs.iter().map(|cost| cost.checkpoint).sum(),
+            disk_images: outline.pack(),
+            memory: costs.iter().map(|cost| cost.memory).max().unwrap_or(0),
+        }
+    }
+
+    pub fn text(&self) -> String {
+        let mut text =
+            format!("protocol {} {}, counted without its images\n\n", self.protocol, self.protocol_digest);
+        for OutlineSplit { name, a, b } in &self.splits {
+            let _ = writeln!(text, "split {name}");
+            for (task, OutlineTask { classes, valid }) in [("A", a), ("B", b)] {
+                if *classes > 0 {
+                    let _ = writeln!(text, "  {task}: {classes} classes, {valid} validation images");
+                }
+            }
+        }
+        let mut table = table::plain(["run", "copies from", "images", "PFLOP"]);
+        for run in &self.runs {
+            table.add_row([
+                run.run.clone(),
+                run.parent.clone().unwrap_or_else(|| "-".to_owned()),
+                run.images.to_string(),
+                format!("{:.1}", run.operations as f64 / 1e15),
+            ]);
+        }
+        table::numeric(&mut table, [2, 3]);
+        let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+        let _ = writeln!(text, "\n{}\n", table::lines(&table));
+        let _ = writeln!(
+            text,
+            "{} networks, {:.0} PFLOP\n{:.1} GiB of checkpoints and {:.1} GiB of packed images; at least {:.1} GiB of \
+             memory a job",
+            self.runs.len(),
+            self.operations / 1e15,
+            gib(self.disk),
+            gib(self.disk_images),
+            gib(self.memory)
+        );
+        match self.seconds_left.zip(self.speed) {
+            Some((seconds, speed)) => {
+                let hours = seconds * self.jobs as f64 / 3600.0;
+                let _ = writeln!(
+                    text,
+                    "about {} with {} jobs, {hours:.0} hours of one, at {:.0} GFLOP/s a job (given)",
+                    clock(seconds),
+                    self.jobs,
+                    speed / 1e9
+                );
+            }
+            None => text.push_str("how long it takes is not known: name a measured speed with --speed\n"),
+        }
+        text
+    }
+}
