@@ -137,6 +137,7 @@ fn reproduce(common: &Common, training: &Training, golden: &GoldenDir) -> anyhow
         jobs: jobs(common.jobs),
         memory: machine::memory_at_hand(),
         snapshots: Snapshots { every: training.snapshot_every, keep: training.keep_snapshots },
+        only: None,
         stop: &stop,
         observer: &progress,
     };

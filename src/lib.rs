@@ -15,12 +15,14 @@ pub mod architecture;
 pub mod audit;
 pub mod bisect;
 pub mod canonical;
+pub mod claim;
 pub mod data;
 pub mod digest;
 pub mod equivalence;
 pub mod error;
 #[cfg(test)]
 mod faults;
+pub mod fence;
 pub mod filters;
 pub mod gabor;
 pub mod init;

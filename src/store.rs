@@ -11,8 +11,14 @@
 //! STORE/checkpoints/WEIGHTS.safetensors   named by the digest of the weights
 //! STORE/manifests/RECIPE.json             named by the digest of the recipe
 //! STORE/snapshots/RECIPE-STEPS.snapshot  states of unfinished runs: recipe's digest and steps done
+//! STORE/claims/RECIPE-NUMBER.json         who trains a network or did, and how far it is; see `claim`
+//! STORE/jobs/                             what was handed to a queueing system; see `cluster`
 //! STORE/locks/, STORE/new/                empty files; files being written, and who may sweep them
 //! ```
+
+mod claims;
+
+pub use claims::Last;
 
 use crate::digest::{Digest, RecipeDigest, SplitDigest, WeightsDigest};
 use crate::error::{Error, Result};
@@ -30,6 +36,8 @@ const SPLITS: &str = "splits";
 const CHECKPOINTS: &str = "checkpoints";
 const MANIFESTS: &str = "manifests";
 const SNAPSHOTS: &str = "snapshots";
+const CLAIMS: &str = "claims";
+const JOBS: &str = "jobs";
 const LOCKS: &str = "locks";
 const NEW: &str = "new";
 /// In `new/`: the file that every process that writes holds a shared lock on.
@@ -123,7 +131,7 @@ impl Store {
         if !mark.exists() {
             store.write(Path::new(MARK), MARK_TEXT)?;
         }
-        for sub in [SPLITS, CHECKPOINTS, MANIFESTS, SNAPSHOTS, LOCKS] {
+        for sub in [SPLITS, CHECKPOINTS, MANIFESTS, SNAPSHOTS, CLAIMS, LOCKS] {
             make(sub)?;
         }
         Ok(store)
@@ -325,7 +333,9 @@ impl Store {
                     let inside = sorted(&top)?.into_iter().filter(|path| !known(path));
                     strays.extend(inside.map(|path| self.strip(&path)));
                 }
-                SPLITS | CHECKPOINTS | MANIFESTS | SNAPSHOTS | LOCKS => {
+                // Scripts and logs, of any name.
+                JOBS => {}
+                SPLITS | CHECKPOINTS | MANIFESTS | SNAPSHOTS | CLAIMS | LOCKS => {
                     for path in sorted(&top)? {
                         match entry(&name, &path) {
                             Some(Some(entry)) => entries.push(entry),
@@ -422,7 +432,7 @@ fn relative(entry: &Entry) -> PathBuf {
 }
 
 /// What a file in the subdirectory `sub` is by its name; `None` where it does not belong there,
-/// `Some(None)` for an empty lock file.
+/// `Some(None)` for an empty lock file or a claim.
 fn entry(sub: &str, path: &Path) -> Option<Option<Entry>> {
     let name = path.file_name()?.to_str()?;
     let meta = fs::symlink_metadata(path).ok()?;
@@ -440,6 +450,7 @@ fn entry(sub: &str, path: &Path) -> Option<Option<Entry>> {
             let entry = Entry::Snapshot(recipe.parse().ok()?, count);
             return (count.to_string() == steps).then_some(Some(entry));
         }
+        CLAIMS => return claims::name(path).map(|_| None),
         _ => {
             name.parse::<Digest>().ok()?;
             return (meta.len() == 0).then_some(None);

@@ -201,7 +201,7 @@ fn a_store_that_was_killed_at_birth_is_completed() {
         fill(&store);
         assert_eq!(store.list().unwrap().1, [""; 0].map(PathBuf::from));
         assert_eq!(files(&dir.path().join(NEW)), [WRITERS]);
-        assert_eq!(files(dir.path()), [CHECKPOINTS, LOCKS, MANIFESTS, NEW, MARK, SNAPSHOTS, SPLITS]);
+        assert_eq!(files(dir.path()), [CHECKPOINTS, CLAIMS, LOCKS, MANIFESTS, NEW, MARK, SNAPSHOTS, SPLITS]);
     }
 }
 

@@ -159,10 +159,10 @@ pub fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 /// What of a store has to be the same however it came to be: the names of splits, checkpoints and
 /// manifests, each of which is a digest of what it holds, and the bytes of all but the manifests, which
-/// say how long training took.
+/// say how long training took. Locks, claims and jobs say who did it.
 pub fn essence(store: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = files(store);
-    files.retain(|path, _| !path.starts_with("locks"));
+    files.retain(|path, _| !["locks", "claims", "jobs"].iter().any(|of_others| path.starts_with(of_others)));
     for (_, bytes) in files.iter_mut().filter(|(path, _)| path.starts_with("manifests")) {
         let mut manifest: Value = serde_json::from_slice(bytes).expect("a manifest");
         manifest["digest"] = Value::Null;
