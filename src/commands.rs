@@ -7,6 +7,10 @@ mod bisect;
 mod replay;
 mod show;
 mod table;
+mod jobs;
+mod status;
+mod submit;
+mod work;
 
 use crate::cli::{
     self, AuditArgs, AuditFormat, Cli, Command, Common, FailOn, Format, Golden as GoldenCommand, GoldenDir,
@@ -62,6 +66,10 @@ pub fn run(cli: Cli) -> anyhow::Result<Verdict> {
             golden_accept(&common, &golden, &reason)
         }
         Command::Fingerprint(args) => fingerprint(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Submit(args) => submit::submit(&args),
+        Command::Work(args) => work::run(&args),
+        Command::Cancel(args) => submit::cancel(&args),
     }
 }
 
@@ -141,6 +149,8 @@ fn reproduce(common: &Common, training: &Training, golden: &GoldenDir) -> anyhow
         stop: &stop,
         observer: &progress,
     };
+    // What jobs have, they train.
+    jobs::leave(&runner, common.quiet)?;
     let done = runner.run();
     progress.finish();
     let done = done?;

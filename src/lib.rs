@@ -16,6 +16,7 @@ pub mod audit;
 pub mod bisect;
 pub mod canonical;
 pub mod claim;
+pub mod cluster;
 pub mod data;
 pub mod digest;
 pub mod equivalence;
@@ -38,6 +39,7 @@ pub mod run;
 pub mod seed;
 pub mod snapshot;
 pub mod split;
+pub mod status;
 pub mod store;
 pub mod table;
 #[cfg(test)]

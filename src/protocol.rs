@@ -5,6 +5,7 @@
 //! name the nearest key. `src/protocols/` holds the embedded ones.
 
 use crate::canonical;
+use crate::cluster::resources::Cluster;
 use crate::digest::{Digest, ProtocolDigest};
 use crate::error::{Error, Result};
 use crate::treatment::{self, DEPTHS, Task, Treatment};
@@ -140,6 +141,9 @@ pub struct Protocol {
     pub solver: Solver,
     /// The splits.
     pub splits: Vec<SplitRule>,
+    /// What its networks are given by a queueing system. It changes no bits, so the digest leaves it out.
+    #[serde(skip_serializing)]
+    pub slurm: Cluster,
 }
 
 /// A protocol as it stands in the file, before any check.
@@ -155,6 +159,8 @@ struct Wire {
     network: Network,
     solver: Solver,
     split: Vec<WireSplit>,
+    #[serde(default)]
+    slurm: Cluster,
 }
 
 #[derive(Deserialize)]
@@ -171,8 +177,16 @@ impl Protocol {
     /// # Errors
     /// Where there is neither, or the file is not a protocol.
     pub fn named(name: &str) -> Result<Self> {
+        Self::of_text(&Self::text(name)?, name)
+    }
+
+    /// The text of the protocol that a user named.
+    ///
+    /// # Errors
+    /// As for [`Protocol::named`], but that it is not read.
+    pub fn text(name: &str) -> Result<String> {
         if let Some((_, text)) = EMBEDDED.iter().find(|(embedded, _)| *embedded == name) {
-            return Self::parse(text, name);
+            return Ok((*text).to_owned());
         }
         let path = Path::new(name);
         if !path.exists() {
@@ -181,10 +195,16 @@ impl Protocol {
             return Err(Error::invalid(name, problem, format!("name {names}, or a TOML file")));
         }
         let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-        let text = String::from_utf8(bytes)
-            .map_err(|_| Error::invalid(name, "is not UTF-8 text", "name a TOML file"))?;
-        let mut protocol = Self::parse(&text, name)?;
-        if let (DataSource::Idx(dir), Some(base)) = (&mut protocol.data, path.parent()) {
+        String::from_utf8(bytes).map_err(|_| Error::invalid(name, "is not UTF-8 text", "name a TOML file"))
+    }
+
+    /// The protocol of that text, which is that of the embedded protocol or of the file `origin`.
+    ///
+    /// # Errors
+    /// As for [`Protocol::parse`].
+    pub fn of_text(text: &str, origin: &str) -> Result<Self> {
+        let mut protocol = Self::parse(text, origin)?;
+        if let (DataSource::Idx(dir), Some(base)) = (&mut protocol.data, Path::new(origin).parent()) {
             *dir = base.join(&*dir);
         }
         Ok(protocol)
@@ -216,6 +236,7 @@ impl Protocol {
             wire.split.into_iter().map(|split| check.split(split, &depths)).collect::<Result<Vec<_>>>()?;
         let names: Vec<_> = splits.iter().map(|split| &split.name).collect();
         check.distinct("split names", &names)?;
+        wire.slurm.check(origin)?;
         Ok(Self {
             name: wire.name,
             data: wire.data,
@@ -225,6 +246,7 @@ impl Protocol {
             network: wire.network,
             solver: wire.solver,
             splits,
+            slurm: wire.slurm,
         })
     }
 

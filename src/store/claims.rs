@@ -117,6 +117,17 @@ impl Store {
         read(&self.claim_path(recipe, number))
     }
 
+    /// The recipes that there are manifests of, by one look at the directory.
+    ///
+    /// # Errors
+    /// Where the directory cannot be read.
+    pub fn manifests(&self) -> Result<Vec<RecipeDigest>> {
+        let dir = self.dir.join(super::MANIFESTS);
+        let names = sorted(&dir)?;
+        let recipe = |path: &PathBuf| path.file_name()?.to_str()?.strip_suffix(".json")?.parse().ok();
+        Ok(names.iter().filter_map(recipe).map(RecipeDigest).collect())
+    }
+
     /// Whether a process holds a network's lock, as far as this machine is told.
     ///
     /// # Errors

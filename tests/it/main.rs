@@ -11,5 +11,6 @@ mod broken;
 mod cli;
 mod common;
 mod golden;
+mod jobs;
 mod resume;
 mod show;
