@@ -85,6 +85,23 @@ impl<'a> Fence<'a> {
         }
     }
 
+    /// Whether another process has a network in hand, as far as can be told.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub fn alive(&self, recipe: RecipeDigest) -> Result<bool> {
+        let locked = self.store.locked(recipe)?;
+        Ok(match self.store.last_claim(recipe)? {
+            None => locked,
+            Some(last)
+                if last.1.as_ref().is_some_and(|claim| claim.over() || claim.holder.beside(&self.holder)) =>
+            {
+                locked
+            }
+            Some(last) => locked || !self.stale(recipe, &last),
+        })
+    }
+
     /// Whether a claim has not changed for as long as no living process would leave it, by this machine's
     /// clock alone.
     fn stale(&self, recipe: RecipeDigest, last: &Last) -> bool {

@@ -3,6 +3,10 @@
 //! Uses `plan`, `init`, `store`, `fence` and a [`Trainer`]; used by the command line. The results do not
 //! depend on the number of jobs, on the order in which runs are ready, or on what was there before.
 
+mod lookup;
+
+pub use lookup::{finished, survey};
+
 use crate::claim::{Holder, Stage};
 use crate::data::Part;
 use crate::digest::{RecipeDigest, WeightsDigest};
@@ -258,6 +262,9 @@ impl Runner<'_> {
         }
         let name = self.plan.name(run);
         if !shared.wanted[index] {
+            if shared.fence.alive(recipe.digest())? {
+                return Ok(Turn::Busy);
+            }
             let mend = "train it first: `selffer reproduce` and `selffer submit` see to the order";
             return Err(Error::invalid(name, "is to be copied from and not in the store", mend));
         }
@@ -461,44 +468,6 @@ pub fn fits(plan: &Plan<'_>, index: usize, jobs: usize, memory: u64) -> Result<(
     let problem =
         format!("takes at least {takes:.1} GiB of memory in each of {jobs} jobs, and {free:.1} are free");
     Err(Error::invalid(plan.name(run), problem, "take fewer --jobs, a smaller batch or narrower layers"))
-}
-
-/// The manifest of a network that the store has whole: its record and, unless it diverged, its weights.
-///
-/// # Errors
-/// Where the system does not let a file be read.
-pub fn finished(store: &Store, recipe: &Recipe) -> Result<Option<Manifest>> {
-    let Some(manifest) = store.manifest(recipe.digest())?.whole() else { return Ok(None) };
-    match manifest.trained() {
-        None => Ok(Some(manifest)),
-        Some(layers) => match store.weights(layers.whole())? {
-            Found::Whole(_) => Ok(Some(manifest)),
-            Found::Absent | Found::Damaged(_) => Ok(None),
-        },
-    }
-}
-
-/// What the store has of a plan, without training: each run's manifest, indexed like the plan's runs.
-/// A run whose parent's manifest is missing has none, since its recipe is not known.
-///
-/// # Errors
-/// Where the system does not let a file be read.
-pub fn survey(plan: &Plan<'_>, store: &Store, policy: Policy) -> Result<Vec<Option<Manifest>>> {
-    let mut found: Vec<Option<Manifest>> = Vec::with_capacity(plan.runs.len());
-    for run in &plan.runs {
-        let parent = match run.parent {
-            None => Some(None),
-            Some(parent) => {
-                let manifest = found[parent].as_ref();
-                manifest.and_then(|manifest| Some(Some(manifest.trained()?.whole())))
-            }
-        };
-        found.push(match parent {
-            None => None,
-            Some(parent) => store.manifest(plan.recipe(run, policy, parent).digest())?.whole(),
-        });
-    }
-    Ok(found)
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod claims;
 
 pub use claims::Last;
 
+use crate::claim::Holder;
 use crate::digest::{Digest, RecipeDigest, SplitDigest, WeightsDigest};
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
@@ -29,6 +30,7 @@ use crate::weights::Weights;
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const MARK: &str = "selffer-store";
 const MARK_TEXT: &[u8] = b"selffer store 1\n";
@@ -42,8 +44,11 @@ const LOCKS: &str = "locks";
 const NEW: &str = "new";
 /// In `new/`: the file that every process that writes holds a shared lock on.
 const WRITERS: &str = "writers";
-/// How names of files begin that are being written.
+/// How names of files begin that are being written. After it comes what tells this start of this machine from
+/// others: the lock of another machine's writers may not be seen here.
 const UNFINISHED: &str = ".tmp";
+/// After how long a file that another machine was writing is swept away all the same.
+const LEFT: Duration = Duration::from_secs(24 * 3600);
 
 /// A store on disk.
 #[derive(Debug)]
@@ -374,7 +379,7 @@ impl Store {
         let failed = || Error::io("write", &path);
         // Dropped before `persist`, the temporary file is removed.
         let mut file = tempfile::Builder::new()
-            .prefix(UNFINISHED)
+            .prefix(&being_written())
             .tempfile_in(&new)
             .map_err(Error::io("write in", &new))?;
         file.write_all(bytes).map_err(failed())?;
@@ -391,7 +396,9 @@ impl Store {
 
     /// Removes what killed processes left in `new/`. Only for who is the one writer.
     fn sweep(&self) -> Result<()> {
-        for path in sorted(&self.dir.join(NEW))?.into_iter().filter(|path| unfinished(path)) {
+        for path in
+            sorted(&self.dir.join(NEW))?.into_iter().filter(|path| unfinished(path) && abandoned(path))
+        {
             fs::remove_file(&path).map_err(Error::io("remove", &path))?;
         }
         Ok(())
@@ -412,6 +419,20 @@ fn occupied(dir: &Path) -> Result<bool> {
 /// Whether a path in `new/` is of a file being written, by its name.
 fn unfinished(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(UNFINISHED)) && !path.is_dir()
+}
+
+/// How the names of files begin that this machine is writing.
+fn being_written() -> String {
+    let boot: String = Holder::here().boot.chars().take(8).collect();
+    format!("{UNFINISHED}-{boot}-")
+}
+
+/// Whether an unfinished file is one of this machine, or so old that nobody is writing it.
+fn abandoned(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let elsewhere = name.starts_with(&format!("{UNFINISHED}-")) && !name.starts_with(&being_written());
+    let age = fs::metadata(path).and_then(|meta| meta.modified()).map(|time| time.elapsed());
+    !elsewhere || age.is_ok_and(|age| age.is_ok_and(|age| age > LEFT))
 }
 
 /// Opens a file to lock, and makes it where there is none.

@@ -3,7 +3,7 @@
 //! Uses `claim`; used by `fence`, which says when, and by `status`. A claim is no result: it is not synced,
 //! and one that cannot be read says nothing of its holder.
 
-use super::{CLAIMS, LOCKS, Lock, Store, UNFINISHED, sorted};
+use super::{CLAIMS, LOCKS, Lock, Store, being_written, sorted};
 use crate::claim::Claim;
 use crate::digest::RecipeDigest;
 use crate::error::{Error, Result};
@@ -51,7 +51,7 @@ impl Store {
     fn unfinished_claim(&self, claim: &Claim, path: &Path) -> Result<tempfile::NamedTempFile> {
         let new = self.dir.join(super::NEW);
         let mut file = tempfile::Builder::new()
-            .prefix(UNFINISHED)
+            .prefix(&being_written())
             .tempfile_in(&new)
             .map_err(Error::io("write in", &new))?;
         let text = serde_json::to_vec(claim).expect("a claim is JSON");
