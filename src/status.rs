@@ -16,6 +16,10 @@ use crate::verify::{Code, Finding, of_record};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+/// Above so many networks, of those that nothing copies from the names of their records are read alone. That a
+/// record is there means that the network is; what is wrong with it, and how long it took, is then not known here.
+pub const READ_ALL: usize = 5_000;
+
 /// How one network stands.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Standing {
@@ -65,6 +69,8 @@ pub struct Watch<'a> {
     policy: Policy,
     finished: Vec<Option<Finished>>,
     findings: Vec<Finding>,
+    // Whether the record of each network is to be read.
+    read: Vec<bool>,
 }
 
 /// How a plan stands at one time.
@@ -93,8 +99,12 @@ enum Look {
 impl<'a> Watch<'a> {
     /// A watch that has not looked yet.
     pub fn new(plan: &'a Plan<'a>, store: &'a Store, policy: Policy) -> Self {
+        let mut read = vec![plan.runs.len() <= READ_ALL; plan.runs.len()];
+        for parent in plan.runs.iter().filter_map(|run| run.parent) {
+            read[parent] = true;
+        }
         let finished = vec![None; plan.runs.len()];
-        Self { plan, store, policy, finished, findings: Vec::new() }
+        Self { plan, store, policy, finished, findings: Vec::new(), read }
     }
 
     /// Looks. `jobs` has what queueing systems say of runs, by index.
@@ -142,6 +152,10 @@ impl<'a> Watch<'a> {
         let Some(recipe) = self.recipe(index) else {
             return Ok(Some(Look::Other(self.without_base(index, job))));
         };
+        if there.contains(&recipe) && !self.read[index] {
+            let finished = Finished { weights: None, accuracy: None, wall_ms: 0 };
+            return Ok(Some(Look::Finished(finished, Vec::new())));
+        }
         if there.contains(&recipe)
             && let Some(manifest) = self.store.manifest(recipe)?.whole()
         {
@@ -193,6 +207,8 @@ impl<'a> Watch<'a> {
         for (index, standing) in standing.iter().enumerate() {
             let operations = self.plan.cost(&self.plan.runs[index]).operations;
             match (standing, &self.finished[index]) {
+                // One whose record was not read says nothing of its speed.
+                (_, Some(Finished { wall_ms: 0, .. })) => {}
                 (_, Some(finished)) => {
                     done += operations as f64;
                     seconds += finished.wall_ms as f64 / 1000.0;
@@ -258,6 +274,10 @@ impl<'a> Watch<'a> {
             note(&failure.host, self.plan.name(&self.plan.runs[index]));
         }
         // One that went well has two: training, finished.
+        if claimed.values().all(|number| *number <= 2) {
+            found.retain(|_, runs| runs.len() > 1);
+            return Ok(found);
+        }
         let ours = (0..standing.len()).filter_map(|index| Some((index, self.recipe(index)?)));
         let retried = ours.filter(|(_, recipe)| claimed.get(recipe).is_some_and(|number| *number > 2));
         for (index, recipe) in retried {
