@@ -82,7 +82,8 @@ fn again(diary: &Diary<'_>, every: Every) -> anyhow::Result<Verdict> {
     }
     let name = Holder::here().job.map_or_else(|| job.clone(), |job| job.id);
     say(&format!("the time limit is near; the state is kept, and job {name} is started again"));
-    requeue(&job)?;
+    // Not by SLURM_JOB_ID: one element of an array has the array's own, which names all of them.
+    requeue(&name)?;
     Err(Error::Interrupted.into())
 }
 

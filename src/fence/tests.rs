@@ -125,7 +125,8 @@ fn what_is_being_finished_is_not_taken() {
     new.end(&hold, Stage::Finished);
 }
 
-/// Whoever they are and whatever they see of locks: of many that finish at once, one writes.
+/// Starts of one job on as many machines that see no lock of each other: of many that finish at once, one
+/// writes.
 #[test]
 fn of_many_that_finish_at_once_one_writes() {
     for round in 0..30 {
@@ -136,7 +137,8 @@ fn of_many_that_finish_at_once_one_writes() {
             for restarts in 0..4 {
                 let (store, writes, start) = (&store, &writes, &start);
                 scope.spawn(move || {
-                    let fence = fence(store, process("x", restarts, Some(("9", restarts))));
+                    let boot = format!("boot {restarts}");
+                    let fence = Fence::new(store, process(&boot, restarts, Some(("9", restarts))));
                     start.wait();
                     let Some(hold) = take(&fence) else { return };
                     // Who gets it looks whether it is finished by now.
