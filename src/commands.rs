@@ -4,12 +4,12 @@
 //! Results go to standard output in one piece; progress and messages go to standard error.
 
 mod bisect;
+mod jobs;
 mod replay;
 mod show;
-mod table;
-mod jobs;
 mod status;
 mod submit;
+mod table;
 mod work;
 
 use crate::cli::{

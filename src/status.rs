@@ -309,7 +309,10 @@ fn standing(claim: Option<Claim>, alive: bool, job: Option<&Element>) -> Standin
         (_, Some(job)) if matches!(job.phase, Phase::Running) => Standing::Starting(job.clone()),
         (_, Some(job)) if job.phase.alive() => Standing::Queued(job.clone()),
         (Some(claim), job) if claim.stage == Stage::Stopped => match job.map(|job| &job.phase) {
-            Some(Phase::Ended { cancelled: false, .. }) => Standing::Failed(gone(&claim, job)),
+            // It was to go on in another start of its job, and there was none.
+            Some(Phase::Ended { well: false, cancelled: false, why }) if !why.is_empty() => {
+                Standing::Failed(gone(&claim, job))
+            }
             _ => Standing::Stopped(claim),
         },
         (Some(claim), job) => Standing::Failed(gone(&claim, job)),

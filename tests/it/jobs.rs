@@ -30,6 +30,7 @@ fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 fn slow(dir: &Path, epochs: u32) -> PathBuf {
     let text = fs::read_to_string(repository("src/protocols/smoke.toml")).unwrap();
     let lines = text.lines().map(|line| match line.split(" = ").next() {
+        Some("name") => "name = \"slow\"".to_owned(),
         Some("epochs") => format!("epochs = {epochs}"),
         Some("rate_drops") => "rate_drops = [1]".to_owned(),
         Some("depths") => "depths = [4]".to_owned(),
@@ -100,7 +101,7 @@ fn a_run_is_followed_from_a_second_terminal() {
         call
     });
     assert!(
-        text.out.starts_with("smoke: 0 of 2 networks done, 1 waiting for what they copy from, 1 failed\n"),
+        text.out.starts_with("slow: 0 of 2 networks done, 1 waiting for what they copy from, 1 failed\n"),
         "{}",
         text.out
     );
