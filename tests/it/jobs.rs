@@ -30,7 +30,7 @@ fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
 fn slow(dir: &Path, epochs: u32) -> PathBuf {
     let text = fs::read_to_string(repository("src/protocols/smoke.toml")).unwrap();
     let lines = text.lines().map(|line| match line.split(" = ").next() {
-        Some("name") => "name = \"slow\"".to_owned(),
+        _ if line == "name = \"smoke\"" => "name = \"slow\"".to_owned(),
         Some("epochs") => format!("epochs = {epochs}"),
         Some("rate_drops") => "rate_drops = [1]".to_owned(),
         Some("depths") => "depths = [4]".to_owned(),
@@ -265,6 +265,17 @@ fn without_slurm_it_says_so_in_one_sentence_and_a_dry_run_shows_the_scripts() {
     }
     assert!(ran.out.contains("--dependency=aftercorr:$job0"), "{}", ran.out);
     assert!(ran.err.contains("Slurm's own limits were taken, 1001 elements"), "{}", ran.err);
+}
+
+/// A shell reads a quoted text back as it was, whatever is in it. Here, since tests of locks are not to have
+/// processes started beside them: one that is being started holds every lock for a moment.
+#[test]
+fn a_shell_reads_what_was_quoted() {
+    for text in ["", "plain", "it's", "'", "''\\'", "a \"b\" $HOME `id` \\ %j\n;&|*?", "ü — 🦀", "-n"] {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(format!("printf %s {}", selffer::cluster::slurm::quoted(text)));
+        assert_eq!(run(shell).expect(0).out, text);
+    }
 }
 
 #[test]

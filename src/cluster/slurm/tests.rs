@@ -92,14 +92,6 @@ fn limits_are_read_from_the_configuration() {
 }
 
 proptest! {
-    /// A shell reads a quoted text back as it was, whatever is in it.
-    #[test]
-    fn a_shell_reads_what_was_quoted(text in "[^\\x00]{0,40}") {
-        let mut shell = Command::new("sh");
-        let out = shell.arg("-c").arg(format!("printf %s {}", quoted(&text))).output().unwrap();
-        prop_assert_eq!(String::from_utf8_lossy(&out.stdout), text);
-    }
-
     #[test]
     fn ranges_name_each_index_once(indices in prop::collection::btree_set(0u32..60, 0..40)) {
         let text = ranges(indices.iter().copied());
