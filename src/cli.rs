@@ -2,6 +2,10 @@
 //!
 //! Used by `main` and `commands`.
 
+mod jobs;
+
+pub use jobs::{CancelArgs, EngineName, StatusArgs, SubmitArgs, WorkArgs};
+
 use crate::commands::report::ReportArgs;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -94,6 +98,20 @@ pub enum Command {
     /// Figures are SVG in one HTML file that needs no network, and files of their own, with their numbers as CSV. A
     /// store's counts are those that its manifests record, with what `verify` says of them; nothing is trained.
     Report(ReportArgs),
+    /// Say how a plan stands: done, running and where, waiting for what, failed and why, time left.
+    ///
+    /// For what `reproduce` trains on this machine and for what jobs train on others. It reads the store and
+    /// asks the queue, and changes nothing. Exit code 1 where a network failed or there are findings so far.
+    Status(StatusArgs),
+    /// Hand what is to be trained to Slurm, or to the background of this machine, and come back.
+    ///
+    /// Each network starts as soon as the one it copies from is there. What is finished or in a queue already
+    /// is not submitted. Killed, stopped and repeated jobs go on to the same bits.
+    Submit(SubmitArgs),
+    /// What a job runs: train the networks of one element of a work order.
+    Work(WorkArgs),
+    /// Cancel the jobs of a store; what they trained so far is kept.
+    Cancel(CancelArgs),
     /// Compare a store with the accepted snapshot, or accept it as the new one.
     #[command(subcommand)]
     Golden(Golden),
@@ -368,7 +386,7 @@ fn margin(text: &str) -> Result<f64, String> {
     }
 }
 
-fn every(text: &str) -> Result<Every, String> {
+pub fn every(text: &str) -> Result<Every, String> {
     let above_0 = |number: &str| number.parse::<u64>().ok().filter(|number| *number > 0);
     match text.strip_suffix("min") {
         _ if text == "never" => Some(Every::Never),

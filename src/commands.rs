@@ -4,10 +4,14 @@
 //! Results go to standard output in one piece; progress and messages go to standard error.
 
 mod bisect;
+mod jobs;
 mod replay;
 pub mod report;
 mod show;
+mod status;
+mod submit;
 mod table;
+mod work;
 
 use crate::cli::{
     self, AuditArgs, AuditFormat, Cli, Command, Common, FailOn, Format, Golden as GoldenCommand, GoldenDir,
@@ -68,6 +72,10 @@ pub fn run(cli: Cli) -> anyhow::Result<Verdict> {
             golden_accept(&common, &golden, &reason)
         }
         Command::Fingerprint(args) => fingerprint(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Submit(args) => submit::submit(&args),
+        Command::Work(args) => work::run(&args),
+        Command::Cancel(args) => submit::cancel(&args),
     }
 }
 
@@ -170,9 +178,12 @@ fn reproduce(
         jobs: jobs(common.jobs),
         memory: machine::memory_at_hand(),
         snapshots: Snapshots { every: training.snapshot_every, keep: training.keep_snapshots },
+        only: None,
         stop: &stop,
         observer: &progress,
     };
+    // What jobs have, they train.
+    jobs::leave(&runner, common.quiet)?;
     let done = runner.run();
     progress.finish();
     let done = done?;

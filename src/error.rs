@@ -45,6 +45,14 @@ pub enum Error {
         /// What libtorch said.
         message: String,
     },
+    /// Another process was given the network, by a queueing system that took this one for dead.
+    #[error("{run} was taken over by {by}; this process stops and leaves it to that one")]
+    Superseded {
+        /// The run.
+        run: String,
+        /// Who has it now.
+        by: String,
+    },
     /// The user asked to stop (Ctrl-C, SIGTERM).
     #[error("stopped as asked; what was finished is kept, and the same command goes on from there")]
     Interrupted,

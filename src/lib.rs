@@ -15,6 +15,8 @@ pub mod architecture;
 pub mod audit;
 pub mod bisect;
 pub mod canonical;
+pub mod claim;
+pub mod cluster;
 pub mod cost;
 pub mod data;
 pub mod digest;
@@ -22,6 +24,7 @@ pub mod equivalence;
 pub mod error;
 #[cfg(test)]
 mod faults;
+pub mod fence;
 pub mod filters;
 pub mod gabor;
 pub mod init;
@@ -41,6 +44,7 @@ pub mod run;
 pub mod seed;
 pub mod snapshot;
 pub mod split;
+pub mod status;
 pub mod store;
 pub mod table;
 #[cfg(test)]

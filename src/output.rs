@@ -8,6 +8,7 @@ pub mod chart;
 mod comparison;
 mod outline;
 mod shown;
+mod status;
 
 pub use bisection::{Bisection, Missing};
 pub use comparison::Comparison;
@@ -24,6 +25,7 @@ use selffer::verify::golden;
 use selffer::verify::{Checked, Code, Finding, Report, Severity};
 use serde::Serialize;
 pub use shown::Shown;
+pub use status::Status;
 use std::fmt::Write as _;
 
 /// Operations a second that one job is taken to do where the store has no measured run. About what
@@ -36,6 +38,13 @@ const SHOWN: usize = 10;
 /// The JSON of a value, indented, with a newline at its end.
 pub fn json<T: Serialize>(value: &T) -> String {
     let mut text = serde_json::to_string_pretty(value).expect("a value that JSON can hold");
+    text.push('\n');
+    text
+}
+
+/// The JSON of a value on one line.
+pub fn json_line<T: Serialize>(value: &T) -> String {
+    let mut text = serde_json::to_string(value).expect("a value that JSON can hold");
     text.push('\n');
     text
 }

@@ -5,6 +5,7 @@
 //! name the nearest key. `src/protocols/` holds the embedded ones.
 
 use crate::canonical;
+use crate::cluster::resources::Cluster;
 use crate::digest::{Digest, ProtocolDigest};
 use crate::error::{Error, Result};
 use crate::published::{Published, SEEDS};
@@ -113,6 +114,9 @@ pub struct Protocol {
     pub solver: Solver,
     /// The splits.
     pub splits: Vec<SplitRule>,
+    /// What its networks are given by a queueing system. It changes no bits, so the digest leaves it out.
+    #[serde(skip_serializing)]
+    pub slurm: Cluster,
 }
 
 /// A protocol as it stands in the file, before any check.
@@ -129,6 +133,8 @@ struct Wire {
     input: Option<Input>,
     solver: Solver,
     split: Vec<WireSplit>,
+    #[serde(default)]
+    slurm: Cluster,
 }
 
 #[derive(Deserialize)]
@@ -145,8 +151,16 @@ impl Protocol {
     /// # Errors
     /// Where there is neither, or the file is not a protocol.
     pub fn named(name: &str) -> Result<Self> {
+        Self::of_text(&Self::text(name)?, name)
+    }
+
+    /// The text of the protocol that a user named.
+    ///
+    /// # Errors
+    /// As for [`Protocol::named`], but that it is not read.
+    pub fn text(name: &str) -> Result<String> {
         if let Some((_, text)) = EMBEDDED.iter().find(|(embedded, _)| *embedded == name) {
-            return Self::parse(text, name);
+            return Ok((*text).to_owned());
         }
         let path = Path::new(name);
         if !path.exists() {
@@ -155,10 +169,16 @@ impl Protocol {
             return Err(Error::invalid(name, problem, format!("name one of {names}, or a TOML file")));
         }
         let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-        let text = String::from_utf8(bytes)
-            .map_err(|_| Error::invalid(name, "is not UTF-8 text", "name a TOML file"))?;
-        let mut protocol = Self::parse(&text, name)?;
-        if let (Some(dir), Some(base)) = (protocol.data.dir_mut(), path.parent()) {
+        String::from_utf8(bytes).map_err(|_| Error::invalid(name, "is not UTF-8 text", "name a TOML file"))
+    }
+
+    /// The protocol of that text, which is that of the embedded protocol or of the file `origin`.
+    ///
+    /// # Errors
+    /// As for [`Protocol::parse`].
+    pub fn of_text(text: &str, origin: &str) -> Result<Self> {
+        let mut protocol = Self::parse(text, origin)?;
+        if let (Some(dir), Some(base)) = (protocol.data.dir_mut(), Path::new(origin).parent()) {
             *dir = base.join(&*dir);
         }
         Ok(protocol)
@@ -193,6 +213,7 @@ impl Protocol {
             wire.split.into_iter().map(|split| check.split(split, &depths)).collect::<Result<Vec<_>>>()?;
         let names: Vec<_> = splits.iter().map(|split| &split.name).collect();
         check.distinct("split names", &names)?;
+        wire.slurm.check(origin)?;
         Ok(Self {
             name: wire.name,
             data: wire.data,
@@ -203,6 +224,7 @@ impl Protocol {
             input: wire.input,
             solver: wire.solver,
             splits,
+            slurm: wire.slurm,
         })
     }
 

@@ -1,11 +1,17 @@
 //! Runs a plan: trains what the store lacks, each network after the one it copies from.
 //!
-//! Uses `plan`, `init`, `store` and a [`Trainer`]; used by the command line. The results do not depend
-//! on the number of jobs, on the order in which runs are ready, or on what was there before.
+//! Uses `plan`, `init`, `store`, `fence` and a [`Trainer`]; used by the command line. The results do not
+//! depend on the number of jobs, on the order in which runs are ready, or on what was there before.
 
+mod lookup;
+
+pub use lookup::{finished, survey};
+
+use crate::claim::{Holder, Stage};
 use crate::data::Part;
 use crate::digest::{RecipeDigest, WeightsDigest};
 use crate::error::{Error, Result};
+use crate::fence::{Fence, Hold};
 use crate::init::initial;
 use crate::ledger::{self, Place};
 use crate::manifest::{Format, Manifest, Outcome};
@@ -16,11 +22,13 @@ use crate::store::{Found, Store};
 use crate::train::{Along, Next, Task, Trained, Trainer};
 use crate::weights::{LayerDigests, Weights};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
-/// How often a run that another process is training is looked at again.
+/// After how long a run that another process is training is looked at again; the second time after twice
+/// as long, and so on, up to the longest.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
+const LOOKS_LONGEST: u32 = 25;
 
 /// Hears what happens, for progress bars. Runs are named by their index in the plan. Called from many
 /// threads.
@@ -95,6 +103,8 @@ pub struct Runner<'a> {
     pub memory: u64,
     /// Which states of unfinished runs are kept.
     pub snapshots: Snapshots,
+    /// The runs to see to, by index; all where none are said. What they copy from is to be in the store.
+    pub only: Option<&'a [usize]>,
     /// Set by another thread to stop at the next step.
     pub stop: &'a AtomicBool,
     /// Who hears of it.
@@ -110,15 +120,26 @@ enum Turn {
     Barred,
 }
 
-struct Shared {
+struct Shared<'a> {
     // Indexed like the plan's runs; `None` inside for a run that is barred.
     done: Vec<OnceLock<Option<Done>>>,
+    // Those that copy from each run and are to be seen to.
+    children: Vec<Vec<usize>>,
+    // Whether each run is to be trained; else it is only looked up.
+    wanted: Vec<bool>,
+    fence: Fence<'a>,
     failure: Mutex<Option<Error>>,
+}
+
+impl Shared<'_> {
+    fn failed(&self) -> bool {
+        self.failure.lock().expect("no thread panicked").is_some()
+    }
 }
 
 impl Runner<'_> {
     /// Runs the plan. The answer is indexed like the plan's runs; `None` for a run whose base network
-    /// diverged.
+    /// diverged, and for one that was not asked for.
     ///
     /// # Errors
     /// Where the store cannot be used, training fails, or it was told to stop. What was finished by
@@ -127,42 +148,69 @@ impl Runner<'_> {
         for (split, _) in &self.plan.splits {
             self.store.put_split(split)?;
         }
-        let count = self.plan.runs.len();
-        let shared =
-            Shared { done: (0..count).map(|_| OnceLock::new()).collect(), failure: Mutex::default() };
+        let shared = self.shared();
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(self.jobs)
             .thread_name(|index| format!("run-{index}"))
             .build()
             .map_err(|error| Error::invalid("--jobs", error.to_string(), "take fewer"))?;
         let shared_ref = &shared;
-        pool.in_place_scope_fifo(|scope| {
-            for (index, run) in self.plan.runs.iter().enumerate() {
-                if run.parent.is_none() {
-                    scope.spawn_fifo(move |scope| self.visit(index, shared_ref, scope));
+        std::thread::scope(|beside| {
+            let (end, ended) = mpsc::channel();
+            beside.spawn(move || shared_ref.fence.beat_until(&ended));
+            pool.in_place_scope_fifo(|scope| {
+                for (index, run) in self.plan.runs.iter().enumerate() {
+                    let asked = shared_ref.wanted[index] || !shared_ref.children[index].is_empty();
+                    if run.parent.is_none() && asked {
+                        scope.spawn_fifo(move |scope| self.visit(index, 1, shared_ref, scope));
+                    }
                 }
-            }
+            });
+            drop(end);
         });
         if let Some(error) = shared.failure.into_inner().expect("no thread panicked") {
             return Err(error);
         }
-        let done = shared.done.into_iter().map(|cell| cell.into_inner().expect("every run was visited"));
-        Ok(done.collect())
+        Ok(shared.done.into_iter().map(|cell| cell.into_inner().flatten()).collect())
     }
 
-    /// Sees to one run, then hands on those that copy from it.
-    fn visit<'s>(&'s self, index: usize, shared: &'s Shared, scope: &rayon::ScopeFifo<'s>) {
-        if shared.failure.lock().expect("no thread panicked").is_some() {
+    fn shared(&self) -> Shared<'_> {
+        let count = self.plan.runs.len();
+        let mut wanted = vec![self.only.is_none(); count];
+        for index in self.only.unwrap_or_default() {
+            wanted[*index] = true;
+        }
+        let mut children = vec![Vec::new(); count];
+        for (index, run) in self.plan.runs.iter().enumerate().filter(|(index, _)| wanted[*index]) {
+            if let Some(parent) = run.parent {
+                children[parent].push(index);
+            }
+        }
+        Shared {
+            done: (0..count).map(|_| OnceLock::new()).collect(),
+            children,
+            wanted,
+            fence: Fence::new(self.store, Holder::here()),
+            failure: Mutex::default(),
+        }
+    }
+
+    /// Sees to one run, then hands on those that copy from it. It is the look of that number, from 1.
+    fn visit<'s>(&'s self, index: usize, look: u32, shared: &'s Shared<'s>, scope: &rayon::ScopeFifo<'s>) {
+        if shared.failed() {
             return;
         }
         let done = match self.turn(index, shared) {
             Ok(Turn::Busy) => {
-                std::thread::sleep(LOOK_AGAIN);
-                scope.spawn_fifo(move |scope| self.visit(index, shared, scope));
+                self.rest(LOOK_AGAIN * look);
+                let next = (look + 1).min(LOOKS_LONGEST);
+                scope.spawn_fifo(move |scope| self.visit(index, next, shared, scope));
                 return;
             }
             Ok(Turn::Done(done)) => {
-                self.observer.finished(index, &done);
+                if shared.wanted[index] {
+                    self.observer.finished(index, &done);
+                }
                 Some(*done)
             }
             Ok(Turn::Barred) => {
@@ -176,14 +224,20 @@ impl Runner<'_> {
             }
         };
         shared.done[index].set(done).expect("a run is visited once");
-        for (child, run) in self.plan.runs.iter().enumerate() {
-            if run.parent == Some(index) {
-                scope.spawn_fifo(move |scope| self.visit(child, shared, scope));
-            }
+        for child in &shared.children[index] {
+            scope.spawn_fifo(move |scope| self.visit(*child, 1, shared, scope));
         }
     }
 
-    fn turn(&self, index: usize, shared: &Shared) -> Result<Turn> {
+    /// Sleeps so long, or until it is told to stop.
+    fn rest(&self, time: Duration) {
+        let until = Instant::now() + time;
+        while Instant::now() < until && !self.stop.load(Ordering::Relaxed) {
+            std::thread::sleep(LOOK_AGAIN.min(time));
+        }
+    }
+
+    fn turn(&self, index: usize, shared: &Shared<'_>) -> Result<Turn> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(Error::Interrupted);
         }
@@ -206,17 +260,39 @@ impl Runner<'_> {
         if let Some(turn) = found()? {
             return Ok(turn);
         }
-        let Some(_lock) = self.store.try_lock(recipe.digest())? else { return Ok(Turn::Busy) };
-        // Another process may have finished it just before the lock was ours.
-        if let Some(turn) = found()? {
-            return Ok(turn);
+        let name = self.plan.name(run);
+        if !shared.wanted[index] {
+            if shared.fence.alive(recipe.digest())? {
+                return Ok(Turn::Busy);
+            }
+            let mend = "train it first: `selffer reproduce` and `selffer submit` see to the order";
+            return Err(Error::invalid(name, "is to be copied from and not in the store", mend));
         }
-        let done = self.train(index, recipe, shared)?;
-        Ok(Turn::Done(Box::new(done)))
+        fits(self.plan, index, self.jobs, self.memory)?;
+        let images = self.plan.cost(run).images;
+        let Some(hold) = shared.fence.take(recipe.digest(), &name, images)? else { return Ok(Turn::Busy) };
+        // Another process may have finished it just before it was ours.
+        let turn = match found() {
+            Ok(None) => self.train(index, recipe, &hold, shared),
+            Ok(Some(turn)) => {
+                shared.fence.end(&hold, Stage::Found);
+                return Ok(turn);
+            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &turn {
+            shared.fence.end(
+                &hold,
+                match error {
+                    Error::Interrupted => Stage::Stopped,
+                    other => Stage::Failed(other.to_string()),
+                },
+            );
+        }
+        Ok(Turn::Done(Box::new(turn?)))
     }
 
-    fn train(&self, index: usize, recipe: Recipe, shared: &Shared) -> Result<Done> {
-        fits(self.plan, index, self.jobs, self.memory)?;
+    fn train(&self, index: usize, recipe: Recipe, hold: &Hold, shared: &Shared<'_>) -> Result<Done> {
         let digest = recipe.digest();
         let before = self.store.manifest(digest)?.whole();
         let parent = recipe.parent.map(|digest| self.parent_weights(digest)).transpose()?;
@@ -225,11 +301,15 @@ impl Runner<'_> {
         let start = Instant::now();
         let kept = Mutex::new(start);
         let steps = self.plan.steps(&self.plan.runs[index]);
+        if let Some(state) = &from {
+            let before = images_before(self.plan, index, state.progress.place);
+            shared.fence.resumes(hold, before);
+        }
         self.observer.started(index);
         let watch = |place: Place, images: u64| {
             self.observer.advanced(index, images);
-            let failed = shared.failure.lock().expect("no thread panicked").is_some();
-            if failed || self.stop.load(Ordering::Relaxed) {
+            hold.advance(images);
+            if hold.lost() || shared.failed() || self.stop.load(Ordering::Relaxed) {
                 return Next::Stop;
             }
             let mut kept = kept.lock().expect("no thread panicked");
@@ -242,6 +322,9 @@ impl Runner<'_> {
             }
         };
         let keep = |mut state: State| {
+            if !shared.fence.may_write(hold)? {
+                return Err(self.superseded(index, hold));
+            }
             if self.snapshots.every == Every::Never {
                 return Ok(());
             }
@@ -252,17 +335,27 @@ impl Runner<'_> {
         };
         let along = Along { from, every: ledger::EVERY, watch: &watch, keep: &keep };
         let (mut manifest, weights) = train(self.plan, index, recipe, parent.as_ref(), self.trainer, &along)?;
-        if let Some(weights) = &weights {
-            self.store.put_weights(weights)?;
-        }
         let now = manifest.trained().map(LayerDigests::whole);
         manifest.contradicts = before.and_then(|before| match before.trained().map(LayerDigests::whole) {
             Some(old) if Some(old) != now => Some(old),
             _ => before.contradicts,
         });
-        self.store.put_manifest(&manifest)?;
-        self.forget(digest, u64::MAX)?;
-        Ok(Done { manifest, fresh: true })
+        let written = shared.fence.finish(hold, || {
+            if let Some(weights) = &weights {
+                self.store.put_weights(weights)?;
+            }
+            self.store.put_manifest(&manifest)?;
+            self.forget(digest, u64::MAX)
+        })?;
+        match written {
+            Some(()) => Ok(Done { manifest, fresh: true }),
+            None => Err(self.superseded(index, hold)),
+        }
+    }
+
+    fn superseded(&self, index: usize, hold: &Hold) -> Error {
+        let (run, by) = (self.plan.name(&self.plan.runs[index]), hold.rival(self.store));
+        Error::Superseded { run, by }
     }
 
     /// The last state of a run that the store has whole.
@@ -295,6 +388,14 @@ impl Runner<'_> {
             Found::Damaged(why) => Err(gone(&why)),
         }
     }
+}
+
+/// Images of all epochs that a run has behind it at a place, as its cost counts them.
+fn images_before(plan: &Plan<'_>, index: usize, place: Place) -> u64 {
+    let run = &plan.runs[index];
+    let an_epoch = plan.cost(run).images / u64::from(plan.protocol.solver.epochs);
+    let in_epoch = u64::from(place.step) * u64::from(plan.protocol.solver.batch);
+    u64::from(place.epoch) * an_epoch + in_epoch.min(an_epoch)
 }
 
 /// Trains one network of a plan and keeps nothing: its record and, unless it diverged, its weights.
@@ -367,44 +468,6 @@ pub fn fits(plan: &Plan<'_>, index: usize, jobs: usize, memory: u64) -> Result<(
     let problem =
         format!("takes at least {takes:.1} GiB of memory in each of {jobs} jobs, and {free:.1} are free");
     Err(Error::invalid(plan.name(run), problem, "take fewer --jobs, a smaller batch or narrower layers"))
-}
-
-/// The manifest of a network that the store has whole: its record and, unless it diverged, its weights.
-///
-/// # Errors
-/// Where the system does not let a file be read.
-pub fn finished(store: &Store, recipe: &Recipe) -> Result<Option<Manifest>> {
-    let Some(manifest) = store.manifest(recipe.digest())?.whole() else { return Ok(None) };
-    match manifest.trained() {
-        None => Ok(Some(manifest)),
-        Some(layers) => match store.weights(layers.whole())? {
-            Found::Whole(_) => Ok(Some(manifest)),
-            Found::Absent | Found::Damaged(_) => Ok(None),
-        },
-    }
-}
-
-/// What the store has of a plan, without training: each run's manifest, indexed like the plan's runs.
-/// A run whose parent's manifest is missing has none, since its recipe is not known.
-///
-/// # Errors
-/// Where the system does not let a file be read.
-pub fn survey(plan: &Plan<'_>, store: &Store, policy: Policy) -> Result<Vec<Option<Manifest>>> {
-    let mut found: Vec<Option<Manifest>> = Vec::with_capacity(plan.runs.len());
-    for run in &plan.runs {
-        let parent = match run.parent {
-            None => Some(None),
-            Some(parent) => {
-                let manifest = found[parent].as_ref();
-                manifest.and_then(|manifest| Some(Some(manifest.trained()?.whole())))
-            }
-        };
-        found.push(match parent {
-            None => None,
-            Some(parent) => store.manifest(plan.recipe(run, policy, parent).digest())?.whole(),
-        });
-    }
-    Ok(found)
 }
 
 #[cfg(test)]

@@ -12,9 +12,16 @@
 //! STORE/manifests/RECIPE.json             named by the digest of the recipe
 //! STORE/snapshots/RECIPE-STEPS.snapshot  states of unfinished runs: recipe's digest and steps done
 //! STORE/report/                          the page with figures and tables, made from the rest
+//! STORE/claims/RECIPE-NUMBER.json         who trains a network or did, and how far it is; see `claim`
+//! STORE/jobs/                             what was handed to a queueing system; see `cluster`
 //! STORE/locks/, STORE/new/                empty files; files being written, and who may sweep them
 //! ```
 
+mod claims;
+
+pub use claims::Last;
+
+use crate::claim::Holder;
 use crate::digest::{Digest, RecipeDigest, SplitDigest, WeightsDigest};
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
@@ -24,6 +31,7 @@ use crate::weights::Weights;
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const MARK: &str = "selffer-store";
 const MARK_TEXT: &[u8] = b"selffer store 1\n";
@@ -31,14 +39,19 @@ const SPLITS: &str = "splits";
 const CHECKPOINTS: &str = "checkpoints";
 const MANIFESTS: &str = "manifests";
 const SNAPSHOTS: &str = "snapshots";
+const CLAIMS: &str = "claims";
+const JOBS: &str = "jobs";
 const LOCKS: &str = "locks";
 const NEW: &str = "new";
 /// Where a report of the store is, unless another place is named; `report::files` writes it.
 pub const REPORT: &str = "report";
 /// In `new/`: the file that every process that writes holds a shared lock on.
 const WRITERS: &str = "writers";
-/// How names of files begin that are being written.
+/// How names of files begin that are being written. After it comes what tells this start of this machine from
+/// others: the lock of another machine's writers may not be seen here.
 const UNFINISHED: &str = ".tmp";
+/// After how long a file that another machine was writing is swept away all the same.
+const LEFT: Duration = Duration::from_secs(24 * 3600);
 
 /// A store on disk.
 #[derive(Debug)]
@@ -126,7 +139,7 @@ impl Store {
         if !mark.exists() {
             store.write(Path::new(MARK), MARK_TEXT)?;
         }
-        for sub in [SPLITS, CHECKPOINTS, MANIFESTS, SNAPSHOTS, LOCKS] {
+        for sub in [SPLITS, CHECKPOINTS, MANIFESTS, SNAPSHOTS, CLAIMS, LOCKS] {
             make(sub)?;
         }
         Ok(store)
@@ -328,7 +341,9 @@ impl Store {
                     let inside = sorted(&top)?.into_iter().filter(|path| !known(path));
                     strays.extend(inside.map(|path| self.strip(&path)));
                 }
-                SPLITS | CHECKPOINTS | MANIFESTS | SNAPSHOTS | LOCKS => {
+                // Scripts and logs, of any name.
+                JOBS => {}
+                SPLITS | CHECKPOINTS | MANIFESTS | SNAPSHOTS | CLAIMS | LOCKS => {
                     for path in sorted(&top)? {
                         match entry(&name, &path) {
                             Some(Some(entry)) => entries.push(entry),
@@ -370,7 +385,7 @@ impl Store {
         let failed = || Error::io("write", &path);
         // Dropped before `persist`, the temporary file is removed.
         let mut file = tempfile::Builder::new()
-            .prefix(UNFINISHED)
+            .prefix(&being_written())
             .tempfile_in(&new)
             .map_err(Error::io("write in", &new))?;
         file.write_all(bytes).map_err(failed())?;
@@ -387,7 +402,9 @@ impl Store {
 
     /// Removes what killed processes left in `new/`. Only for who is the one writer.
     fn sweep(&self) -> Result<()> {
-        for path in sorted(&self.dir.join(NEW))?.into_iter().filter(|path| unfinished(path)) {
+        for path in
+            sorted(&self.dir.join(NEW))?.into_iter().filter(|path| unfinished(path) && abandoned(path))
+        {
             fs::remove_file(&path).map_err(Error::io("remove", &path))?;
         }
         Ok(())
@@ -410,6 +427,20 @@ fn unfinished(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(UNFINISHED)) && !path.is_dir()
 }
 
+/// How the names of files begin that this machine is writing.
+fn being_written() -> String {
+    let boot: String = Holder::here().boot.chars().take(8).collect();
+    format!("{UNFINISHED}-{boot}-")
+}
+
+/// Whether an unfinished file is one of this machine, or so old that nobody is writing it.
+fn abandoned(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let elsewhere = name.starts_with(&format!("{UNFINISHED}-")) && !name.starts_with(&being_written());
+    let age = fs::metadata(path).and_then(|meta| meta.modified()).map(|time| time.elapsed());
+    !elsewhere || age.is_ok_and(|age| age.is_ok_and(|age| age > LEFT))
+}
+
 /// Opens a file to lock, and makes it where there is none.
 fn lock_file(path: &Path) -> Result<File> {
     let mut options = File::options();
@@ -428,7 +459,7 @@ fn relative(entry: &Entry) -> PathBuf {
 }
 
 /// What a file in the subdirectory `sub` is by its name; `None` where it does not belong there,
-/// `Some(None)` for an empty lock file.
+/// `Some(None)` for an empty lock file or a claim.
 fn entry(sub: &str, path: &Path) -> Option<Option<Entry>> {
     let name = path.file_name()?.to_str()?;
     let meta = fs::symlink_metadata(path).ok()?;
@@ -446,6 +477,7 @@ fn entry(sub: &str, path: &Path) -> Option<Option<Entry>> {
             let entry = Entry::Snapshot(recipe.parse().ok()?, count);
             return (count.to_string() == steps).then_some(Some(entry));
         }
+        CLAIMS => return claims::name(path).map(|_| None),
         _ => {
             name.parse::<Digest>().ok()?;
             return (meta.len() == 0).then_some(None);

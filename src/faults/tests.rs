@@ -89,8 +89,18 @@ fn run(plan: &Plan<'_>, trainer: &dyn Trainer, observer: &dyn Observer, jobs: us
     let snapshots = Snapshots { every: Every::Never, keep: false };
     let stop = &AtomicBool::new(false);
     let memory = u64::MAX;
-    let runner =
-        Runner { plan, store: &store, trainer, policy: POLICY, jobs, memory, snapshots, stop, observer };
+    let runner = Runner {
+        plan,
+        store: &store,
+        trainer,
+        policy: POLICY,
+        jobs,
+        memory,
+        snapshots,
+        only: None,
+        stop,
+        observer,
+    };
     runner.run().unwrap();
     Ran { _dir: dir, store }
 }

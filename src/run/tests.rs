@@ -187,6 +187,7 @@ impl World {
             jobs: self.jobs,
             memory: self.memory,
             snapshots: self.snapshots,
+            only: None,
             stop,
             observer,
         };

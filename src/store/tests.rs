@@ -165,6 +165,24 @@ fn leftovers_are_swept_by_the_one_writer_only() {
     assert!(!left.exists());
 }
 
+/// Whose lock on the writers' file may not be seen here.
+#[test]
+fn what_another_machine_is_writing_is_left_to_it() {
+    let (dir, writer) = fresh();
+    drop(writer);
+    let new = dir.path().join(NEW);
+    let [theirs, ours] =
+        [".tmp-01234567-abc".to_owned(), format!("{}abc", being_written())].map(|name| new.join(name));
+    let old = new.join(".tmp-89abcdef-abc");
+    for path in [&theirs, &ours, &old] {
+        fs::write(path, b"half").unwrap();
+    }
+    let long_ago = std::time::SystemTime::now() - 2 * LEFT;
+    File::options().write(true).open(&old).unwrap().set_modified(long_ago).unwrap();
+    drop(Store::create(dir.path()).unwrap());
+    assert_eq!([theirs, ours, old].map(|path| path.exists()), [true, false, false]);
+}
+
 #[test]
 fn a_directory_with_other_things_is_left_alone() {
     let dir = TempDir::new().unwrap();
@@ -201,7 +219,7 @@ fn a_store_that_was_killed_at_birth_is_completed() {
         fill(&store);
         assert_eq!(store.list().unwrap().1, [""; 0].map(PathBuf::from));
         assert_eq!(files(&dir.path().join(NEW)), [WRITERS]);
-        assert_eq!(files(dir.path()), [CHECKPOINTS, LOCKS, MANIFESTS, NEW, MARK, SNAPSHOTS, SPLITS]);
+        assert_eq!(files(dir.path()), [CHECKPOINTS, CLAIMS, LOCKS, MANIFESTS, NEW, MARK, SNAPSHOTS, SPLITS]);
     }
 }
 

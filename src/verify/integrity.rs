@@ -140,11 +140,9 @@ pub(super) fn complete(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
                         .with(store.path(&entry).display().to_string())
                 });
             }
-            Outcome::Diverged { epoch, step } => sink.expect(false, || {
-                let message =
-                    format!("the loss was not finite in epoch {epoch}, step {step}; lower the learning rate");
-                Finding::new(Code::LossNotFinite, &name, message)
-            }),
+            Outcome::Diverged { epoch, step } => {
+                sink.expect(false, || super::training::diverged(&name, *epoch, *step));
+            }
         }
     }
     Ok(())

@@ -149,6 +149,16 @@ impl Report {
     }
 }
 
+/// What the record of one network of a plan says is wrong with it, the rest of the store left alone. It is
+/// quick, and less than [`verify`] finds.
+pub fn of_record(plan: &Plan<'_>, store: &Store, index: usize, manifest: &Manifest) -> Vec<Finding> {
+    let context = Context { plan, store, policy: manifest.recipe.numerics, manifests: Vec::new() };
+    let (run, mut sink) = (&plan.runs[index], Sink::default());
+    training::record(&context, run, &plan.name(run), manifest, &mut sink);
+    sink.findings.sort();
+    sink.findings
+}
+
 /// Holds a store against a plan.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use crate::architecture::NAMES;
 use crate::data::Part;
 use crate::digest::WeightsDigest;
 use crate::error::Result;
-use crate::manifest::{Count, Manifest};
+use crate::manifest::{Count, Manifest, Outcome};
 use crate::plan::PlannedRun;
 use crate::recipe::order_digest;
 use crate::store::Entry;
@@ -36,6 +36,28 @@ pub(super) fn check(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
     }
     shared(&runs, sink);
     Ok(())
+}
+
+/// What a network's record alone says, without drawing or reading anything again.
+pub(super) fn record(
+    context: &Context<'_>,
+    run: &PlannedRun,
+    name: &str,
+    manifest: &Manifest,
+    sink: &mut Sink,
+) {
+    again(context, name, manifest, sink);
+    moved(run, name, manifest, sink);
+    chance(context, run, name, manifest, sink);
+    if let Outcome::Diverged { epoch, step } = manifest.outcome {
+        sink.expect(false, || diverged(name, epoch, step));
+    }
+}
+
+/// The finding of a network that diverged.
+pub(super) fn diverged(name: &str, epoch: u32, step: u32) -> Finding {
+    let message = format!("the loss was not finite in epoch {epoch}, step {step}; lower the learning rate");
+    Finding::new(Code::LossNotFinite, name, message)
 }
 
 /// No two networks ended with the same weights: each has draws, layers or images of its own.

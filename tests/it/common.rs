@@ -159,10 +159,11 @@ pub fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 
 /// What of a store has to be the same however it came to be: the names of splits, checkpoints and
 /// manifests, each of which is a digest of what it holds, and the bytes of all but the manifests and the report,
-/// which say how long training took.
+/// which say how long training took. Locks, claims and jobs say who did it.
 pub fn essence(store: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut files = files(store);
-    files.retain(|path, _| !path.starts_with("locks") && !path.starts_with("report"));
+    let of_others = ["locks", "claims", "jobs", "report"];
+    files.retain(|path, _| !of_others.iter().any(|other| path.starts_with(other)));
     for (_, bytes) in files.iter_mut().filter(|(path, _)| path.starts_with("manifests")) {
         let mut manifest: Value = serde_json::from_slice(bytes).expect("a manifest");
         manifest["digest"] = Value::Null;

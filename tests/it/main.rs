@@ -13,6 +13,7 @@ mod cli;
 mod common;
 mod golden;
 mod grammar;
+mod jobs;
 mod report;
 mod resume;
 mod show;

@@ -1,0 +1,96 @@
+//! This machine as an engine: one `selffer work` in the background, for all networks of a plan.
+//!
+//! Uses nothing of this crate but `claim` and `arrange`; used by the command line through [`Engine`].
+
+use super::arrange::Batch;
+use super::{After, Element, Engine, Limits, Phase};
+use crate::claim::Holder;
+use crate::error::{Error, Result};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::File;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// This machine, running that program.
+pub struct Local {
+    program: PathBuf,
+}
+
+impl Local {
+    /// This machine.
+    pub fn new(program: PathBuf) -> Self {
+        Self { program }
+    }
+}
+
+/// What tells a process from all others on this machine, before and after it: when it began. None where
+/// there is none, or it ended and was not waited for.
+fn began(pid: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, in brackets, may hold anything.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    (*fields.first()? != "Z").then(|| fields.get(19).map(|&field| field.to_owned()))?
+}
+
+/// A job's name: the start of the machine, the process, and when it began.
+fn name(pid: u32) -> Option<String> {
+    let boot: String = Holder::here().boot.chars().take(8).collect();
+    Some(format!("{boot}-{pid}-{}", began(pid)?))
+}
+
+/// The process of a job that is alive.
+fn process(job: &str) -> Option<u32> {
+    let pid: u32 = job.split('-').nth(1)?.parse().ok()?;
+    (name(pid).as_deref() == Some(job)).then_some(pid)
+}
+
+impl Engine for Local {
+    fn name(&self) -> &'static str {
+        "local"
+    }
+
+    fn limits(&self) -> Result<Limits> {
+        Ok(Limits { array: 1, elements: usize::MAX, whole: true })
+    }
+
+    fn submit(&self, _batch: &Batch, order: &Path, _after: &After) -> Result<String> {
+        let path = order.with_file_name("local.log");
+        let open = || File::options().create(true).append(true).open(&path);
+        let [out, err] =
+            [open().map_err(Error::io("write", &path))?, open().map_err(Error::io("write", &path))?];
+        let mut call = Command::new(&self.program);
+        call.arg("work").arg("--plan").arg(order);
+        // A group of its own: Ctrl-C in this terminal is not for it.
+        call.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0);
+        let child = call.spawn().map_err(Error::io("run", &self.program))?;
+        name(child.id()).ok_or_else(|| {
+            let problem = "ended as soon as it was started";
+            Error::invalid("selffer work", problem, format!("see {}", path.display()))
+        })
+    }
+
+    fn poll(&self, jobs: &[String]) -> Result<Vec<Element>> {
+        let one = |job: &String| {
+            let phase = match process(job) {
+                Some(_) => Phase::Running,
+                None => Phase::Ended { well: false, cancelled: false, why: String::new() },
+            };
+            Element { job: job.clone(), index: None, phase, node: Some(Holder::here().host), log: None }
+        };
+        Ok(jobs.iter().map(one).collect())
+    }
+
+    fn find(&self, _name: &str) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    fn cancel(&self, jobs: &[String]) -> Result<()> {
+        for pid in jobs.iter().filter_map(|job| process(job)) {
+            let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { continue };
+            // One that ended since needs no signal.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        Ok(())
+    }
+}

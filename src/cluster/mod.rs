@@ -1,0 +1,129 @@
+//! Many machines: who trains the networks of a plan besides this process.
+//!
+//! Uses `plan` and `store`; used by the command line and, for what a job says of itself, by `status`. An
+//! [`Engine`] takes batches, says how they stand, and takes them back. What a batch trains is in a file of
+//! the store ([`order`]); what runs it is `selffer work`, which is the code of `selffer reproduce`. The store
+//! is all that jobs have in common.
+
+pub mod arrange;
+pub mod local;
+pub mod order;
+pub mod record;
+pub mod resources;
+pub mod slurm;
+
+use crate::error::Result;
+use arrange::Batch;
+use std::path::Path;
+
+/// How an element of a job stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Phase {
+    /// In the queue, and why it is not running.
+    Queued(String),
+    /// Running.
+    Running,
+    /// Ended.
+    Ended {
+        /// With exit code 0.
+        well: bool,
+        /// Somebody took it back.
+        cancelled: bool,
+        /// How, in the engine's word.
+        why: String,
+    },
+}
+
+impl Phase {
+    /// Whether it runs or will.
+    pub fn alive(&self) -> bool {
+        !matches!(self, Self::Ended { .. })
+    }
+}
+
+/// An element of a job that was handed over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Element {
+    /// The job's name in its engine.
+    pub job: String,
+    /// Which of its elements, if it has several.
+    pub index: Option<u32>,
+    /// How it stands.
+    pub phase: Phase,
+    /// Where it runs or ran.
+    pub node: Option<String>,
+    /// Where it writes what it says.
+    pub log: Option<std::path::PathBuf>,
+}
+
+impl Element {
+    /// One of which nothing is known.
+    pub fn unknown() -> Self {
+        Self { job: String::new(), index: None, phase: Phase::Running, node: None, log: None }
+    }
+
+    /// For people: `17_3`.
+    pub fn name(&self) -> String {
+        match self.index {
+            Some(index) => format!("{}_{index}", self.job),
+            None => self.job.clone(),
+        }
+    }
+}
+
+/// What an engine takes at the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Elements of one job; their indices are below it.
+    pub array: usize,
+    /// Elements of all jobs together.
+    pub elements: usize,
+    /// Whether it sees to the order itself: then everything is one element.
+    pub whole: bool,
+}
+
+/// What runs `selffer work` somewhere.
+pub trait Engine {
+    /// Its name on the command line and in records.
+    fn name(&self) -> &'static str;
+
+    /// What it takes at the most.
+    ///
+    /// # Errors
+    /// Where it does not say.
+    fn limits(&self) -> Result<Limits>;
+
+    /// Hands over a batch whose order is the file `order`, in a directory that is the batch's own. `after`
+    /// are the jobs that it waits for. Answers with the job's name.
+    ///
+    /// # Errors
+    /// Where the engine refuses; then nothing of the batch runs.
+    fn submit(&self, batch: &Batch, order: &Path, after: &After) -> Result<String>;
+
+    /// How the elements of these jobs stand, as far as the engine still knows them.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    fn poll(&self, jobs: &[String]) -> Result<Vec<Element>>;
+
+    /// The job of that name for people, where it was handed over and its record was not written.
+    ///
+    /// # Errors
+    /// Where it does not answer.
+    fn find(&self, name: &str) -> Result<Option<String>>;
+
+    /// Takes jobs back, or elements of them; what they trained so far is kept.
+    ///
+    /// # Errors
+    /// Where it refuses.
+    fn cancel(&self, jobs: &[String]) -> Result<()>;
+}
+
+/// What a batch waits for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct After {
+    /// Each element for the element of the same index of this job, and that it ends well.
+    pub paired: Option<String>,
+    /// All elements for the end of this job, however it ends: so that not too many run at once.
+    pub ended: Option<String>,
+}

@@ -1,0 +1,107 @@
+//! A work order: the file that tells `selffer work` what to train. It never changes once it is written.
+//!
+//! Uses `protocol` and `recipe`; written by `selffer submit` under `STORE/jobs/DIGEST/`, named by its own
+//! content. It carries the protocol's text, so that a protocol file may change or go while jobs wait.
+
+use crate::canonical;
+use crate::digest::{Digest, ProtocolDigest};
+use crate::error::{Error, Result};
+use crate::plan::Plan;
+use crate::protocol::Protocol;
+use crate::recipe::Policy;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+/// The format's name and version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Format {
+    /// Version 1.
+    #[serde(rename = "selffer work 1")]
+    V1,
+}
+
+/// What to train, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// The format.
+    pub format: Format,
+    /// The protocol's name, or the absolute path of its file, from which its data are found.
+    pub origin: String,
+    /// The protocol's text.
+    pub protocol: String,
+    /// The digest of the protocol that was planned.
+    pub protocol_digest: ProtocolDigest,
+    /// The numerics policy.
+    pub numerics: Policy,
+    /// How often states are kept, as on the command line.
+    pub snapshot_every: String,
+    /// How many networks of an element are trained at once; as many as it has, or the cores, where none.
+    pub jobs: Option<u16>,
+    /// The runs of each element, by its index.
+    pub elements: BTreeMap<u32, Vec<String>>,
+}
+
+impl Order {
+    /// Its digest, which names its directory.
+    pub fn digest(&self) -> Digest {
+        Digest::of(canonical::json(self).as_bytes())
+    }
+
+    /// Its file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        canonical::json(self).into_bytes()
+    }
+
+    /// Reads an order.
+    ///
+    /// # Errors
+    /// Where it cannot be read or is none.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+        serde_json::from_slice(&bytes).map_err(|error| {
+            let mend = "name a plan.json that `selffer submit` wrote";
+            Error::invalid(path.display().to_string(), format!("is no work order ({error})"), mend)
+        })
+    }
+
+    /// The protocol, which is to be the one that was planned.
+    ///
+    /// # Errors
+    /// Where this program reads it otherwise.
+    pub fn protocol(&self) -> Result<Protocol> {
+        let protocol = Protocol::of_text(&self.protocol, &self.origin)?;
+        if protocol.digest() != self.protocol_digest {
+            let problem = "is read otherwise by this program than by the one that planned it";
+            return Err(Error::invalid(&self.origin, problem, "submit again with this program"));
+        }
+        Ok(protocol)
+    }
+
+    /// The runs of an element of a plan, by index; those of all elements where none is named.
+    ///
+    /// # Errors
+    /// Where the order has no such element, or the plan no such run.
+    pub fn runs(&self, plan: &Plan<'_>, element: Option<u32>) -> Result<Vec<usize>> {
+        let names: Vec<&String> = match element {
+            None => self.elements.values().flatten().collect(),
+            Some(index) => match self.elements.get(&index) {
+                Some(names) => names.iter().collect(),
+                None => {
+                    let mend = "take an index of the job's array";
+                    return Err(Error::invalid("--index", format!("{index} is not in the order"), mend));
+                }
+            },
+        };
+        let known: HashMap<String, usize> =
+            plan.runs.iter().enumerate().map(|(index, run)| (plan.name(run), index)).collect();
+        let find = |name: &String| {
+            known.get(name).copied().ok_or_else(|| {
+                let problem = "is no run of the order's protocol";
+                Error::invalid(name, problem, "submit again with this program")
+            })
+        };
+        names.into_iter().map(find).collect()
+    }
+}

@@ -1,0 +1,52 @@
+//! `selffer status`: how a plan stands, once or until it is done.
+//!
+//! Uses the library's `status`; used by `commands`. It writes nothing, so it may be run beside anything.
+
+use super::{Verdict, inputs, jobs, planned, print, verdict, write_out};
+use crate::cli::{Format, StatusArgs};
+use crate::output;
+use selffer::split::Catalog;
+use selffer::status::{Standing, Status, Watch};
+use selffer::store::Store;
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+/// Clears a terminal.
+const CLEAR: &str = "\x1b[H\x1b[2J";
+
+pub fn run(args: &StatusArgs) -> anyhow::Result<Verdict> {
+    let (protocol, data) = inputs(&args.protocol)?;
+    let catalog = Catalog::of(&data);
+    let plan = planned(&args.protocol, &protocol, &catalog)?;
+    let store = Store::open(&args.store)?;
+    let policy = args.numerics.policy;
+    let mut watch = Watch::new(&plan, &store, policy);
+    let redraws = args.follow && args.format == Format::Text && std::io::stdout().is_terminal();
+    let mut before = None;
+    loop {
+        let elsewhere = jobs::of(&plan, policy, &store, args.quiet || before.is_some());
+        let status = watch.look(&elsewhere)?;
+        let shown = output::Status::of(&plan, &status, policy);
+        // One that reads lines is told what is new alone.
+        if before.as_ref() != Some(&status) || redraws {
+            match (args.follow, args.format) {
+                (true, Format::Json) => write_out(&output::json_line(&shown))?,
+                (true, Format::Text) if redraws => write_out(&format!("{CLEAR}{}", shown.text()))?,
+                _ => print(args.format, &shown, || shown.text())?,
+            }
+        }
+        if !args.follow || settled(&status) {
+            let failed = status.standing.iter().any(|standing| matches!(standing, Standing::Failed(_)));
+            return Ok(if failed { Verdict::Findings } else { verdict(&status.findings) });
+        }
+        before = Some(status);
+        std::thread::sleep(Duration::from_secs(u64::from(args.interval)));
+    }
+}
+
+/// Whether nobody does or will do anything more by itself.
+fn settled(status: &Status) -> bool {
+    !status.standing.iter().any(|standing| {
+        matches!(standing, Standing::Running(_) | Standing::Starting(_) | Standing::Queued(_))
+    })
+}

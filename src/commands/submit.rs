@@ -1,0 +1,355 @@
+//! `selffer submit`: hands what is to be trained to an engine, and ends. `selffer cancel`: takes it back.
+//!
+//! Uses the library's `cluster`; used by `commands`.
+
+use super::{Verdict, inputs, jobs, planned, print, say, write_out};
+use crate::cli::{CancelArgs, EngineName, SubmitArgs};
+use selffer::cluster::arrange::{Arrangement, Batch, Pair, arrange};
+use selffer::cluster::order::{Format as OrderFormat, Order};
+use selffer::cluster::resources::{Cluster, Resources};
+use selffer::cluster::slurm::{self, Slurm};
+use selffer::cluster::{After, Element, Engine, Limits, record};
+use selffer::plan::Plan;
+use selffer::protocol::{EMBEDDED, Protocol};
+use selffer::run::fits;
+use selffer::split::Catalog;
+use selffer::status::{Standing, Watch};
+use selffer::store::Store;
+use selffer::{Error, Result};
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+/// What was handed over.
+#[derive(Serialize)]
+struct Submitted {
+    engine: &'static str,
+    networks: usize,
+    jobs: Vec<SubmittedJob>,
+    done: usize,
+    elsewhere: usize,
+    left: usize,
+    follow: String,
+}
+
+#[derive(Serialize)]
+struct SubmittedJob {
+    job: String,
+    networks: usize,
+    elements: usize,
+    after: Option<String>,
+}
+
+/// What of a plan is to be handed over.
+struct Todo {
+    runs: Vec<usize>,
+    done: usize,
+    // Networks that somebody has already, and the elements of jobs that base networks are.
+    elsewhere: usize,
+    elements: usize,
+    bases: HashMap<usize, (String, u32)>,
+}
+
+pub fn submit(args: &SubmitArgs) -> anyhow::Result<Verdict> {
+    let cluster = resources(args)?;
+    let (protocol, data) = inputs(&args.protocol)?;
+    let catalog = Catalog::of(&data);
+    let plan = planned(&args.protocol, &protocol, &catalog)?;
+    let cluster = cluster.or(&protocol.slurm);
+    if args.dry_run {
+        return dry_run(args, &plan, &cluster);
+    }
+    let engine = jobs::engine(args.engine.name())?;
+    let store = Store::create(&args.store)?;
+    let store = Store::create(&absolute(store.dir())?)?;
+    let _submitting = record::begin(&store)?;
+    let elsewhere = record::jobs(&plan, args.numerics.policy, store.dir(), jobs::engine)?;
+    let todo = todo(&plan, &store, args, &elsewhere)?;
+    for (split, _) in &plan.splits {
+        store.put_split(split)?;
+    }
+    if args.engine == EngineName::Local {
+        for run in &todo.runs {
+            fits(&plan, *run, 1, selffer::machine::memory_at_hand())?;
+        }
+    }
+    let Arrangement { batches, left } =
+        arrange(&plan, &todo.runs, &todo.bases, &cluster, engine.limits()?, todo.elements);
+    let mut ids: Vec<String> = Vec::new();
+    let mut submitted = Vec::new();
+    for batch in &batches {
+        let order = order(args, &plan, batch)?;
+        let after = after(batch, &ids);
+        let handed = record::hand_over(&store, engine.as_ref(), batch, &order, &after);
+        if handed.is_err() && !ids.is_empty() && !args.quiet {
+            say(&format!("submitted before it was refused: {}", ids.join(", ")));
+        }
+        let job = handed?;
+        submitted.push(SubmittedJob {
+            job: job.clone(),
+            networks: batch.elements.values().map(Vec::len).sum(),
+            elements: batch.elements.len(),
+            after: after.paired,
+        });
+        ids.push(job);
+    }
+    let result = Submitted {
+        engine: engine.name(),
+        networks: submitted.iter().map(|job| job.networks).sum(),
+        jobs: submitted,
+        done: todo.done,
+        elsewhere: todo.elsewhere,
+        left,
+        follow: follow(args),
+    };
+    print(args.format, &result, || result.text())?;
+    Ok(Verdict::Clean)
+}
+
+/// What the command line says, then what the file says.
+fn resources(args: &SubmitArgs) -> Result<Cluster> {
+    let given = Cluster {
+        all: Resources {
+            partition: args.partition.clone(),
+            gres: args.gres.clone(),
+            time: args.time.clone(),
+            mem: args.mem.clone(),
+            cpus: args.cpus,
+            warn_seconds: args.warn_seconds,
+            flags: args.sbatch.clone(),
+            setup: Vec::new(),
+        },
+        max_running: args.max_running,
+        per_job: args.per_job,
+        network: Vec::new(),
+    };
+    given.check("the command line")?;
+    match &args.resources {
+        Some(path) => Ok(given.or(&Cluster::read(path)?)),
+        None => Ok(given),
+    }
+}
+
+fn todo(
+    plan: &Plan<'_>,
+    store: &Store,
+    args: &SubmitArgs,
+    elsewhere: &HashMap<usize, Element>,
+) -> Result<Todo> {
+    let status = Watch::new(plan, store, args.numerics.policy).look(elsewhere)?;
+    let (mut runs, mut done, mut held) = (Vec::new(), 0, 0);
+    for (index, standing) in status.standing.iter().enumerate() {
+        match standing {
+            Standing::Done | Standing::Barred => done += 1,
+            Standing::Running(_) | Standing::Starting(_) | Standing::Queued(_) => held += 1,
+            Standing::Waiting(_) | Standing::Failed(_) | Standing::Stopped(_) | Standing::Free => {
+                runs.push(index);
+            }
+        }
+    }
+    let alive = || elsewhere.iter().filter(|(_, element)| element.phase.alive());
+    let base = |(index, element): (&usize, &Element)| {
+        let ours = plan.runs[*index].parent.is_none() && status.standing[*index] != Standing::Done;
+        Some((*index, (element.job.clone(), element.index?))).filter(|_| ours)
+    };
+    let bases = alive().filter_map(base).collect();
+    let elements: std::collections::HashSet<String> = alive().map(|(_, element)| element.name()).collect();
+    Ok(Todo { runs, done, elsewhere: held, elements: elements.len(), bases })
+}
+
+fn order(args: &SubmitArgs, plan: &Plan<'_>, batch: &Batch) -> Result<Order> {
+    let embedded = EMBEDDED.iter().any(|(name, _)| *name == args.protocol);
+    let origin = match embedded {
+        true => args.protocol.clone(),
+        false => absolute(Path::new(&args.protocol))?.display().to_string(),
+    };
+    let names = |runs: &Vec<usize>| runs.iter().map(|run| plan.name(&plan.runs[*run])).collect();
+    let elements: BTreeMap<u32, Vec<String>> =
+        batch.elements.iter().map(|(element, runs)| (*element, names(runs))).collect();
+    Ok(Order {
+        format: OrderFormat::V1,
+        origin,
+        protocol: Protocol::text(&args.protocol)?,
+        protocol_digest: plan.protocol.digest(),
+        numerics: args.numerics.policy,
+        snapshot_every: args.snapshot_every.clone(),
+        jobs: args.jobs,
+        elements,
+    })
+}
+
+fn after(batch: &Batch, ids: &[String]) -> After {
+    let paired = match &batch.pair {
+        Pair::Nothing => None,
+        Pair::Batch(index) => Some(ids[*index].clone()),
+        Pair::Job(job) => Some(job.clone()),
+    };
+    After { paired, ended: batch.behind.map(|behind| ids[behind].clone()) }
+}
+
+/// Prints what would be submitted, and touches nothing.
+fn dry_run(args: &SubmitArgs, plan: &Plan<'_>, cluster: &Cluster) -> anyhow::Result<Verdict> {
+    let asked = match args.engine {
+        EngineName::Local => jobs::engine("local")?.limits(),
+        EngineName::Slurm => Slurm::find(jobs::program()?).and_then(|slurm| slurm.limits()),
+    };
+    let (limits, no_slurm) = match asked {
+        Ok(limits) => (limits, None),
+        Err(error) => (slurm::DEFAULTS, Some(error)),
+    };
+    let todo = match Store::is_at(&args.store) {
+        true => {
+            let store = Store::open(&args.store)?;
+            let elsewhere = jobs::of(plan, args.numerics.policy, &store, args.quiet);
+            todo(plan, &store, args, &elsewhere)?
+        }
+        false => {
+            let runs = (0..plan.runs.len()).collect();
+            Todo { runs, done: 0, elsewhere: 0, elements: 0, bases: HashMap::new() }
+        }
+    };
+    let store = absolute(&args.store)?;
+    let Limits { array, elements, .. } = limits;
+    let arrangement = arrange(plan, &todo.runs, &todo.bases, cluster, limits, todo.elements);
+    // Names for jobs that have none yet.
+    let ids: Vec<String> = (0..arrangement.batches.len()).map(|batch| format!("$job{batch}")).collect();
+    let mut text = String::new();
+    for (at, batch) in arrangement.batches.iter().enumerate() {
+        let path = record::path(&store, &order(args, plan, batch)?);
+        let dir = slurm::quoted(&path.parent().unwrap_or(&store).display().to_string());
+        let program = jobs::program()?;
+        if args.engine == EngineName::Local {
+            let (program, path) = (program.display().to_string(), path.display().to_string());
+            let (program, path) = (slurm::quoted(&program), slurm::quoted(&path));
+            let _ = writeln!(text, "{program} work --plan {path} &");
+            continue;
+        }
+        let options = slurm::options(&after(batch, &ids), &path);
+        // A name that stands for a job is to be read by the shell.
+        let word = |option: &String| match option.starts_with("--dependency") {
+            true => option.clone(),
+            false => slurm::quoted(option),
+        };
+        let options: Vec<String> = options.iter().map(word).collect();
+        let _ = writeln!(text, "# job{at}=$(sbatch --parsable {} {dir}/script.sh)", options.join(" "));
+        let _ = writeln!(text, "{}", slurm::script(&program, batch, &path));
+    }
+    write_out(&text)?;
+    if !args.quiet {
+        let networks = todo.runs.len() - arrangement.left;
+        say(&format!("{networks} networks in {} jobs; nothing was submitted", arrangement.batches.len()));
+        if arrangement.left > 0 {
+            say(&left(arrangement.left));
+        }
+        if let Some(error) = no_slurm {
+            say(&format!(
+                "Slurm's own limits were taken, {array} elements a job and {elements} in all: {error}"
+            ));
+        }
+    }
+    Ok(Verdict::Clean)
+}
+
+fn left(networks: usize) -> String {
+    format!(
+        "{networks} networks are left by Slurm's limit on jobs (MaxJobCount): run the same command again when \
+         some are done, or put several into each with --per-job"
+    )
+}
+
+/// The command that shows how it goes.
+fn follow(args: &SubmitArgs) -> String {
+    let mut command = "selffer status --follow".to_owned();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
+    let word = |text: &str| match text.chars().all(plain) {
+        true => text.to_owned(),
+        false => slurm::quoted(text),
+    };
+    let _ = write!(command, " --protocol {}", word(&args.protocol));
+    let _ = write!(command, " --store {}", word(&args.store.display().to_string()));
+    if args.numerics.policy != selffer::recipe::Policy::ALL[0] {
+        let _ = write!(command, " --numerics {}", args.numerics.policy.name());
+    }
+    command
+}
+
+impl Submitted {
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for SubmittedJob { job, networks, elements, after } in &self.jobs {
+            let after = after
+                .as_ref()
+                .map_or_else(String::new, |after| format!(", each after its base in job {after}"));
+            let _ = writeln!(text, "job {job}: {networks} networks in {elements} elements{after}");
+        }
+        let _ = write!(text, "{} networks submitted, {} done before", self.networks, self.done);
+        if self.elsewhere > 0 {
+            let _ = write!(text, ", {} in other hands already", self.elsewhere);
+        }
+        text.push('\n');
+        if self.left > 0 {
+            let _ = writeln!(text, "{}", left(self.left));
+        }
+        let _ = writeln!(text, "follow it with: {}", self.follow);
+        text
+    }
+}
+
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).map_err(Error::io("find", path))
+}
+
+/// What was taken back.
+#[derive(Serialize)]
+struct Cancelled {
+    jobs: Vec<String>,
+    networks: usize,
+}
+
+pub fn cancel(args: &CancelArgs) -> anyhow::Result<Verdict> {
+    let (protocol, data) = inputs(&args.protocol)?;
+    let catalog = Catalog::of(&data);
+    let plan = planned(&args.protocol, &protocol, &catalog)?;
+    let store = Store::open(&args.store)?;
+    let _submitting = record::begin(&store)?;
+    let elsewhere = record::jobs(&plan, args.numerics.policy, store.dir(), jobs::engine)?;
+    let alive = || elsewhere.iter().filter(|(_, element)| element.phase.alive());
+    for name in &args.runs {
+        if !alive().any(|(index, _)| plan.name(&plan.runs[*index]) == *name) {
+            let mend = "`selffer status` says who has it; leave out the names to cancel all";
+            return Err(Error::invalid(name, "no job has it", mend).into());
+        }
+    }
+    let named = |index: usize| args.runs.is_empty() || args.runs.contains(&plan.name(&plan.runs[index]));
+    let mut of: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (index, element) in alive().filter(|(index, _)| named(**index)) {
+        // Everything: whole jobs, with as few words as can be. Else the elements that have the runs.
+        let job = if args.runs.is_empty() { element.job.clone() } else { element.name() };
+        of.entry(job).or_default().push(*index);
+    }
+    let engines = record::handed(store.dir())?;
+    let mut by_engine: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for job in of.keys() {
+        let whole = job.split('_').next().unwrap_or(job);
+        let engine = engines.iter().find(|batch| batch.job.as_deref() == Some(whole));
+        let engine = engine.map_or_else(|| "slurm".to_owned(), |batch| batch.engine.clone());
+        by_engine.entry(engine).or_default().push(job.clone());
+    }
+    for (engine, mut jobs) in by_engine {
+        // What depends on others first: else it may start in between.
+        jobs.reverse();
+        jobs::engine(&engine)?.cancel(&jobs)?;
+    }
+    let networks = of.values().map(Vec::len).sum();
+    let result = Cancelled { jobs: of.into_keys().collect(), networks };
+    print(args.format, &result, || match result.jobs.is_empty() {
+        true => "no job of this protocol is alive\n".to_owned(),
+        false => format!(
+            "cancelled {} with {} networks; what they trained so far is kept\n",
+            result.jobs.join(", "),
+            result.networks
+        ),
+    })?;
+    Ok(Verdict::Clean)
+}

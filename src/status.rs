@@ -1,0 +1,340 @@
+//! How a plan stands: what is done, who trains what and how far it is, what waits for what, what failed.
+//!
+//! Uses `plan`, `store`, `claim`, `cluster` and the checks that need a record alone; used by the command
+//! line. It reads and never writes, so that a plan can be followed from anywhere while others train it.
+//! What was seen to be done is remembered and not read again.
+
+use crate::claim::{Claim, Holder, STALE, Stage, now};
+use crate::cluster::{Element, Phase};
+use crate::digest::{RecipeDigest, WeightsDigest};
+use crate::error::Result;
+use crate::manifest::Count;
+use crate::plan::Plan;
+use crate::recipe::Policy;
+use crate::store::{Entry, Store};
+use crate::verify::{Code, Finding, of_record};
+use rayon::prelude::*;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// Above so many networks, of those that nothing copies from the names of their records are read alone. That a
+/// record is there means that the network is; what is wrong with it, and how long it took, is then not known here.
+pub const READ_ALL: usize = 5_000;
+
+/// How one network stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Standing {
+    /// It is in the store.
+    Done,
+    /// The network it copies from diverged, so it cannot be trained.
+    Barred,
+    /// A process is training it, as its claim says; that may lag by a beat.
+    Running(Claim),
+    /// A job that has it has started, and has not claimed it yet, or is between two of its networks.
+    Starting(Element),
+    /// A job that has it is in the queue.
+    Queued(Element),
+    /// The network it copies from, by index, is not done, and no job has it.
+    Waiting(usize),
+    /// Whoever had it could not go on, or is gone without a word.
+    Failed(Failure),
+    /// It was stopped as asked, with a state to go on from.
+    Stopped(Claim),
+    /// Nobody has it.
+    Free,
+}
+
+/// Why a network is not done though somebody had it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Failure {
+    /// Where.
+    pub host: String,
+    /// Why, as far as is known.
+    pub why: String,
+    /// The job that had it.
+    pub job: Option<Element>,
+}
+
+/// What is remembered of a network that is done.
+#[derive(Debug, Clone, PartialEq)]
+struct Finished {
+    weights: Option<WeightsDigest>,
+    accuracy: Option<Count>,
+    wall_ms: u64,
+}
+
+/// Looks at a plan time and again.
+pub struct Watch<'a> {
+    plan: &'a Plan<'a>,
+    store: &'a Store,
+    policy: Policy,
+    finished: Vec<Option<Finished>>,
+    findings: Vec<Finding>,
+    // Whether the record of each network is to be read.
+    read: Vec<bool>,
+}
+
+/// How a plan stands at one time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Status {
+    /// Indexed like the plan's runs.
+    pub standing: Vec<Standing>,
+    /// What the records of finished networks say is wrong with them.
+    pub findings: Vec<Finding>,
+    /// Operations a second that one network gets, over all that was trained; none where nothing was.
+    pub speed: Option<f64>,
+    /// Operations that are still to be done.
+    pub operations_left: u64,
+    /// Seconds until the plan is done, if as many networks as now are trained at once.
+    pub seconds_left: Option<f64>,
+    /// Machines on which several networks failed or were lost, and which.
+    pub troubled: BTreeMap<String, Vec<String>>,
+}
+
+/// What a look found of one network.
+enum Look {
+    Finished(Finished, Vec<Finding>),
+    Other(Standing),
+}
+
+impl<'a> Watch<'a> {
+    /// A watch that has not looked yet.
+    pub fn new(plan: &'a Plan<'a>, store: &'a Store, policy: Policy) -> Self {
+        let mut read = vec![plan.runs.len() <= READ_ALL; plan.runs.len()];
+        for parent in plan.runs.iter().filter_map(|run| run.parent) {
+            read[parent] = true;
+        }
+        let finished = vec![None; plan.runs.len()];
+        Self { plan, store, policy, finished, findings: Vec::new(), read }
+    }
+
+    /// Looks. `jobs` has what queueing systems say of runs, by index.
+    ///
+    /// # Errors
+    /// Where the system does not let a file be read.
+    pub fn look(&mut self, jobs: &HashMap<usize, Element>) -> Result<Status> {
+        let claimed = self.store.claimed()?;
+        let there: HashSet<RecipeDigest> = self.store.manifests()?.into_iter().collect();
+        let mut standing = vec![Standing::Free; self.plan.runs.len()];
+        // Bases first: a recipe names the weights that it copies from.
+        for copies in [false, true] {
+            let indices: Vec<usize> = (0..self.plan.runs.len())
+                .filter(|index| self.plan.runs[*index].parent.is_some() == copies)
+                .collect();
+            let looks = indices
+                .into_par_iter()
+                .map(|index| Ok((index, self.one(index, &claimed, &there, jobs.get(&index))?)));
+            for (index, look) in looks.collect::<Result<Vec<_>>>()? {
+                standing[index] = match look {
+                    Some(Look::Finished(finished, findings)) => {
+                        self.finished[index] = Some(finished);
+                        self.findings.extend(findings);
+                        Standing::Done
+                    }
+                    Some(Look::Other(standing)) => standing,
+                    None => Standing::Done,
+                };
+            }
+        }
+        self.summary(standing, &claimed)
+    }
+
+    /// One network; none where it is known to be done.
+    fn one(
+        &self,
+        index: usize,
+        claimed: &HashMap<RecipeDigest, u64>,
+        there: &HashSet<RecipeDigest>,
+        job: Option<&Element>,
+    ) -> Result<Option<Look>> {
+        if self.finished[index].is_some() {
+            return Ok(None);
+        }
+        let Some(recipe) = self.recipe(index) else {
+            return Ok(Some(Look::Other(self.without_base(index, job))));
+        };
+        if there.contains(&recipe) && !self.read[index] {
+            let finished = Finished { weights: None, accuracy: None, wall_ms: 0 };
+            return Ok(Some(Look::Finished(finished, Vec::new())));
+        }
+        if there.contains(&recipe)
+            && let Some(manifest) = self.store.manifest(recipe)?.whole()
+        {
+            let weights = manifest.trained().map(|layers| layers.whole());
+            if weights.is_none_or(|weights| self.store.has(&Entry::Checkpoint(weights))) {
+                let findings = of_record(self.plan, self.store, index, &manifest);
+                let accuracy = manifest.accuracy();
+                let finished = Finished { weights, accuracy, wall_ms: manifest.wall_ms };
+                return Ok(Some(Look::Finished(finished, findings)));
+            }
+        }
+        let claim = match claimed.get(&recipe) {
+            Some(number) => self.store.claim(recipe, *number)?,
+            None => None,
+        };
+        let here = Holder::here();
+        let alive = match &claim {
+            None => self.store.locked(recipe)?,
+            Some(claim) if claim.over() => false,
+            Some(claim) if self.store.locked(recipe)? => !claim.over(),
+            Some(claim) => !claim.holder.beside(&here) && now().saturating_sub(claim.at) < STALE.as_secs(),
+        };
+        Ok(Some(Look::Other(standing(claim, alive, job))))
+    }
+
+    /// The recipe of a run, if what it copies from is done.
+    fn recipe(&self, index: usize) -> Option<RecipeDigest> {
+        let run = &self.plan.runs[index];
+        let parent = match run.parent {
+            None => None,
+            Some(parent) => Some(self.finished[parent].as_ref()?.weights?),
+        };
+        Some(self.plan.recipe(run, self.policy, parent).digest())
+    }
+
+    /// How a network stands whose base is not done, or diverged.
+    fn without_base(&self, index: usize, job: Option<&Element>) -> Standing {
+        let base = self.plan.runs[index].parent.unwrap_or_default();
+        match job {
+            _ if self.finished[base].is_some() => Standing::Barred,
+            Some(job) if job.phase.alive() => Standing::Queued(job.clone()),
+            _ => Standing::Waiting(base),
+        }
+    }
+
+    fn summary(&self, standing: Vec<Standing>, claimed: &HashMap<RecipeDigest, u64>) -> Result<Status> {
+        let time = now();
+        let (mut left, mut done, mut seconds, mut running) = (0u64, 0.0, 0.0, 0u32);
+        for (index, standing) in standing.iter().enumerate() {
+            let operations = self.plan.cost(&self.plan.runs[index]).operations;
+            match (standing, &self.finished[index]) {
+                // One whose record was not read says nothing of its speed.
+                (_, Some(Finished { wall_ms: 0, .. })) => {}
+                (_, Some(finished)) => {
+                    done += operations as f64;
+                    seconds += finished.wall_ms as f64 / 1000.0;
+                }
+                (Standing::Running(claim), None) => {
+                    let of = claim.of.max(1) as f64;
+                    let [before, now] = [claim.from, claim.images].map(|images| images as f64 / of);
+                    // Until the first beat it says nothing of its speed.
+                    if claim.at > claim.since {
+                        done += operations as f64 * (now - before);
+                        seconds += (claim.at - claim.since) as f64;
+                    }
+                    running += 1;
+                    left = left.saturating_add((operations as f64 * (1.0 - now)) as u64);
+                }
+                (Standing::Barred, None) => {}
+                _ => left = left.saturating_add(operations),
+            }
+        }
+        let speed = (done > 0.0 && seconds > 0.0).then(|| done / seconds);
+        let at_once = running.max(u32::from(left == 0));
+        let seconds_left =
+            speed.filter(|_| at_once > 0).map(|speed| left as f64 / speed / f64::from(at_once));
+        let mut findings = self.findings.clone();
+        findings.extend(self.barred(&standing));
+        findings.sort();
+        let troubled = self.troubled(&standing, claimed, time)?;
+        Ok(Status { standing, findings, speed, operations_left: left, seconds_left, troubled })
+    }
+
+    fn barred(&self, standing: &[Standing]) -> Vec<Finding> {
+        let name = |index: usize| self.plan.name(&self.plan.runs[index]);
+        let barred = standing.iter().enumerate().filter(|(_, standing)| **standing == Standing::Barred);
+        barred
+            .filter_map(|(index, _)| {
+                let base = self.plan.runs[index].parent?;
+                let message = format!("{} diverged, so there is nothing to copy", name(base));
+                Some(Finding::new(Code::RunBarred, name(index), message))
+            })
+            .collect()
+    }
+
+    /// Machines that several networks failed on or were lost on. Every claim that was followed by another is
+    /// asked, so a network counts too that came right elsewhere.
+    fn troubled(
+        &self,
+        standing: &[Standing],
+        claimed: &HashMap<RecipeDigest, u64>,
+        time: u64,
+    ) -> Result<BTreeMap<String, Vec<String>>> {
+        let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut note = |host: &str, run: String| {
+            let runs = found.entry(host.to_owned()).or_default();
+            if !runs.contains(&run) {
+                runs.push(run);
+            }
+        };
+        let failed = standing.iter().enumerate().filter_map(|(index, standing)| match standing {
+            Standing::Failed(failure) => Some((index, failure)),
+            _ => None,
+        });
+        for (index, failure) in failed {
+            note(&failure.host, self.plan.name(&self.plan.runs[index]));
+        }
+        // One that went well has two: training, finished.
+        if claimed.values().all(|number| *number <= 2) {
+            found.retain(|_, runs| runs.len() > 1);
+            return Ok(found);
+        }
+        let ours = (0..standing.len()).filter_map(|index| Some((index, self.recipe(index)?)));
+        let retried = ours.filter(|(_, recipe)| claimed.get(recipe).is_some_and(|number| *number > 2));
+        for (index, recipe) in retried {
+            let claims = self.store.claims(recipe)?;
+            for (claim, next) in claims.iter().zip(claims.iter().skip(1)) {
+                let failed = matches!(claim.stage, Stage::Failed(_));
+                // Whoever goes on to finish makes the next claim itself.
+                let lost = claim.stage == Stage::Training && next.holder != claim.holder;
+                if failed || (lost && claim.at <= time) {
+                    note(&claim.holder.host, self.plan.name(&self.plan.runs[index]));
+                }
+            }
+        }
+        found.retain(|_, runs| runs.len() > 1);
+        Ok(found)
+    }
+
+    /// The accuracy of a run that was seen to be done.
+    pub fn accuracy(&self, index: usize) -> Option<Count> {
+        self.finished[index].as_ref()?.accuracy
+    }
+}
+
+/// How a network stands that is not done, by its last claim and by the job that has it.
+fn standing(claim: Option<Claim>, alive: bool, job: Option<&Element>) -> Standing {
+    match (claim, job) {
+        (Some(claim), _) if alive => Standing::Running(claim),
+        (None, None) if alive => Standing::Starting(Element::unknown()),
+        (_, Some(job)) if matches!(job.phase, Phase::Running) => Standing::Starting(job.clone()),
+        (_, Some(job)) if job.phase.alive() => Standing::Queued(job.clone()),
+        (Some(claim), job) if claim.stage == Stage::Stopped => match job.map(|job| &job.phase) {
+            // It was to go on in another start of its job, and there was none.
+            Some(Phase::Ended { well: false, cancelled: false, why }) if !why.is_empty() => {
+                Standing::Failed(gone(&claim, job))
+            }
+            _ => Standing::Stopped(claim),
+        },
+        (Some(claim), job) => Standing::Failed(gone(&claim, job)),
+        (None, Some(job)) => match &job.phase {
+            Phase::Ended { well: false, cancelled: false, why } => {
+                let host = job.node.clone().unwrap_or_else(|| "unknown".to_owned());
+                Standing::Failed(Failure { host, why: why.clone(), job: Some(job.clone()) })
+            }
+            _ => Standing::Free,
+        },
+        (None, None) => Standing::Free,
+    }
+}
+
+fn gone(claim: &Claim, job: Option<&Element>) -> Failure {
+    let why = match (&claim.stage, job.map(|job| &job.phase)) {
+        (Stage::Failed(why), _) => why.clone(),
+        (_, Some(Phase::Ended { why, .. })) if !why.is_empty() => why.clone(),
+        _ => format!("{} ended without a word", claim.holder),
+    };
+    Failure { host: claim.holder.host.clone(), why, job: job.cloned() }
+}
+
+#[cfg(test)]
+mod tests;

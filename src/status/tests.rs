@@ -1,0 +1,127 @@
+use super::*;
+use crate::claim::Job;
+use crate::fence::Fence;
+use crate::split::Catalog;
+use crate::testing::{dataset, tiny};
+use tempfile::TempDir;
+
+fn holder(boot: &str, pid: u32) -> Holder {
+    let job = Some(Job { id: format!("9_{pid}"), restarts: 0 });
+    Holder { host: format!("host-{boot}"), boot: boot.to_owned(), pid, job }
+}
+
+fn element(phase: Phase) -> Element {
+    Element { job: "9".to_owned(), index: Some(1), phase, node: Some("n1".to_owned()), log: None }
+}
+
+/// Looks at an empty store of the tiny protocol after `act`, with what jobs say.
+fn look(act: impl FnOnce(&Plan<'_>, &Store), jobs: &HashMap<usize, Element>) -> Status {
+    let (protocol, data) = (tiny(&[]), dataset(4, 6, 4, 8));
+    let catalog = Catalog::of(&data);
+    let plan = Plan::make(&protocol, &catalog).unwrap();
+    let dir = TempDir::new().unwrap();
+    let store = Store::create(dir.path()).unwrap();
+    act(&plan, &store);
+    Watch::new(&plan, &store, Policy::Portable).look(jobs).unwrap()
+}
+
+fn recipe(plan: &Plan<'_>, index: usize) -> RecipeDigest {
+    plan.recipe(&plan.runs[index], Policy::Portable, None).digest()
+}
+
+#[test]
+fn of_nothing_everything_is_to_be_done() {
+    let status = look(|_, _| (), &HashMap::new());
+    assert_eq!(status.standing.len(), 16);
+    // Two bases and two random controls for each of two seeds; the rest waits for its base.
+    let free = status.standing.iter().filter(|standing| **standing == Standing::Free).count();
+    let waiting = status.standing.iter().filter(|standing| matches!(standing, Standing::Waiting(_))).count();
+    assert_eq!((free, waiting), (8, 8));
+    assert!(status.operations_left > 0);
+    assert_eq!((status.speed, status.seconds_left), (None, None));
+}
+
+/// A process of this machine that holds its lock trains; without its lock it is gone. One of another machine is
+/// believed as long as it speaks.
+#[test]
+fn who_trains_is_told_from_who_is_gone() {
+    let here = Holder::here();
+    for (whose, locked, old, running) in [
+        (here.clone(), true, false, true),
+        (here.clone(), true, true, true),
+        (here, false, false, false),
+        (holder("elsewhere", 1), false, false, true),
+        (holder("elsewhere", 1), false, true, false),
+    ] {
+        let name = whose.to_string();
+        let (protocol, data) = (tiny(&[]), dataset(4, 6, 4, 8));
+        let catalog = Catalog::of(&data);
+        let plan = Plan::make(&protocol, &catalog).unwrap();
+        let dir = TempDir::new().unwrap();
+        let store = Store::create(dir.path()).unwrap();
+        let at = recipe(&plan, 0);
+        let fence = Fence::new(&store, whose);
+        let hold = fence.take(at, "half/1/baseA", 100).unwrap().unwrap();
+        let mut claim = store.claim(at, 1).unwrap().unwrap();
+        claim.at -= if old { 2 * STALE.as_secs() } else { 0 };
+        store.renew_claim(at, &claim).unwrap();
+        if !locked {
+            drop((hold, fence));
+        }
+        let status = Watch::new(&plan, &store, Policy::Portable).look(&HashMap::new()).unwrap();
+        match running {
+            true => assert_eq!(status.standing[0], Standing::Running(claim), "{name}"),
+            false => assert!(matches!(status.standing[0], Standing::Failed(_)), "{name}"),
+        }
+    }
+}
+
+#[test]
+fn what_a_job_says_counts_where_no_process_has_spoken() {
+    let ended = |well, cancelled| Phase::Ended { well, cancelled, why: "FAILED".to_owned() };
+    for (phase, expected) in [
+        (Phase::Running, "starting"),
+        (Phase::Queued("Priority".to_owned()), "queued"),
+        (ended(false, false), "failed"),
+        (ended(false, true), "free"),
+        (ended(true, false), "free"),
+    ] {
+        let status = look(|_, _| (), &HashMap::from([(0, element(phase))]));
+        let seen = match &status.standing[0] {
+            Standing::Starting(_) => "starting",
+            Standing::Queued(_) => "queued",
+            Standing::Failed(failure) => {
+                assert_eq!((failure.host.as_str(), failure.why.as_str()), ("n1", "FAILED"));
+                "failed"
+            }
+            Standing::Free => "free",
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(seen, expected);
+    }
+}
+
+#[test]
+fn a_machine_that_fails_again_and_again_is_named() {
+    let status = look(
+        |plan, store| {
+            let bad = Fence::new(store, holder("bad", 1));
+            // Two networks fail there; one of them is taken up elsewhere and fails there too.
+            for index in [0, 1] {
+                let hold =
+                    bad.take(recipe(plan, index), &plan.name(&plan.runs[index]), 100).unwrap().unwrap();
+                bad.end(&hold, Stage::Failed("no memory".to_owned()));
+            }
+            let good = Fence::new(store, holder("good", 2));
+            for stage in [Stage::Failed("once".to_owned()), Stage::Stopped] {
+                let hold = good.take(recipe(plan, 0), &plan.name(&plan.runs[0]), 100).unwrap().unwrap();
+                good.end(&hold, stage);
+            }
+        },
+        &HashMap::new(),
+    );
+    assert!(matches!(&status.standing[1], Standing::Failed(failure) if failure.why == "no memory"));
+    assert!(matches!(status.standing[0], Standing::Stopped(_)));
+    let names = vec!["half/1/baseB".to_owned(), "half/1/baseA".to_owned()];
+    assert_eq!(status.troubled, BTreeMap::from([("host-bad".to_owned(), names)]));
+}

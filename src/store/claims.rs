@@ -1,0 +1,168 @@
+//! Claims in the store: `claims/RECIPE-NUMBER.json`, made by one process and no second.
+//!
+//! Uses `claim`; used by `fence`, which says when, and by `status`. A claim is no result: it is not synced,
+//! and one that cannot be read says nothing of its holder.
+
+use super::{CLAIMS, LOCKS, Lock, Store, being_written, sorted};
+use crate::claim::Claim;
+use crate::digest::RecipeDigest;
+use crate::error::{Error, Result};
+use std::collections::HashMap;
+use std::fs::{self, File, TryLockError};
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+
+/// A network's last claim: its number, and what it says where that can be read.
+pub type Last = (u64, Option<Claim>);
+
+impl Store {
+    fn claim_path(&self, recipe: RecipeDigest, number: u64) -> PathBuf {
+        self.dir.join(CLAIMS).join(format!("{}-{number}.json", recipe.hex()))
+    }
+
+    /// Makes a claim of its number. False where there is one of that number: another process was first.
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub fn make_claim(&self, recipe: RecipeDigest, claim: &Claim) -> Result<bool> {
+        let path = self.claim_path(recipe, claim.number);
+        let file = self.unfinished_claim(claim, &path)?;
+        match file.persist_noclobber(&path) {
+            Ok(_) => Ok(true),
+            // A network file system may have done it, lost the answer, and then met its own work.
+            Err(error) if error.error.kind() == ErrorKind::AlreadyExists => {
+                Ok(read(&path)?.as_ref() == Some(claim))
+            }
+            Err(error) => Err(Error::io("write", &path)(error.error)),
+        }
+    }
+
+    /// Writes a claim that is this process's anew.
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub fn renew_claim(&self, recipe: RecipeDigest, claim: &Claim) -> Result<()> {
+        let path = self.claim_path(recipe, claim.number);
+        let file = self.unfinished_claim(claim, &path)?;
+        file.persist(&path).map_err(|error| Error::io("write", &path)(error.error))?;
+        Ok(())
+    }
+
+    fn unfinished_claim(&self, claim: &Claim, path: &Path) -> Result<tempfile::NamedTempFile> {
+        let new = self.dir.join(super::NEW);
+        let mut file = tempfile::Builder::new()
+            .prefix(&being_written())
+            .tempfile_in(&new)
+            .map_err(Error::io("write in", &new))?;
+        let text = serde_json::to_vec(claim).expect("a claim is JSON");
+        file.write_all(&text).map_err(Error::io("write", path))?;
+        Ok(file)
+    }
+
+    /// Whether there is a claim of a number above that one.
+    ///
+    /// # Errors
+    /// Where the system does not say.
+    pub fn claimed_after(&self, recipe: RecipeDigest, number: u64) -> Result<bool> {
+        let path = self.claim_path(recipe, number + 1);
+        path.try_exists().map_err(Error::io("look for", &path))
+    }
+
+    /// The last claim of a network.
+    ///
+    /// # Errors
+    /// Where the system does not let it be read.
+    pub fn last_claim(&self, recipe: RecipeDigest) -> Result<Option<Last>> {
+        let mut number = 0;
+        while self.claimed_after(recipe, number)? {
+            number += 1;
+        }
+        match number {
+            0 => Ok(None),
+            _ => Ok(Some((number, read(&self.claim_path(recipe, number))?))),
+        }
+    }
+
+    /// Every claim of a network that can be read, in order.
+    ///
+    /// # Errors
+    /// As for [`Store::last_claim`].
+    pub fn claims(&self, recipe: RecipeDigest) -> Result<Vec<Claim>> {
+        let last = self.last_claim(recipe)?.map_or(0, |(number, _)| number);
+        let all = (1..=last).map(|number| read(&self.claim_path(recipe, number)));
+        Ok(all.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
+    /// The number of the last claim of every network that has one, by one look at the directory.
+    ///
+    /// # Errors
+    /// Where the directory cannot be read.
+    pub fn claimed(&self) -> Result<HashMap<RecipeDigest, u64>> {
+        let dir = self.dir.join(CLAIMS);
+        let mut last = HashMap::new();
+        for path in if dir.exists() { sorted(&dir)? } else { Vec::new() } {
+            if let Some((recipe, number)) = name(&path) {
+                let highest = last.entry(recipe).or_insert(number);
+                *highest = number.max(*highest);
+            }
+        }
+        Ok(last)
+    }
+
+    /// The claim of a network with that number, if it can be read.
+    ///
+    /// # Errors
+    /// As for [`Store::last_claim`].
+    pub fn claim(&self, recipe: RecipeDigest, number: u64) -> Result<Option<Claim>> {
+        read(&self.claim_path(recipe, number))
+    }
+
+    /// The recipes that there are manifests of, by one look at the directory.
+    ///
+    /// # Errors
+    /// Where the directory cannot be read.
+    pub fn manifests(&self) -> Result<Vec<RecipeDigest>> {
+        let dir = self.dir.join(super::MANIFESTS);
+        let names = sorted(&dir)?;
+        let recipe = |path: &PathBuf| path.file_name()?.to_str()?.strip_suffix(".json")?.parse().ok();
+        Ok(names.iter().filter_map(recipe).map(RecipeDigest).collect())
+    }
+
+    /// Whether a process holds a network's lock, as far as this machine is told.
+    ///
+    /// # Errors
+    /// Where the system does not say.
+    pub fn locked(&self, recipe: RecipeDigest) -> Result<bool> {
+        let path = self.dir.join(LOCKS).join(recipe.hex());
+        // For reading, since who looks need not be allowed to write.
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            file => file.map_err(Error::io("open", &path))?,
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(Error::io("lock", &path)(error)),
+        }
+    }
+
+    /// Takes a network's lock where it is free, for a process that holds the network without it.
+    pub(crate) fn lock_late(&self, recipe: RecipeDigest) -> Option<Lock> {
+        self.try_lock(recipe).ok().flatten()
+    }
+}
+
+/// The recipe and number in the name of a claim's file.
+pub(super) fn name(path: &Path) -> Option<(RecipeDigest, u64)> {
+    let (recipe, number) = path.file_name()?.to_str()?.strip_suffix(".json")?.split_once('-')?;
+    let count: u64 = number.parse().ok()?;
+    Some((RecipeDigest(recipe.parse().ok()?), count)).filter(|_| count.to_string() == number)
+}
+
+fn read(path: &Path) -> Result<Option<Claim>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("read", path)(error)),
+    }
+}
