@@ -4,6 +4,7 @@
 //! Results go to standard output in one piece; progress and messages go to standard error.
 
 mod bisect;
+pub mod data;
 mod replay;
 mod show;
 mod table;
@@ -62,6 +63,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Verdict> {
             golden_accept(&common, &golden, &reason)
         }
         Command::Fingerprint(args) => fingerprint(&args),
+        Command::Data(command) => data::run(&command),
     }
 }
 

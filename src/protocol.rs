@@ -1,12 +1,13 @@
 //! A protocol: every number of an experiment, read from TOML.
 //!
-//! Uses `treatment` and `digest`; used by every later stage. What is read here is checked here: the
+//! Uses `treatment`, `published` and `digest`; used by every later stage. What is read here is checked here: the
 //! rest of the program never sees a batch of zero or a momentum of two. Unknown keys are errors that
 //! name the nearest key. `src/protocols/` holds the embedded ones.
 
 use crate::canonical;
 use crate::digest::{Digest, ProtocolDigest};
 use crate::error::{Error, Result};
+use crate::published::{Published, SEEDS};
 use crate::treatment::{self, DEPTHS, Task, Treatment};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -14,8 +15,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The embedded protocols: name and TOML text.
-pub const EMBEDDED: [(&str, &str); 2] =
-    [("smoke", include_str!("protocols/smoke.toml")), ("ci", include_str!("protocols/ci.toml"))];
+pub const EMBEDDED: [(&str, &str); 3] = [
+    ("smoke", include_str!("protocols/smoke.toml")),
+    ("ci", include_str!("protocols/ci.toml")),
+    ("cifar100", include_str!("protocols/cifar100.toml")),
+];
 
 /// The largest product of two neighbouring layers' widths: 1 GiB of weights where both are fully
 /// connected, 9 where both are convolutions.
@@ -30,6 +34,20 @@ pub enum DataSource {
     /// A directory of MNIST-family IDX files, plain or gzip. In a protocol file the path is relative
     /// to that file. Where the images lie changes no bits, so the digest leaves the path out.
     Idx(#[serde(skip_serializing)] PathBuf),
+    /// A directory of the binary version of CIFAR-10 or CIFAR-100 (fine labels); its path as of `Idx`.
+    Cifar(#[serde(skip_serializing)] PathBuf),
+    /// A directory that `selffer data pack` made; its path as of `Idx`.
+    Pack(#[serde(skip_serializing)] PathBuf),
+}
+
+impl DataSource {
+    /// The directory that it names.
+    pub fn dir_mut(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            Self::Embedded => None,
+            Self::Idx(dir) | Self::Cifar(dir) | Self::Pack(dir) => Some(dir),
+        }
+    }
 }
 
 /// How the classes are divided between task A and task B.
@@ -38,6 +56,8 @@ pub enum DataSource {
 pub enum Halves {
     /// A random half of the classes each, by seed (an odd class goes to B): similar tasks.
     Random(u64),
+    /// The paper's own halves of ILSVRC2012's 1000 classes.
+    Published(Published),
     /// Two disjoint lists of class names: dissimilar tasks.
     Named {
         /// The classes of task A.
@@ -184,7 +204,7 @@ impl Protocol {
         let text = String::from_utf8(bytes)
             .map_err(|_| Error::invalid(name, "is not UTF-8 text", "name a TOML file"))?;
         let mut protocol = Self::parse(&text, name)?;
-        if let (DataSource::Idx(dir), Some(base)) = (&mut protocol.data, path.parent()) {
+        if let (Some(dir), Some(base)) = (protocol.data.dir_mut(), path.parent()) {
             *dir = base.join(&*dir);
         }
         Ok(protocol)
@@ -323,6 +343,10 @@ impl Check<'_> {
         }
         let key = format!("split {} treatments", wire.name);
         self.distinct(&key, &treatments)?;
+        if let Halves::Published(Published::Random(seed)) = wire.halves {
+            let key = format!("split {} halves.published", wire.name);
+            self.that(SEEDS.contains(&seed), &key, seed, "the paper has 0 to 3, and \"natman\"")?;
+        }
         if wire.halves == Halves::Whole {
             let learns_b = |treatment: Treatment| treatment.target() == Task::B;
             let stray = treatments.iter().find(|t| learns_b(**t) || t.parent().is_some_and(learns_b));

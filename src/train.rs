@@ -163,7 +163,7 @@ impl Trainer for Torch {
     fn train(&self, task: &Task<'_>, along: &Along<'_>) -> Result<Trained> {
         self.numerics.enter_thread();
         let failed = |error| torch_error(task.name, &error);
-        let mut loop_ = Loop::new(task, along).map_err(failed)?;
+        let mut loop_ = Loop::new(task, along).map_err(|problem| problem.of(task.name))?;
         #[cfg(test)]
         loop_.meddler.clone_from(&self.meddler);
         while loop_.progress.place.epoch < task.recipe.solver.epochs {
@@ -187,11 +187,11 @@ impl Trainer for Torch {
         moments: (f64, f64),
     ) -> Result<Evaluation> {
         self.numerics.enter_thread();
-        let evaluated = || {
+        let evaluated = || -> Result<Evaluation, Problem> {
             let net = Net::new(weights, LAYERS)?;
-            evaluate(&net, 0, &Features::new(images, moments, &net, 0)?)
+            Ok(evaluate(&net, 0, &Features::new(images, moments, &net, 0)?)?)
         };
-        evaluated().map_err(|error| torch_error(name, &error))
+        evaluated().map_err(|problem| problem.of(name))
     }
 
     fn environment(&self) -> Result<Environment> {
@@ -214,15 +214,15 @@ struct Features {
 
 impl Features {
     /// Runs all images through the frozen layers, once.
-    fn new(images: &Images, moments: (f64, f64), net: &Net, frozen: usize) -> Result<Self, TchError> {
+    fn new(images: &Images, moments: (f64, f64), net: &Net, frozen: usize) -> Result<Self, Problem> {
         let labels: Vec<i64> = images.labels.iter().map(|label| i64::from(*label)).collect();
-        let scaled = net::scaled(images, moments)?;
+        let scaled = net::scaled(images.shape(), &images.bytes()?, moments)?;
         let inputs = if frozen == 0 {
             scaled
         } else {
             let parts = scaled.f_split(EVALUATED_AT_ONCE, 0)?;
             let through = |part| net::rest(&tch::no_grad(|| net.forward(part, 0..frozen))?);
-            Tensor::f_cat(&parts.iter().map(through).collect::<Result<Vec<_>, _>>()?, 0)?
+            Tensor::f_cat(&parts.iter().map(through).collect::<Result<Vec<_>, TchError>>()?, 0)?
         };
         Ok(Self { inputs, labels: Tensor::f_from_slice(&labels)? })
     }
@@ -281,13 +281,13 @@ struct Loop<'a> {
 }
 
 impl<'a> Loop<'a> {
-    fn new(task: &Task<'a>, along: &Along<'_>) -> Result<Self, TchError> {
+    fn new(task: &Task<'a>, along: &Along<'_>) -> Result<Self, Problem> {
         let frozen = usize::from(task.recipe.treatment.frozen());
         let net = Net::new(along.from.as_ref().map_or(task.initial, |state| &state.weights), frozen)?;
         let (velocity, progress) = match &along.from {
             Some(state) => {
                 let tensors = state.momentum.iter().flat_map(|layer| [&layer.weight, &layer.bias]);
-                (tensors.map(net::to_tensor).collect::<Result<_, _>>()?, state.progress.clone())
+                (tensors.map(net::to_tensor).collect::<Result<_, TchError>>()?, state.progress.clone())
             }
             None => {
                 let zeros = net.trained(frozen).into_iter().map(Tensor::f_zeros_like);
@@ -300,7 +300,7 @@ impl<'a> Loop<'a> {
                     ledger: Ledger::new(along.every),
                     wall_ms: 0,
                 };
-                (zeros.collect::<Result<_, _>>()?, progress)
+                (zeros.collect::<Result<_, TchError>>()?, progress)
             }
         };
         let features = |images| Features::new(images, task.moments, &net, frozen);

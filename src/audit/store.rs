@@ -14,6 +14,7 @@ use crate::error::Result;
 use crate::manifest::Count;
 use crate::plan::Plan;
 use crate::protocol::Halves;
+use crate::published::Published;
 use crate::table::{Cell, Table};
 use crate::verify::{Context, Severity};
 
@@ -53,8 +54,8 @@ fn run(plan: &Plan<'_>, cell: &Cell) -> Option<(Run, Point)> {
     let (split, _) = plan.splits.iter().find(|(split, _)| split.name == cell.split)?;
     let rule = plan.protocol.splits.iter().find(|rule| rule.name == cell.split)?;
     let kind = match rule.halves {
-        Halves::Random(_) => SplitKind::Random,
-        Halves::Named { .. } => SplitKind::Dissimilar,
+        Halves::Random(_) | Halves::Published(Published::Random(_)) => SplitKind::Random,
+        Halves::Named { .. } | Halves::Published(Published::Kind(_)) => SplitKind::Dissimilar,
         Halves::Whole => SplitKind::Whole,
     };
     let accuracy = cell.count().share();
