@@ -16,6 +16,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 use std::fs::{self, File, TryLockError};
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::NamedTempFile;
@@ -196,14 +197,19 @@ fn room(to: &Path, bytes: u64) -> Result<()> {
     if free >= bytes {
         return Ok(());
     }
-    let gigabytes = |bytes: u64| bytes as f64 / 1e9;
-    let problem = format!("takes {:.1} GB and its disk has {:.1} GB", gigabytes(bytes), gigabytes(free));
+    let megabytes = |bytes: u64| bytes as f64 / 1e6;
+    let problem = format!("takes {:.1} MB and its disk has {:.1}", megabytes(bytes), megabytes(free));
     Err(Error::invalid(to.display().to_string(), problem, "free some space, or take a smaller --size"))
 }
 
 /// A temporary file in `to`; unless it is persisted, it is removed.
 fn unfinished(to: &Path) -> Result<NamedTempFile> {
-    tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(to).map_err(Error::io("write in", to))
+    tempfile::Builder::new()
+        .prefix(UNFINISHED)
+        // As the umask says: one pack may serve many.
+        .permissions(fs::Permissions::from_mode(0o666))
+        .tempfile_in(to)
+        .map_err(Error::io("write in", to))
 }
 
 /// Gives a file its name once it is on the disk.
@@ -215,7 +221,7 @@ fn settle(to: &Path, file: NamedTempFile, path: &Path) -> Result<()> {
 
 fn write(to: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = unfinished(to)?;
-    file.write_all(bytes).map_err(Error::io("write", path))?;
+    file.as_file_mut().write_all(bytes).map_err(Error::io("write", path))?;
     settle(to, file, path)
 }
 
@@ -290,7 +296,9 @@ impl Work<'_> {
                 for (listed, image) in files.iter().zip(images?) {
                     match image {
                         Ok(Ready { digest, pixels }) => {
-                            file.write_all(&pixels).map_err(Error::io("write", &path("shard")))?;
+                            file.as_file_mut()
+                                .write_all(&pixels)
+                                .map_err(Error::io("write", &path("shard")))?;
                             sums.add(&pixels);
                             index.digests.push(digest);
                             index.labels.push(listed.label);

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tempfile::TempDir;
 
 const CLASSES: [&str; 4] = ["n01", "n02", "n03", "n04"];
@@ -272,35 +272,36 @@ fn a_killed_pack_goes_on_to_the_same_bytes() {
     fs::write(from.join("val.txt"), list).unwrap();
     // A MiB has room for 21 images of 128×128.
     let call = |to: &Path| sized("128", &from, to, &["--shard-mib", "1", "--jobs", "2"]);
-    let begin = Instant::now();
     let whole = dir.path().join("whole");
     let made = run(call(&whole)).expect(0).json();
     assert_eq!((&made["shards"], &made["shards_new"]), (&json!(12), &json!(12)));
-    let took = begin.elapsed();
 
+    // Shards that are finished: a shard's own index is written last.
     let shards = |to: &Path| {
-        fs::read_dir(to).map_or(0, |entries| {
-            entries
-                .filter(|entry| entry.as_ref().unwrap().path().extension().is_some_and(|end| end == "json"))
-                .count()
-        })
+        let inside = fs::read_dir(to).into_iter().flatten().map(|entry| entry.unwrap().file_name());
+        let indices = inside.filter(|name| {
+            let name = name.to_string_lossy();
+            name.ends_with(".json") && (name.starts_with("train-") || name.starts_with("valid-"))
+        });
+        indices.count()
     };
     let mut packs = vec![dir.path().join("0")];
-    let (mut kills, mut tries, mut seen) = (0, 0, Vec::new());
-    while kills < KILLS {
+    let (mut tries, mut seen) = (0, Vec::new());
+    while seen.len() < KILLS {
         tries += 1;
-        assert!(tries < 3 * KILLS, "only {kills} of {tries} kills hit a living process");
+        assert!(tries < 3 * KILLS, "only {} of {tries} kills hit a living process", seen.len());
         let to = packs.last().unwrap().clone();
+        // After none, one or two shards more, and a moment that differs each time: before there is a directory,
+        // within a shard, between its files, at the end.
+        let wanted = shards(&to) + tries % 3;
         let mut child = call(&to).stdout(Stdio::null()).spawn().unwrap();
-        // Spread over half the time of a whole pack, so that together they are spread over all of it.
-        let share = (tries * 0x9e37_79b9) % 1000;
-        sleep(took.mul_f64(0.5 * share as f64 / 1000.0));
+        while shards(&to) < wanted && child.try_wait().unwrap().is_none() {
+            sleep(Duration::from_micros(500));
+        }
+        sleep(Duration::from_micros((tries as u64 * 0x9e37_79b9) % 40_000));
         child.kill().unwrap();
         match child.wait().unwrap() {
-            status if status.signal() == Some(9) => {
-                kills += 1;
-                seen.push(shards(&to));
-            }
+            status if status.signal() == Some(9) => seen.push(shards(&to)),
             status => {
                 assert_eq!(status.code(), Some(0), "it ended before it was killed, and not well");
                 packs.push(dir.path().join(packs.len().to_string()));

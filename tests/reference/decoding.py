@@ -22,8 +22,7 @@ import numpy as np
 from PIL import Image
 
 # Largest difference of a byte, share of bytes that are off by more than 4, and mean difference. With subsampled chroma, the
-# two decoders interpolate the last column of an image otherwise where its width is no whole number of blocks: an eighth of
-# the smallest image here, of 9×8 pixels.
+# two decoders interpolate otherwise, most in the last column of images of some widths: an eighth of the smallest one here.
 TOLERANCE = {"png": (0, 0.0, 0.0), "whole": (4, 0.0, 0.05), "subsampled": (40, 0.01, 0.5)}
 SUBSAMPLED = ("420.jpg", "422.jpg", "progressive.jpg", "restarts.jpg")
 SIDES = (256, 64, 227)
