@@ -90,8 +90,7 @@ fn main() {
 
 /// The first `count` images.
 fn first(images: &Images, count: usize) -> Images {
-    let pixels = images.pixels[..count * images.rows * images.cols].to_vec();
-    Images { pixels, labels: images.labels[..count].to_vec(), ..*images }
+    images.pick(&(0..count).collect::<Vec<_>>(), images.labels[..count].to_vec())
 }
 
 /// Seconds that this thread has been computing, by the kernel's account: other programs on the same
@@ -108,9 +107,9 @@ fn data_file(train: &Images, valid: &Images, order: &[u32]) -> Vec<u8> {
     let labels = |images: &Images| numbers(images.labels.iter().map(|label| i64::from(*label)).collect());
     let shape = |images: &Images| vec![images.len(), images.rows, images.cols];
     let tensors = [
-        ("train.images", Dtype::U8, shape(train), train.pixels.clone()),
+        ("train.images", Dtype::U8, shape(train), train.bytes().expect("in memory").into_owned()),
         ("train.labels", Dtype::I64, vec![train.len()], labels(train)),
-        ("valid.images", Dtype::U8, shape(valid), valid.pixels.clone()),
+        ("valid.images", Dtype::U8, shape(valid), valid.bytes().expect("in memory").into_owned()),
         ("valid.labels", Dtype::I64, vec![valid.len()], labels(valid)),
         ("order", Dtype::I64, vec![order.len()], numbers(order.iter().map(|at| i64::from(*at)).collect())),
     ];

@@ -121,6 +121,9 @@ pub enum Command {
     /// Where two machines have the same fingerprint under a policy, they may be expected to train the same
     /// bits; where they have not, they do not. Every manifest and golden snapshot records it.
     Fingerprint(Fingerprint),
+    /// Pack folders of images for a protocol, check a pack, or show what is in it.
+    #[command(subcommand)]
+    Data(crate::commands::data::Data),
 }
 
 #[derive(Args)]
@@ -174,8 +177,8 @@ pub enum Golden {
 /// What every command takes. `table` has one more format.
 #[derive(Args)]
 pub struct Common<F: ValueEnum + Send + Sync + 'static = Format> {
-    /// The protocol: an embedded one (smoke: seconds; ci: minutes; standard: all
-    /// images of its kind; paper: ILSVRC2012), or a TOML file.
+    /// The protocol: an embedded one (smoke: seconds; ci: minutes; standard, cifar100: hours, on images of yours;
+    /// paper: ILSVRC2012), or a TOML file.
     #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
     pub protocol: String,
     /// The directory of checkpoints and manifests; `reproduce` makes it.

@@ -4,6 +4,7 @@
 //! Results go to standard output in one piece; progress and messages go to standard error.
 
 mod bisect;
+pub mod data;
 mod jobs;
 mod replay;
 pub mod report;
@@ -76,6 +77,7 @@ pub fn run(cli: Cli) -> anyhow::Result<Verdict> {
         Command::Submit(args) => submit::submit(&args),
         Command::Work(args) => work::run(&args),
         Command::Cancel(args) => submit::cancel(&args),
+        Command::Data(command) => data::run(&command),
     }
 }
 

@@ -32,6 +32,7 @@ pub mod input;
 pub mod ledger;
 pub mod machine;
 pub mod manifest;
+mod mt19937;
 mod net;
 pub mod numerics;
 pub mod outline;

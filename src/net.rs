@@ -1,6 +1,6 @@
 //! The network on libtorch: weights in and out, and the forward pass.
 //!
-//! Uses `architecture`, `data` and `weights`; used by `train` alone. One of three modules that know libtorch.
+//! Uses `architecture` and `weights`; used by `train` alone. One of three modules that know libtorch.
 //! Nothing here draws a random number or keeps state beyond the tensors. Where libtorch refuses, most
 //! often for want of memory, the answer is its error, never a panic.
 //!
@@ -8,7 +8,6 @@
 //! CPU convolutions are quicker with; seen from tch they are (N, C, H, W) all the same.
 
 use crate::architecture::{CONVOLUTIONS, DROPPED, LAYERS, NORM_ALPHA, NORM_BETA, NORM_SIZE, convolution};
-use crate::data::Images;
 use crate::protocol::Layout;
 use crate::weights::{Layer, Tensor as Numbers, Weights};
 use std::ops::Range;
@@ -152,10 +151,15 @@ fn wake(x: &Tensor) -> Result<Tensor, TchError> {
     }
 }
 
-/// Images scaled by mean and deviation (of pixels on the scale 0 to 1), as [`rest`] lays them out.
-pub(crate) fn scaled(images: &Images, (mean, deviation): (f64, f64)) -> Result<Tensor, TchError> {
-    let raw = Tensor::f_from_slice(&images.pixels)?.f_to_kind(Kind::Float)?;
-    let [channels, rows, cols] = images.shape().map(|side| side as i64);
+/// Images, whose shape and bytes those are, scaled by mean and deviation (of pixels on the scale 0 to 1),
+/// as [`rest`] lays them out.
+pub(crate) fn scaled(
+    shape: [usize; 3],
+    bytes: &[u8],
+    (mean, deviation): (f64, f64),
+) -> Result<Tensor, TchError> {
+    let raw = Tensor::f_from_slice(bytes)?.f_to_kind(Kind::Float)?;
+    let [channels, rows, cols] = shape.map(|side| side as i64);
     let (scale, shift) = (1.0 / (255.0 * deviation), -mean / deviation);
     raw.f_mul_scalar(scale)?.f_add_scalar(shift)?.f_reshape([-1, rows, cols, channels])
 }

@@ -396,7 +396,7 @@ pub fn report_text(report: &Report) -> String {
 }
 
 /// Findings as a list: those of one code together, long lists cut short.
-fn findings_text(findings: &[&Finding]) -> String {
+pub fn findings_text(findings: &[&Finding]) -> String {
     let mut text = String::new();
     for group in findings.chunk_by(|a, b| a.code == b.code) {
         let code = group[0].code;
@@ -420,7 +420,7 @@ fn findings_text(findings: &[&Finding]) -> String {
     text
 }
 
-fn summary(findings: &[Finding]) -> String {
+pub fn summary(findings: &[Finding]) -> String {
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
     match (count(Severity::Error), count(Severity::Warning)) {
         (0, 0) => "clean".to_owned(),

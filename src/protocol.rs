@@ -1,6 +1,6 @@
 //! A protocol: every number of an experiment, read from TOML.
 //!
-//! Uses `treatment` and `digest`; used by every later stage. What is read here is checked here: the
+//! Uses `treatment`, `published` and `digest`; used by every later stage. What is read here is checked here: the
 //! rest of the program never sees a batch of zero or a momentum of two. Unknown keys are errors that
 //! name the nearest key. `src/protocols/` holds the embedded ones.
 
@@ -18,11 +18,12 @@ mod settings;
 pub use settings::{Filler, Input, Layout, Network, Solver, Subtract, Update};
 
 /// The embedded protocols: name and TOML text.
-pub const EMBEDDED: [(&str, &str); 4] = [
+pub const EMBEDDED: [(&str, &str); 5] = [
     ("smoke", include_str!("protocols/smoke.toml")),
     ("ci", include_str!("protocols/ci.toml")),
     ("standard", include_str!("protocols/standard.toml")),
     ("paper", include_str!("protocols/paper.toml")),
+    ("cifar100", include_str!("protocols/cifar100.toml")),
 ];
 
 /// The largest product of two neighbouring layers' widths: 1 GiB of weights where both are fully
@@ -38,6 +39,8 @@ pub enum DataSource {
     /// A directory of MNIST-family IDX files, plain or gzip. In a protocol file the path is relative
     /// to that file. Where the images lie changes no bits, so the digest leaves the path out.
     Idx(#[serde(skip_serializing)] PathBuf),
+    /// A directory of the binary version of CIFAR-10 or CIFAR-100 (fine labels); its path as of `Idx`.
+    Cifar(#[serde(skip_serializing)] PathBuf),
     /// A directory that `selffer data pack` made; its path as of `Idx`.
     Pack(#[serde(skip_serializing)] PathBuf),
 }
@@ -47,7 +50,7 @@ impl DataSource {
     pub fn dir(&self) -> Option<&Path> {
         match self {
             Self::Embedded => None,
-            Self::Idx(dir) | Self::Pack(dir) => Some(dir),
+            Self::Idx(dir) | Self::Cifar(dir) | Self::Pack(dir) => Some(dir),
         }
     }
 
@@ -55,7 +58,7 @@ impl DataSource {
     pub fn dir_mut(&mut self) -> Option<&mut PathBuf> {
         match self {
             Self::Embedded => None,
-            Self::Idx(dir) | Self::Pack(dir) => Some(dir),
+            Self::Idx(dir) | Self::Cifar(dir) | Self::Pack(dir) => Some(dir),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A split: which classes and images make up task A and task B.
 //!
-//! Uses `data`, `protocol`, `seed`; used by `plan`, `verify` and whoever trains. A split is written as
+//! Uses `data`, `protocol`, `published`, `seed`; used by `plan`, `verify` and whoever trains. A split is written as
 //! a file that lists every class and, by content digest, every image, in the order in which training
 //! indexes them; the SHA-256 of that file is the split's digest.
 
@@ -10,11 +10,11 @@ use crate::digest::{DataDigest, Digest, ImageDigest, SplitDigest};
 use crate::error::{Error, Result};
 use crate::input::Pixels;
 use crate::protocol::{Halves, Input, Protocol, SplitRule, Subtract};
-use crate::published::CLASSES;
+use crate::published;
 use crate::seed::{Name, Stream};
 use crate::treatment::Task;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 /// The images of one class in a split.
@@ -204,6 +204,8 @@ pub struct Catalog<'a> {
     mean: OnceLock<Vec<f32>>,
     // Indexed by part, then by image.
     digests: [Vec<ImageDigest>; 2],
+    // By part, the images' indices in the order of their digests: made where images are first picked.
+    sorted: [OnceLock<Vec<u32>>; 2],
     // Indexed by class, then by part: the images of that class in file order.
     by_class: Vec<[Vec<usize>; 2]>,
 }
@@ -224,6 +226,7 @@ impl<'a> Catalog<'a> {
             moments: data.pixel_moments(),
             mean: OnceLock::new(),
             digests,
+            sorted: Default::default(),
             by_class,
         }
     }
@@ -235,26 +238,30 @@ impl<'a> Catalog<'a> {
         Pixels { moments: self.moments, mean: subtracts.then(mean) }
     }
 
-    /// The images of one part of one task, in the split's order, labelled by the task's classes.
+    /// The images of one part of one task, in the split's order, labelled by the task's classes. They are
+    /// picked; no pixel is copied.
     ///
     /// # Errors
     /// Where the split names an image that the data set lacks.
     pub fn images(&self, split: &Split, task: Task, part: Part) -> Result<Images> {
-        let all = self.data.part(part);
-        let index: HashMap<&ImageDigest, usize> =
-            self.digests[part as usize].iter().enumerate().map(|(at, image)| (image, at)).collect();
-        let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+        let digests = &self.digests[part as usize];
+        let sorted = self.sorted[part as usize].get_or_init(|| {
+            let mut sorted: Vec<u32> = (0..digests.len() as u32).collect();
+            sorted.sort_unstable_by_key(|at| (&digests[*at as usize], *at));
+            sorted
+        });
+        let (mut picked, mut labels) = (Vec::new(), Vec::new());
         for (label, class) in split.task(task).iter().enumerate() {
             for image in class.part(part) {
-                let at = index.get(image).ok_or_else(|| {
+                let at = sorted.binary_search_by_key(&image, |at| &digests[*at as usize]).map_err(|_| {
                     let problem = format!("names {part} image {image}, which the data do not have");
                     Error::invalid(format!("split {}", split.name), problem, "use the data it was made from")
                 })?;
-                pixels.extend_from_slice(all.image(*at));
+                picked.push(sorted[at] as usize);
                 labels.push(label as u16);
             }
         }
-        Ok(Images { pixels, labels, ..*all })
+        Ok(self.data.part(part).pick(&picked, labels))
     }
 }
 
@@ -280,13 +287,10 @@ fn halves(rule: &SplitRule, classes: &[String]) -> Result<(Vec<usize>, Vec<usize
             b.sort_unstable();
             Ok((order, b))
         }
-        Halves::Published(_) if classes.len() != CLASSES => {
-            let problem =
-                format!("is of ILSVRC2012's {CLASSES} classes, and the data have {}", classes.len());
-            Err(invalid(problem, "take a pack of ILSVRC2012"))
-        }
         Halves::Published(split) => {
-            let [a, b] = Task::BOTH.map(|task| split.half(task).into_iter().map(usize::from).collect());
+            published::numbered_alike(classes, &format!("split {}", rule.name))?;
+            let [a, b] =
+                Task::BOTH.map(|task| split.half(task).into_iter().map(usize::from).collect::<Vec<_>>());
             Ok((a, b))
         }
         Halves::Named { a, b } => {

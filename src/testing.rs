@@ -61,7 +61,7 @@ pub(crate) fn dataset(classes: usize, train: usize, valid: usize, side: usize) -
         let mut stream = Stream::open(&Name::new("test images").and("part", part));
         let pixels = (0..count * classes * side * side).map(|_| stream.below(256) as u8).collect();
         let labels = (0..count * classes).map(|at| (at % classes) as u16).collect();
-        Images { rows: side, cols: side, channels: 1, pixels, labels }
+        Images::new([1, side, side], pixels, labels)
     };
     Dataset {
         classes: (0..classes).map(|class| format!("class-{class}")).collect(),

@@ -166,7 +166,7 @@ impl Trainer for Torch {
     fn train(&self, task: &Task<'_>, along: &Along<'_>) -> Result<Trained> {
         self.numerics.enter_thread();
         let failed = |error| torch_error(task.name, &error);
-        let mut loop_ = Loop::new(task, along).map_err(failed)?;
+        let mut loop_ = Loop::new(task, along).map_err(|problem| problem.of(task.name))?;
         #[cfg(test)]
         loop_.meddler.clone_from(&self.meddler);
         while loop_.progress.place.epoch < task.recipe.solver.epochs {
@@ -191,11 +191,11 @@ impl Trainer for Torch {
         pixels: Pixels<'_>,
     ) -> Result<Evaluation> {
         self.numerics.enter_thread();
-        let evaluated = || {
+        let evaluated = || -> Result<Evaluation, Problem> {
             let net = Net::new(recipe.network.layout, weights, LAYERS)?;
-            evaluate(&net, 0, &Features::new(images, pixels, recipe.input.as_ref(), &net, 0)?)
+            Ok(evaluate(&net, 0, &Features::new(images, pixels, recipe.input.as_ref(), &net, 0)?)?)
         };
-        evaluated().map_err(|error| torch_error(name, &error))
+        evaluated().map_err(|problem| problem.of(name))
     }
 
     fn environment(&self) -> Result<Environment> {
@@ -262,7 +262,7 @@ struct Loop<'a> {
 }
 
 impl<'a> Loop<'a> {
-    fn new(task: &Task<'a>, along: &Along<'_>) -> Result<Self, TchError> {
+    fn new(task: &Task<'a>, along: &Along<'_>) -> Result<Self, Problem> {
         let frozen = usize::from(task.recipe.treatment.frozen());
         let (layout, input) = (task.recipe.network.layout, task.recipe.input.as_ref());
         let cached = cached(layout, input.is_none(), frozen);
@@ -270,7 +270,7 @@ impl<'a> Loop<'a> {
         let (velocity, progress) = match &along.from {
             Some(state) => {
                 let tensors = state.momentum.iter().flat_map(|layer| [&layer.weight, &layer.bias]);
-                (tensors.map(net::to_tensor).collect::<Result<_, _>>()?, state.progress.clone())
+                (tensors.map(net::to_tensor).collect::<Result<_, TchError>>()?, state.progress.clone())
             }
             None => {
                 let zeros = net.trained(frozen).into_iter().map(Tensor::f_zeros_like);
@@ -283,7 +283,7 @@ impl<'a> Loop<'a> {
                     ledger: Ledger::new(along.every),
                     wall_ms: 0,
                 };
-                (zeros.collect::<Result<_, _>>()?, progress)
+                (zeros.collect::<Result<_, TchError>>()?, progress)
             }
         };
         let features = |images| Features::new(images, task.pixels, input, &net, cached);
@@ -375,7 +375,7 @@ impl<'a> Loop<'a> {
 
     /// One step of gradient descent on the training images of those indices: their mean loss and how
     /// many were right, both before the weights changed.
-    fn step(&mut self, batch: &[u32], rate: f64) -> Result<(f64, u32), TchError> {
+    fn step(&mut self, batch: &[u32], rate: f64) -> Result<(f64, u32), Problem> {
         let place = self.progress.place;
         let windows = |input: &_, shape| input::windows(self.recipe, input, place, shape, batch.len());
         let (inputs, labels) = self.train.batch(batch, windows)?;
@@ -450,7 +450,7 @@ fn update(
 }
 
 /// What the layers from `first` on make of what enters them.
-fn evaluate(net: &Net, first: usize, features: &Features<'_>) -> Result<Evaluation, TchError> {
+fn evaluate(net: &Net, first: usize, features: &Features<'_>) -> Result<Evaluation, Problem> {
     let (mut loss_sum, mut right) = (0.0, Vec::new());
     let total = features.len() as i64;
     let mut start = 0;

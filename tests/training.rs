@@ -65,7 +65,7 @@ fn images(first: usize, count: usize) -> Images {
         let bright = if col / 4 == image % CLASSES { 100 } else { 0 };
         (mixed(first + at) % 128 + bright) as u8
     });
-    Images { rows: SIDE, cols: SIDE, channels: 1, pixels: pixels.collect(), labels }
+    Images::new([1, SIDE, SIDE], pixels.collect(), labels)
 }
 
 fn first_weights(recipe: &Recipe) -> Weights {

@@ -17,7 +17,6 @@ pub mod effect;
 pub mod files;
 pub mod history;
 pub mod log;
-pub mod mt19937;
 pub mod names;
 pub mod network;
 pub mod numbers;

@@ -20,7 +20,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 /// How many classes ILSVRC2012 has.
-pub const CLASSES: usize = 1000;
+pub const CLASSES: usize = crate::published::CLASSES;
 
 /// How many classes the natural half (A) and the man-made half (B) have, by the paper (section 4).
 pub const NATURAL: usize = 449;

@@ -1,14 +1,14 @@
 //! The published lists of classes and images: made again from their seeds, held against their md5 sums.
 //!
-//! Uses `audit::{archive, mt19937, names}`; used by `audit`. The authors' script shuffles the 1000 classes
+//! Uses `audit::{archive, names}`, `published`; used by `audit`. The authors' script shuffles the 1000 classes
 //! with numpy, seeded with `[s]`; the first 500, sorted, are task A of split s. A half's list is the whole
 //! list with the other half's images left out and classes numbered anew; a reduced list has the first
 //! k images of each class. The sums stand in comments at the end of that script, or in a file of their own.
 
 use super::archive::{Archive, TEXT_MAX};
-use super::mt19937::Mt19937;
 use super::names::{CLASSES, MANMADE, NATURAL, Split};
 use crate::error::{Error, Result};
+use crate::published::random_half;
 use crate::treatment::Task;
 use crate::verify::{Code, Finding};
 use md5::{Digest as _, Md5};
@@ -319,16 +319,6 @@ fn rule(list: &str, natman: &Option<[Vec<u16>; 2]>) -> Option<Rule> {
         return Some(Rule::Classes(if task == Task::A { natural.clone() } else { manmade.clone() }));
     }
     Some(Rule::Classes(random_half(split.parse().ok()?, task)))
-}
-
-/// The classes of a random half, in ascending order.
-pub fn random_half(seed: u32, task: Task) -> Vec<u16> {
-    let order = Mt19937::from_array(&[seed]).permutation(CLASSES as u32);
-    let (first, second) = order.split_at(CLASSES / 2);
-    let chosen = if task == Task::A { first } else { second };
-    let mut classes: Vec<u16> = chosen.iter().map(|class| *class as u16).collect();
-    classes.sort_unstable();
-    classes
 }
 
 /// Checks one sum, on the list itself where it is there, and on the list made again from the whole one.

@@ -24,5 +24,5 @@ pub(super) fn read() -> Result<Dataset> {
         Ok::<_, crate::error::Error>((images, labels))
     });
     let names = include_str!("../../fixtures/data/classes.txt");
-    idx::assemble("the embedded data", train?, valid?, Some(names))
+    idx::assemble("the embedded data", train?, valid?, Some((idx::NAMES, names)))
 }

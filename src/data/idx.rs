@@ -1,9 +1,10 @@
 //! The IDX format of the MNIST family, plain or gzip, and directories of it.
 //!
-//! Used by `data` alone. A directory holds four files whose names end as MNIST's do, with `.` or `-`
+//! Used by `data` alone; `cifar` puts its parts together here too. A directory holds four files whose names end as MNIST's do, with `.` or `-`
 //! before `idx` and with or without `.gz`; EMNIST's prefixes are fine. `classes.txt`, where there is
 //! one, names the classes, one a line, in the order of the labels from 0.
 
+use super::pack::SIDE;
 use super::{Dataset, Images};
 use crate::error::{Error, Result};
 use flate2::bufread::MultiGzDecoder;
@@ -12,20 +13,21 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+/// The file of class names.
+pub(super) const NAMES: &str = "classes.txt";
+
 /// What one IDX file may say that it holds. All of EMNIST is half as large.
 const BYTES_MAX: u64 = 2 << 30;
 
 /// What a file of class names may hold: there are at most 256 labels.
-const NAMES_MAX: u64 = 1 << 20;
+pub(super) const NAMES_MAX: u64 = 1 << 20;
 
-/// Sides of an image, in pixels. Three poolings by two leave nothing of an image below 8.
-const SIDE: std::ops::RangeInclusive<usize> = 8..=4096;
-
-/// Images as IDX has them: rows, columns, pixels.
+/// Images as files have them: channels, rows, columns, bytes as [`Images`] lays them out.
 pub(super) struct RawImages {
-    rows: usize,
-    cols: usize,
-    pixels: Vec<u8>,
+    pub channels: usize,
+    pub rows: usize,
+    pub cols: usize,
+    pub pixels: Vec<u8>,
 }
 
 /// Reads a directory of IDX files.
@@ -43,19 +45,23 @@ pub(super) fn read_dir(dir: &Path) -> Result<Dataset> {
         Ok((images, labels(file, &path)?))
     };
     let (train, valid) = (part(&["train"])?, part(&["t10k", "test"])?);
-    let path = dir.join("classes.txt");
-    let names = match std::fs::metadata(&path) {
+    let names = names(&dir.join(NAMES))?;
+    assemble(&dir.display().to_string(), train, valid, names.as_deref().map(|names| (NAMES, names)))
+}
+
+/// The text of a file of class names, where there is one.
+pub(super) fn names(path: &Path) -> Result<Option<String>> {
+    match std::fs::metadata(path) {
         Ok(meta) if meta.is_file() && meta.len() <= NAMES_MAX => {
-            Some(std::fs::read_to_string(&path).map_err(Error::io("read", &path))?)
+            Ok(Some(std::fs::read_to_string(path).map_err(Error::io("read", path))?))
         }
         Ok(_) => {
             let problem = format!("is no regular file of at most {NAMES_MAX} bytes");
-            return Err(Error::invalid(path.display().to_string(), problem, "write a name a line into it"));
+            Err(Error::invalid(path.display().to_string(), problem, "write a name a line into it"))
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-        Err(error) => return Err(Error::io("read", &path)(error)),
-    };
-    assemble(&dir.display().to_string(), train, valid, names.as_deref())
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("read", path)(error)),
+    }
 }
 
 /// The one file of `files` that holds `what` for one of the `prefixes`.
@@ -111,7 +117,7 @@ pub(super) fn images(file: impl BufRead, origin: &str) -> Result<RawImages> {
     if count == 0 {
         return Err(Error::invalid(origin, "holds no image", "name data with images"));
     }
-    Ok(RawImages { rows, cols, pixels })
+    Ok(RawImages { channels: 1, rows, cols, pixels })
 }
 
 /// The labels of an IDX file of rank 1.
@@ -166,13 +172,13 @@ fn parse<const RANK: usize>(
     Ok((dims.map(|dim| dim as usize), bytes))
 }
 
-/// Puts the parts together. Labels that no training image has are not classes (EMNIST's letters
+/// Puts the parts together; `names` is the name and the text of the file of class names. Labels that no training image has are not classes (EMNIST's letters
 /// begin at 1), so class indices are without gaps.
 pub(super) fn assemble(
     origin: &str,
     train: (RawImages, Vec<u8>),
     valid: (RawImages, Vec<u8>),
-    names: Option<&str>,
+    names: Option<(&str, &str)>,
 ) -> Result<Dataset> {
     let sizes = [&train.0, &valid.0].map(|images| (images.rows, images.cols));
     if sizes[0] != sizes[1] {
@@ -183,8 +189,8 @@ pub(super) fn assemble(
     let labels: Vec<u8> = train.1.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
     let classes = class_names(origin, &labels, names)?;
     let part = |(images, raw_labels): (RawImages, Vec<u8>), which: &str| -> Result<Images> {
-        let RawImages { rows, cols, pixels } = images;
-        let count = pixels.len() / (rows * cols);
+        let RawImages { channels, rows, cols, pixels } = images;
+        let count = pixels.len() / (channels * rows * cols);
         if count != raw_labels.len() {
             let problem = format!("has {count} {which} images but {} labels", raw_labels.len());
             return Err(Error::invalid(origin, problem, "pair each image file with its label file"));
@@ -197,17 +203,17 @@ pub(super) fn assemble(
             })
         };
         let labels = raw_labels.iter().map(index).collect::<Result<_>>()?;
-        Ok(Images { rows, cols, channels: 1, pixels, labels })
+        Ok(Images::new([channels, rows, cols], pixels, labels))
     };
     Ok(Dataset { classes, train: part(train, "training")?, valid: part(valid, "validation")? })
 }
 
-fn class_names(origin: &str, labels: &[u8], names: Option<&str>) -> Result<Vec<String>> {
-    let Some(text) = names else {
+fn class_names(origin: &str, labels: &[u8], names: Option<(&str, &str)>) -> Result<Vec<String>> {
+    let Some((file, text)) = names else {
         return Ok(labels.iter().map(ToString::to_string).collect());
     };
     let names: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    let subject = format!("classes.txt of {origin}");
+    let subject = format!("{file} of {origin}");
     if let Some(name) = names.iter().find(|name| name.chars().any(char::is_control)) {
         let problem = format!("names a class {name:?}, with a control character");
         return Err(Error::invalid(subject, problem, "use printable characters only"));

@@ -1,15 +1,25 @@
-//! Images with labels, held in memory: what every source of data turns into.
+//! Images with labels, in memory or in a pack: what every source of data turns into.
 //!
 //! Uses `digest` and `error`; used by `split` and by whoever trains. `idx` reads MNIST-family
-//! directories, `embedded` the fixture inside the binary; both give a [`Dataset`].
+//! directories, `cifar` those of CIFAR, `embedded` the fixture inside the binary, `pack` what `packing` made of image files; each gives a
+//! [`Dataset`].
 
+mod cifar;
+mod decode;
 mod embedded;
 mod idx;
+mod images;
+pub mod listing;
+pub mod pack;
+pub mod packing;
+mod resize;
+mod shards;
 
-use crate::digest::{DataDigest, Hasher, ImageDigest};
-use crate::error::{Error, Result};
+use crate::digest::{DataDigest, Hasher};
+use crate::error::Result;
 use crate::protocol::DataSource;
-use rayon::prelude::*;
+pub(crate) use images::digest as image_digest;
+pub use images::{Images, Sums};
 use std::fmt;
 
 /// Training or validation.
@@ -35,74 +45,6 @@ impl fmt::Display for Part {
     }
 }
 
-/// One part of a data set: images of one size, a byte for each channel of each pixel, row after row, the
-/// channels of a pixel together (grey images have one, coloured ones red, green and blue).
-#[derive(Clone, PartialEq, Eq)]
-pub struct Images {
-    /// Height in pixels.
-    pub rows: usize,
-    /// Width in pixels.
-    pub cols: usize,
-    /// Channels: 1 or 3.
-    pub channels: usize,
-    /// The bytes of all images, one image after the other.
-    pub pixels: Vec<u8>,
-    /// For each image, its class as an index into [`Dataset::classes`].
-    pub labels: Vec<u16>,
-}
-
-impl Images {
-    /// The number of images.
-    pub fn len(&self) -> usize {
-        self.labels.len()
-    }
-
-    /// Whether there is none.
-    pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
-    }
-
-    /// The bytes of one image, [`Images::size`] of them.
-    pub fn image(&self, index: usize) -> &[u8] {
-        let size = self.size();
-        &self.pixels[index * size..(index + 1) * size]
-    }
-
-    /// What enters a network for one image: channels, rows, columns.
-    pub fn shape(&self) -> [usize; 3] {
-        [self.channels, self.rows, self.cols]
-    }
-
-    /// Bytes of one image.
-    pub fn size(&self) -> usize {
-        self.shape().iter().product()
-    }
-
-    /// The digest of each image: its size and pixels, not its label.
-    pub fn digests(&self) -> Vec<ImageDigest> {
-        (0..self.len())
-            .into_par_iter()
-            .map(|index| {
-                let mut hasher = Hasher::new("selffer image v1");
-                hasher.piece(&(self.rows as u64).to_le_bytes());
-                hasher.piece(&(self.cols as u64).to_le_bytes());
-                // Grey images had digests before there were others.
-                if self.channels != 1 {
-                    hasher.piece(&(self.channels as u64).to_le_bytes());
-                }
-                hasher.piece(self.image(index));
-                ImageDigest(hasher.finish())
-            })
-            .collect()
-    }
-}
-
-impl fmt::Debug for Images {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Images({} of {}×{}×{})", self.len(), self.channels, self.rows, self.cols)
-    }
-}
-
 /// A data set: class names, training and validation images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dataset {
@@ -123,14 +65,8 @@ impl Dataset {
         match source {
             DataSource::Embedded => embedded::read(),
             DataSource::Idx(dir) => idx::read_dir(dir),
-            DataSource::Pack(dir) => {
-                let mend = "take a version of selffer that does";
-                Err(Error::invalid(
-                    dir.display().to_string(),
-                    "is a pack, which this version does not read",
-                    mend,
-                ))
-            }
+            DataSource::Cifar(dir) => cifar::read_dir(dir),
+            DataSource::Pack(dir) => pack::read(dir),
         }
     }
 
@@ -161,26 +97,23 @@ impl Dataset {
 
     /// The mean of all training images: of each byte of an image, on the scale 0 to 255. Summed in whole numbers,
     /// so the order of images does not matter.
+    ///
+    /// # Panics
+    /// As [`Self::pixel_moments`].
     pub fn mean_image(&self) -> Vec<f32> {
-        let mut sums = vec![0u64; self.train.size()];
-        for index in 0..self.train.len() {
-            sums.iter_mut().zip(self.train.image(index)).for_each(|(sum, byte)| *sum += u64::from(*byte));
-        }
-        sums.iter().map(|sum| (*sum as f64 / self.train.len() as f64) as f32).collect()
+        let sums = self.train.sums().expect("memory and a whole pack know their sums");
+        sums.bytes.iter().map(|sum| (*sum as f64 / sums.images as f64) as f32).collect()
     }
 
     /// Mean and standard deviation of all training pixels, on the scale 0 to 1.
     ///
     /// Summed in whole numbers, so the order of images does not matter. A data set whose training
     /// pixels are all equal has deviation 1 (there is nothing to scale).
+    ///
+    /// # Panics
+    /// Where the training images are some of a pack's, not all, and the pack cannot be read.
     pub fn pixel_moments(&self) -> (f64, f64) {
-        let count = self.train.pixels.len() as f64;
-        let sum: u64 = self.train.pixels.iter().map(|pixel| u64::from(*pixel)).sum();
-        let squares: u64 = self.train.pixels.iter().map(|pixel| u64::from(*pixel).pow(2)).sum();
-        let mean = sum as f64 / count;
-        let variance = squares as f64 / count - mean * mean;
-        let deviation = if variance > 0.0 { variance.sqrt() / 255.0 } else { 1.0 };
-        (mean / 255.0, deviation)
+        self.train.sums().expect("memory and a whole pack know their sums").moments()
     }
 }
 

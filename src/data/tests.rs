@@ -35,9 +35,9 @@ fn the_embedded_pixels_have_these_moments() {
 fn moments_by_hand() {
     let of = |pixels: &[u8]| {
         let mut data = dataset(2, 1, 1, 1);
-        data.train.pixels = pixels.to_vec();
+        data.train = Images::new([1, 1, 1], pixels.to_vec(), vec![0; pixels.len()]);
         // Validation pixels do not count.
-        data.valid.pixels.fill(77);
+        data.valid.bytes_mut().unwrap().fill(77);
         data.pixel_moments()
     };
     // 0, 51, 102, 255 are 0, 0.2, 0.4, 1: mean 0.4, squares 0 + 0.04 + 0.16 + 1 over 4 = 0.3.
@@ -55,14 +55,14 @@ fn moments_by_hand() {
 fn moments_do_not_depend_on_the_order() {
     let mut data = dataset(3, 50, 1, 8);
     let before = data.pixel_moments();
-    Stream::open(&Name::new("shuffled")).shuffle(&mut data.train.pixels);
+    Stream::open(&Name::new("shuffled")).shuffle(data.train.bytes_mut().unwrap());
     assert_eq!(data.pixel_moments(), before);
 }
 
 #[test]
 fn an_image_s_digest_is_of_its_size_and_pixels() {
     let images = |rows, cols, labels: Vec<u16>| {
-        Images { rows, cols, channels: 1, pixels: (0..16).map(|pixel| pixel / 8).collect(), labels }.digests()
+        Images::new([1, rows, cols], (0..16).map(|pixel| pixel / 8).collect(), labels).digests()
     };
     let square = images(2, 4, vec![0, 1]);
     assert_ne!(square[0], square[1]);
@@ -84,15 +84,15 @@ fn a_data_set_s_digest_is_of_all_that_matters() {
         changed(&|data| data.classes[2].push('x')),
         changed(&|data| data.train.labels[0] = 2),
         changed(&|data| data.valid.labels[5] = 0),
-        changed(&|data| data.train.pixels[383] ^= 1),
-        changed(&|data| data.valid.pixels[0] ^= 128),
+        changed(&|data| data.train.bytes_mut().unwrap()[383] ^= 1),
+        changed(&|data| data.valid.bytes_mut().unwrap()[0] ^= 128),
         changed(&|data| std::mem::swap(&mut data.train, &mut data.valid)),
         // The same bytes as half as many pixels of two channels.
         changed(&|data| (data.train.cols, data.train.channels) = (4, 2)),
         // The last training image with its label becomes the first for validation.
         changed(&|data| {
-            let pixels = data.train.pixels.split_off(320);
-            data.valid.pixels.splice(0..0, pixels);
+            let pixels = data.train.bytes_mut().unwrap().split_off(320);
+            data.valid.bytes_mut().unwrap().splice(0..0, pixels);
             let label = data.train.labels.pop().unwrap();
             data.valid.labels.insert(0, label);
         }),

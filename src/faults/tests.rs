@@ -162,10 +162,11 @@ fn judge(fault: Fault) -> Result<Caught, &'static str> {
     let protocol = protocol(1);
     let mut data = data().clone();
     if fault == Fault::ValidInData {
-        let size = data.valid.image(0).len();
+        let size = data.valid.size();
         let at = |labels: &[u16]| size * labels.iter().position(|label| *label == 0).expect("class 0");
         let (from, to) = (at(&data.valid.labels), at(&data.train.labels));
-        data.train.pixels[to..to + size].copy_from_slice(&data.valid.pixels[from..from + size]);
+        let valid = data.valid.bytes().unwrap()[from..from + size].to_vec();
+        data.train.bytes_mut().unwrap()[to..to + size].copy_from_slice(&valid);
     }
     let other_data = (fault == Fault::ValidInData).then(|| Catalog::of(&data));
     let mut plan = Plan::make(&protocol, other_data.as_ref().unwrap_or(catalog())).unwrap();

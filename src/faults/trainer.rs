@@ -117,8 +117,7 @@ impl Faulty<'_> {
         let (mut train, mut valid) = (task.train.clone(), task.valid.clone());
         match self.planted.fault {
             Fault::ValidInBatches => {
-                let size = valid.image(0).len();
-                train.pixels[..size].copy_from_slice(valid.image(0));
+                train.bytes_mut()?[..valid.size()].copy_from_slice(&valid.image(0)?);
             }
             Fault::LabelsShifted => {
                 let classes = train.labels.iter().max().expect("there are images") + 1;

@@ -25,8 +25,7 @@ fn weights_go_in_and_out_bit_for_bit() {
 fn pixels_are_scaled_and_laid_out() {
     Numerics::engage(Policy::Portable).unwrap();
     let pixels: Vec<u8> = (0..12).map(|pixel| pixel * 20).collect();
-    let images = Images { rows: 2, cols: 3, channels: 1, pixels: pixels.clone(), labels: vec![0; 2] };
-    let x = scaled(&images, (0.25, 0.5)).unwrap();
+    let x = scaled([1, 2, 3], &pixels, (0.25, 0.5)).unwrap();
     assert_eq!(x.size(), [2, 2, 3, 1]);
     for (at, pixel) in pixels.iter().enumerate() {
         let (image, row, col) = ((at / 6) as i64, (at / 3 % 2) as i64, (at % 3) as i64);
@@ -44,7 +43,7 @@ proptest! {
         Numerics::engage(Policy::Portable).unwrap().enter_thread();
         let net = Net::new(Layout::Small, &weights(seed), LAYERS).unwrap();
         let images = dataset(2, 4, 1, 8).train;
-        let x = scaled(&images, (0.5, 0.3)).unwrap();
+        let x = scaled(images.shape(), &images.bytes().unwrap(), (0.5, 0.3)).unwrap();
         let through = net.forward(&x, 0..LAYERS).unwrap();
         let halfway = rest(&net.forward(&x, 0..at).unwrap()).unwrap();
         prop_assert_eq!(net.forward(&halfway, at..LAYERS).unwrap(), through);

@@ -22,6 +22,7 @@ fn embedded_protocols_are_read() {
         // Where the images have to be brought, they are looked for in the working directory.
         let brought = match name {
             "standard" => DataSource::Idx("digits-garments".into()),
+            "cifar100" => DataSource::Cifar("cifar-100-binary".into()),
             "paper" => DataSource::Pack("ilsvrc2012".into()),
             _ => DataSource::Embedded,
         };
@@ -243,4 +244,32 @@ fn a_file_is_read_from_where_it_lies() {
     assert!(Protocol::named(name).unwrap_err().to_string().contains("mine.toml: is not UTF-8 text"));
     std::fs::write(&path, "name = ").unwrap();
     assert!(Protocol::named(name).unwrap_err().to_string().contains("mine.toml, line 1: "));
+}
+
+/// CIFAR-100's hundred classes, each in one half; five of each superclass.
+#[test]
+fn cifar100_is_divided_by_kind() {
+    let protocol = Protocol::named("cifar100").unwrap();
+    let Halves::Named { a, b } = &protocol.splits[1].halves else { panic!("{:?}", protocol.splits[1]) };
+    assert_eq!((a.len(), b.len()), (70, 30));
+    assert_eq!(a.iter().chain(b).collect::<HashSet<_>>().len(), 100);
+}
+
+#[test]
+fn published_halves_are_the_paper_s() {
+    let published = |text: &str| {
+        let halves = format!("halves = {{ published = {text} }}");
+        parse(&[("halves = { random = 0 }", &halves)]).map(|protocol| protocol.splits[0].halves.clone())
+    };
+    assert_eq!(published("3").unwrap(), Halves::Published(Published::Random(3)));
+    let kind = published("\"natman\"").unwrap();
+    assert_eq!(kind, Halves::Published(Published::Kind(crate::published::Kind::NaturalManMade)));
+    for (text, named) in [
+        ("4", "`split half halves.published` cannot be 4; the paper has 0 to 3, and \"natman\""),
+        ("\"x\"", "a published split is 0, 1, 2, 3 or \"natman\""),
+        ("-1", "a published split is 0, 1, 2, 3 or \"natman\""),
+    ] {
+        let error = published(text).unwrap_err().to_string();
+        assert!(error.contains(named), "{error}");
+    }
 }

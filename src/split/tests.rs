@@ -1,5 +1,6 @@
 use super::*;
 use crate::protocol::DataSource;
+use crate::published::{Kind, Published};
 use crate::testing::{dataset, tiny};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -24,12 +25,9 @@ fn everything() -> Protocol {
 
 /// The data set `small` of tests/reference/files.py.
 fn small() -> Dataset {
-    let images = |first: u8, count: u8| Images {
-        rows: 2,
-        cols: 2,
-        channels: 1,
-        pixels: (first..first + count).flat_map(|i| [i, i + 1, i + 2, i + 3]).collect(),
-        labels: (0..u16::from(count)).map(|i| i % 4).collect(),
+    let images = |first: u8, count: u8| {
+        let pixels = (first..first + count).flat_map(|i| [i, i + 1, i + 2, i + 3]).collect();
+        Images::new([1, 2, 2], pixels, (0..u16::from(count)).map(|i| i % 4).collect())
     };
     let classes = ["a", "b", "c", "d"].map(str::to_owned).to_vec();
     Dataset { classes, train: images(0, 8), valid: images(100, 4) }
@@ -147,14 +145,17 @@ fn images_come_in_the_order_of_the_split() {
     let images = catalog.images(&split, Task::B, Part::Train).unwrap();
     // Images 1 and 5 are of class b, 3 and 7 of class d; see `small`.
     assert_eq!(images.labels, [0, 0, 1, 1]);
-    let first: Vec<u8> = (0..4).map(|at| images.image(at)[0]).collect();
+    let first: Vec<u8> = (0..4).map(|at| images.image(at).unwrap()[0]).collect();
     assert_eq!(first, [1, 5, 3, 7]);
     assert_eq!((split.count(Task::A, Part::Train), split.count(Task::A, Part::Valid)), (4, 2));
 
     // Taking fewer takes the first in file order.
     let one = Protocol { train_per_class: Some(1), ..everything() };
     let split = Split::make(&rule(named(&["a", "c"], &["b", "d"])), &one, &catalog).unwrap();
-    assert_eq!(catalog.images(&split, Task::B, Part::Train).unwrap().pixels, [1, 2, 3, 4, 3, 4, 5, 6]);
+    assert_eq!(
+        catalog.images(&split, Task::B, Part::Train).unwrap().bytes().unwrap().as_ref(),
+        [1, 2, 3, 4, 3, 4, 5, 6]
+    );
 }
 
 #[test]
@@ -167,9 +168,9 @@ fn images_that_the_data_lack_are_refused() {
 
 /// Copies the pixels of one image over another.
 fn plant(data: &mut Dataset, from: (Part, usize), to: (Part, usize)) -> ImageDigest {
-    let image = data.part(from.0).image(from.1).to_vec();
+    let image = data.part(from.0).image(from.1).unwrap().to_vec();
     let images = if to.0 == Part::Train { &mut data.train } else { &mut data.valid };
-    images.pixels[to.1 * image.len()..][..image.len()].copy_from_slice(&image);
+    images.bytes_mut().unwrap()[to.1 * image.len()..][..image.len()].copy_from_slice(&image);
     data.part(from.0).digests()[from.1]
 }
 
@@ -269,4 +270,27 @@ fn too_few_images_are_refused() {
     lacking.valid.labels.iter_mut().for_each(|label| *label = (*label).min(2));
     let error = refuse(&lacking, None, None);
     assert!(error.contains("class class-3 has no valid images; leave the class out"), "{error}");
+}
+
+#[test]
+fn published_halves_want_the_published_classes() {
+    let mut data = dataset(1000, 1, 1, 1);
+    data.classes = published::synsets().map(str::to_owned).collect();
+    let natman = || Halves::Published(Published::Kind(Kind::NaturalManMade));
+    let split = split(natman(), &everything(), &data).unwrap();
+    assert_eq!((split.a.len(), split.b.len()), (449, 551));
+    assert_eq!((names(&split.a)[448], names(&split.b)[0]), ("n13133613", "n02666196"));
+    let half = super::Split::make(
+        &rule(Halves::Published(Published::Random(0))),
+        &everything(),
+        &Catalog::of(&data),
+    );
+    // tests/reference/mt19937.py: sorted(np.random.RandomState([0]).permutation(1000)[:500]) begins 0, 1, 2, 5, 9, 10.
+    let first: Vec<&str> = [0, 1, 2, 5, 9, 10].map(|class| data.classes[class].as_str()).to_vec();
+    assert_eq!(names(&half.unwrap().a)[..6], first);
+
+    data.classes.swap(0, 999);
+    let error =
+        super::Split::make(&rule(natman()), &everything(), &Catalog::of(&data)).unwrap_err().to_string();
+    assert!(error.contains("takes class 0 for n01440764"), "{error}");
 }

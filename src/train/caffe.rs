@@ -60,7 +60,7 @@ fn images(first: u64, count: usize) -> Images {
         if row / 25 == label { 255 - byte / 4 } else { byte }
     });
     let labels = (0..count).map(|at| (at % CLASSES) as u16).collect();
-    Images { rows: SIDE, cols: SIDE, channels: 3, pixels: pixels.collect(), labels }
+    Images::new([3, SIDE, SIDE], pixels.collect(), labels)
 }
 
 fn train(recipe: &Recipe) -> (Weights, Vec<Epoch>) {

@@ -3,6 +3,7 @@
 //! Uses `net` and `input`; a part of `train`. Where images enter whole, those that leave the cached layers wait in
 //! memory for all steps; where windows are cut out, images are cut as they are asked for.
 
+use super::Problem;
 use crate::data::Images;
 use crate::input::{Pixels, Window, cut};
 use crate::net::{self, Net};
@@ -35,19 +36,19 @@ impl<'a> Features<'a> {
         input: Option<&'a Input>,
         net: &Net,
         cached: usize,
-    ) -> Result<Self, TchError> {
+    ) -> Result<Self, Problem> {
         let labels: Vec<i64> = images.labels.iter().map(|label| i64::from(*label)).collect();
         let labels = Tensor::f_from_slice(&labels)?;
         if let Some(input) = input {
             return Ok(Self { inputs: Inputs::Whole { images, pixels, input }, labels });
         }
-        let scaled = net::scaled(images, pixels.moments)?;
+        let scaled = net::scaled(images.shape(), &images.bytes()?, pixels.moments)?;
         let inputs = if cached == 0 {
             scaled
         } else {
             let parts = scaled.f_split(EVALUATED_AT_ONCE, 0)?;
             let through = |part| net::rest(&tch::no_grad(|| net.forward(part, 0..cached))?);
-            Tensor::f_cat(&parts.iter().map(through).collect::<Result<Vec<_>, _>>()?, 0)?
+            Tensor::f_cat(&parts.iter().map(through).collect::<Result<Vec<_>, TchError>>()?, 0)?
         };
         Ok(Self { inputs: Inputs::Resting(inputs), labels })
     }
@@ -62,7 +63,7 @@ impl<'a> Features<'a> {
         &self,
         batch: &[u32],
         windows: impl FnOnce(&Input, [usize; 3]) -> Vec<Window>,
-    ) -> Result<(Tensor, Tensor), TchError> {
+    ) -> Result<(Tensor, Tensor), Problem> {
         let indices: Vec<i64> = batch.iter().map(|index| i64::from(*index)).collect();
         let indices = Tensor::f_from_slice(&indices)?;
         let labels = self.labels.f_index_select(0, &indices)?;
@@ -78,7 +79,7 @@ impl<'a> Features<'a> {
     }
 
     /// What enters for the images of a range in evaluation, and their labels.
-    pub(super) fn range(&self, range: Range<i64>) -> Result<(Tensor, Tensor), TchError> {
+    pub(super) fn range(&self, range: Range<i64>) -> Result<(Tensor, Tensor), Problem> {
         let (start, length) = (range.start, range.end - range.start);
         let labels = self.labels.f_narrow(0, start, length)?;
         let inputs = match &self.inputs {
@@ -98,11 +99,12 @@ fn cut_out(
     pixels: Pixels<'_>,
     input: &Input,
     windows: impl Iterator<Item = (usize, Window)>,
-) -> Result<Tensor, TchError> {
+) -> Result<Tensor, Problem> {
     let mut numbers = Vec::new();
     for (at, window) in windows {
-        cut(images.image(at), images.shape(), input, window, pixels, &mut numbers);
+        cut(&images.image(at)?, images.shape(), input, window, pixels, &mut numbers);
     }
     let crop = i64::from(input.crop);
-    Tensor::f_from_slice(&numbers)?.f_reshape([-1, crop, crop, images.channels as i64])
+    let [channels, ..] = images.shape();
+    Ok(Tensor::f_from_slice(&numbers)?.f_reshape([-1, crop, crop, channels as i64])?)
 }

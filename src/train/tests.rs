@@ -32,9 +32,10 @@ impl Owned {
         let initial = initial(&recipe, &shapes, Some(&parent));
         let mut data = dataset(2, 12, 9, 8);
         for images in [&mut data.train, &mut data.valid] {
-            let size = images.rows * images.cols;
-            for (at, label) in images.labels.iter().enumerate() {
-                for pixel in &mut images.pixels[at * size..][..size / 2] {
+            let (size, labels) = (images.size(), images.labels.clone());
+            let pixels = images.bytes_mut().unwrap();
+            for (at, label) in labels.iter().enumerate() {
+                for pixel in &mut pixels[at * size..][..size / 2] {
                     *pixel = *pixel / 2 + if *label == 0 { 0 } else { 127 };
                 }
             }
@@ -130,7 +131,7 @@ fn epochs_are_those_of_the_recipe() {
 /// The network in plain arithmetic: double precision, no library, one image at a time.
 fn logits(weights: &Weights, images: &Images, at: usize) -> Vec<f64> {
     let scale = |pixel: &u8| (f64::from(*pixel) / 255.0 - MOMENTS.0) / MOMENTS.1;
-    let mut x: Vec<f64> = images.image(at).iter().map(scale).collect();
+    let mut x: Vec<f64> = images.image(at).unwrap().iter().map(scale).collect();
     let (mut rows, mut cols) = (images.rows, images.cols);
     for (index, Layer { weight, bias }) in weights.layers.iter().enumerate() {
         let w = |at: usize| f64::from(weight.values[at]);
@@ -257,7 +258,7 @@ fn uncached(owned: &Owned) -> (Weights, Vec<f64>) {
     let mut weights = owned.initial.clone();
     let mut velocity: Vec<Tensor> = Vec::new();
     let mut losses = Vec::new();
-    let pixels = net::scaled(&owned.train, MOMENTS).unwrap();
+    let pixels = net::scaled(owned.train.shape(), &owned.train.bytes().unwrap(), MOMENTS).unwrap();
     let all: Vec<i64> = owned.train.labels.iter().map(|label| i64::from(*label)).collect();
     for epoch in 0..solver.epochs {
         let mut sum = 0.0;

@@ -51,9 +51,9 @@ macro_rules! codes {
 
 codes! {
     FileDamaged "file-damaged" Error
-        "A file of the store does not hold what its name says."
+        "A file of a store or of a pack does not hold what it has to, or is not there."
     FileStray "file-stray" Error
-        "A file that has no business in a store."
+        "A file that has no business in a store or a pack."
     SplitMissing "split-missing" Error
         "The store lacks the file of a split that the protocol has."
     RunMissing "run-missing" Error

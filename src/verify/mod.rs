@@ -8,6 +8,7 @@ pub(crate) mod first_layer;
 pub mod golden;
 mod initial;
 mod integrity;
+pub mod pack;
 pub mod statistical;
 mod training;
 

@@ -6,7 +6,7 @@
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use md5::{Digest as _, Md5};
 use selffer::audit::names::{CLASSES, NATURAL, Name, Split, SplitKind};
-use selffer::audit::splits::random_half;
+use selffer::published::random_half;
 use selffer::treatment::{DEPTHS, Kind, Source, Task, Treatment};
 use serde::Deserialize;
 use std::fmt::Write as _;

@@ -419,13 +419,13 @@ fn write_images(dir: &Path, changes: &[ImageChange]) {
     };
     for ImageChange { copy, over } in changes {
         let (from, to) = (find(&data, copy), find(&data, over));
-        let pixels = data.part(from.0).image(from.1).to_vec();
+        let pixels = data.part(from.0).image(from.1).unwrap().to_vec();
         let part = match to.0 {
             Part::Train => &mut data.train,
             Part::Valid => &mut data.valid,
         };
         let size = pixels.len();
-        part.pixels[to.1 * size..(to.1 + 1) * size].copy_from_slice(&pixels);
+        part.bytes_mut().unwrap()[to.1 * size..(to.1 + 1) * size].copy_from_slice(&pixels);
     }
     crate::cli::write_idx(dir, &data);
 }

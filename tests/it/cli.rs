@@ -18,9 +18,10 @@ use std::process::{Command, Stdio};
 pub fn write_idx(dir: &Path, data: &Dataset) {
     fs::create_dir_all(dir).unwrap();
     for (part, prefix) in Part::BOTH.into_iter().zip(["train", "t10k"]) {
-        let Images { rows, cols, channels: _, pixels, labels } = data.part(part);
-        let dims = [labels.len(), *rows, *cols];
-        fs::write(dir.join(format!("{prefix}-images-idx3-ubyte")), idx(&dims, pixels)).unwrap();
+        let images = data.part(part);
+        let (dims, labels) = ([images.len(), images.rows, images.cols], &images.labels);
+        fs::write(dir.join(format!("{prefix}-images-idx3-ubyte")), idx(&dims, &images.bytes().unwrap()))
+            .unwrap();
         let labels: Vec<u8> = labels.iter().map(|label| u8::try_from(*label).unwrap()).collect();
         fs::write(dir.join(format!("{prefix}-labels-idx1-ubyte")), idx(&dims[..1], &labels)).unwrap();
     }
@@ -177,7 +178,7 @@ fn a_protocol_that_cannot_be_read_is_refused() {
     let latin = dir.path().join("latin.toml");
     fs::write(&latin, b"name = \"caf\xe9\"\n").unwrap();
     let cases = [
-        (dir.path().join("nowhere.toml"), "name one of smoke, ci, standard, paper, or a TOML file"),
+        (dir.path().join("nowhere.toml"), "name one of smoke, ci, standard, paper, cifar100, or a TOML file"),
         (dir.path().to_owned(), "name a file"),
         (latin, "is not UTF-8 text; name a TOML file"),
     ];
@@ -221,7 +222,7 @@ fn little_data(side: usize) -> Dataset {
     let part = |first: u8| {
         let labels: Vec<u16> = (0..8).map(|at| at % 4).collect();
         let pixels = (0..8 * side * side).map(|at| first + (at % 97) as u8).collect();
-        Images { rows: side, cols: side, channels: 1, pixels, labels }
+        Images::new([1, side, side], pixels, labels)
     };
     let classes = ["north", "east", "south", "west"].map(str::to_owned).to_vec();
     Dataset { classes, train: part(0), valid: part(100) }
@@ -1172,7 +1173,7 @@ fn help_has_what_readme_tells_and_nothing_else() {
     }
     let told: Vec<String> = commands.iter().map(|words| words.join(" ")).collect();
     assert_eq!(program, told);
-    assert_eq!(told.len(), 10);
+    assert_eq!(told.len(), 13);
     for words in &commands {
         let help = help(words);
         let options: &[&str] = match words.as_slice() {
@@ -1193,6 +1194,18 @@ fn help_has_what_readme_tells_and_nothing_else() {
             ["golden", ..] => {
                 &["--protocol", "--store", "--numerics", "--jobs", "--format", "--quiet", "--golden"]
             }
+            ["data", "pack"] => &[
+                "--size",
+                "--train-list",
+                "--valid-list",
+                "--classes",
+                "--skip-bad",
+                "--shard-mib",
+                "--jobs",
+                "--format",
+                "--quiet",
+            ],
+            ["data", ..] => &["--format", "--quiet"],
             ["fingerprint"] => &["--numerics", "--format"],
             _ => &["--protocol", "--store", "--numerics", "--jobs", "--format", "--quiet"],
         };

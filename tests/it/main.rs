@@ -1,5 +1,6 @@
 //! The whole program from outside: every finding seen, golden snapshots, killed and resumed runs, wrong
-//! inputs, the shapes of what is printed, the audit of archives and stores, and the report in a real browser.
+//! inputs, the shapes of what is printed, packs of images, the audit of archives and stores, and the report in a real
+//! browser.
 //!
 //! One binary, so that the little store that most tests begin from is trained once.
 
@@ -11,6 +12,7 @@ mod broken;
 mod browser;
 mod cli;
 mod common;
+mod data;
 mod golden;
 mod grammar;
 mod jobs;

@@ -66,8 +66,9 @@ fn a_directory_is_read() {
     assert_eq!(data.classes, ["0", "1"]);
     assert_eq!((data.train.rows, data.train.cols, data.train.len(), data.valid.len()), (8, 8, 3, 2));
     assert_eq!((&data.train.labels[..], &data.valid.labels[..]), (&[0, 1, 0][..], &[1, 0][..]));
-    let pixels =
-        |part: Part| (0..data.part(part).len()).map(|at| data.part(part).image(at).to_vec()).collect();
+    let pixels = |part: Part| {
+        (0..data.part(part).len()).map(|at| data.part(part).image(at).unwrap().to_vec()).collect()
+    };
     let (train, valid): (Vec<_>, Vec<_>) = (pixels(Part::Train), pixels(Part::Valid));
     assert_eq!(train, [[10; 64], [11; 64], [12; 64]]);
     assert_eq!(valid, [[20; 64], [21; 64]]);

@@ -1,6 +1,6 @@
 //! numpy's legacy random permutation, which made the published random halves.
 //!
-//! Uses nothing of this crate; used by `audit::splits`. The generator is Matsumoto and Nishimura's
+//! Uses nothing of this crate; used by `published`. The generator is Matsumoto and Nishimura's
 //! MT19937 ("Mersenne Twister: a 623-dimensionally equidistributed uniform pseudo-random number
 //! generator", 1998), seeded by their `init_by_array`; the permutation is that of numpy's
 //! `RandomState.permutation`, which never changes any more. `tests/reference/mt19937.py` prints the

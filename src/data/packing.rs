@@ -1,0 +1,427 @@
+//! Packs images: decodes them, makes them one size, and writes them shard by shard.
+//!
+//! Uses `data::{decode, listing, pack, resize}`; used by the command line. A shard is written beside its place, synced and renamed, its
+//! index after it: a process that is killed at any moment loses the shard it was at, and the next one goes on
+//! to the same bytes. Images are decoded on all of rayon's threads while those before are written.
+
+use super::images::{Images, Sums, digest};
+use super::listing::{Listed, Listing};
+use super::pack::{self, CHANNELS, Entry, Format, INDEX, Index, PLAN, SUMS, ShardIndex, Skipped, shard_path};
+use super::shards::Shards;
+use super::{Dataset, Part, decode, resize};
+use crate::canonical;
+use crate::digest::{DataDigest, Digest, Hasher, ImageDigest};
+use crate::error::{Error, Result};
+use rayon::prelude::*;
+use serde::Serialize;
+use std::fs::{self, File, TryLockError};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tempfile::NamedTempFile;
+
+/// What unfinished files' names begin with.
+pub(crate) const UNFINISHED: &str = ".unfinished-";
+
+/// Images of a thread between two writes.
+const AT_ONCE: usize = 32;
+
+/// Shards of a part at the most: all are open while a pack is read, and systems allow 1024 open files.
+const SHARDS_MAX: usize = 500;
+
+/// Bad images that an error names.
+const NAMED: usize = 10;
+
+/// How images are packed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Height and width that every image is made.
+    pub side: usize,
+    /// Bytes of a shard at the most (an image at the least).
+    pub shard_bytes: u64,
+    /// Leave out images that cannot be decoded, and record them, instead of stopping short of the end.
+    pub skip_bad: bool,
+}
+
+/// What goes along with packing.
+pub struct Watch<'a> {
+    /// Set from outside to stop.
+    pub stop: &'a AtomicBool,
+    /// Hears how many images more are done, and how many of them were there already.
+    pub advanced: &'a (dyn Fn(u64, bool) + Sync),
+    /// Hears of each image that cannot be decoded.
+    pub bad: &'a (dyn Fn(&Skipped) + Sync),
+}
+
+/// What came out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packed {
+    /// What the pack holds.
+    pub index: Index,
+    /// Shards that were written now; the others were there.
+    pub shards_new: usize,
+}
+
+/// What determines a pack, apart from the files' own bytes.
+#[derive(Serialize)]
+struct Plan<'a> {
+    format: Format,
+    side: usize,
+    images_per_shard: usize,
+    classes: &'a [String],
+    /// Of the names and labels of all files, in order.
+    files: Digest,
+}
+
+impl<'a> Plan<'a> {
+    fn of(listing: &'a Listing, options: &Options) -> Self {
+        let mut hasher = Hasher::new("selffer listing v1");
+        for part in Part::BOTH {
+            hasher.piece(part.to_string().as_bytes());
+            for Listed { name, label, .. } in &listing.parts[part as usize] {
+                hasher.piece(name.as_bytes()).piece(&label.to_le_bytes());
+            }
+        }
+        let image = (options.side * options.side * CHANNELS) as u64;
+        Self {
+            format: Format::V1,
+            side: options.side,
+            images_per_shard: (options.shard_bytes / image).max(1) as usize,
+            classes: &listing.classes,
+            files: hasher.finish(),
+        }
+    }
+}
+
+/// Packs the files of `listing`, which lie under `from`, into the directory `to`.
+///
+/// # Errors
+/// Where images cannot be decoded and were not to be skipped (all the others are packed by then), a file
+/// cannot be read or written, or `to` holds something else.
+pub fn pack(
+    from: &Path,
+    listing: &Listing,
+    to: &Path,
+    options: &Options,
+    watch: &Watch<'_>,
+) -> Result<Packed> {
+    let plan = Plan::of(listing, options);
+    for part in Part::BOTH {
+        let shards = listing.parts[part as usize].len().div_ceil(plan.images_per_shard);
+        if shards > SHARDS_MAX {
+            let problem = format!("makes {shards} shards of {part} images, more than {SHARDS_MAX}");
+            return Err(Error::invalid("--shard-mib", problem, "take larger shards"));
+        }
+    }
+    let text = canonical::json(&plan);
+    let _lock = claim(to, &text)?;
+    let finished = to.join(INDEX).exists();
+    let size = plan.side * plan.side * CHANNELS;
+    let work = Work { to, side: plan.side, skip_bad: options.skip_bad || finished, watch };
+    let mut bad = Vec::new();
+    let mut shards_new = 0;
+    let mut missing = Vec::new();
+    for part in Part::BOTH {
+        for (number, files) in listing.parts[part as usize].chunks(plan.images_per_shard).enumerate() {
+            match work.found(part, number, size)? {
+                true => (watch.advanced)(files.len() as u64, true),
+                false => missing.push((part, number, files)),
+            }
+        }
+    }
+    if finished && missing.is_empty() {
+        let index = Index::read(to)?;
+        if pack::read_file(&to.join(SUMS), index.sums).is_ok() {
+            return Ok(Packed { index, shards_new: 0 });
+        }
+    }
+    room(to, missing.iter().map(|(_, _, files)| (files.len() * size) as u64).sum())?;
+    for (part, number, files) in missing {
+        bad.extend(work.shard(part, number, files)?);
+        shards_new += 1;
+    }
+    if !bad.is_empty() {
+        return Err(refused(from, &bad));
+    }
+    let index = work.finish(listing, &plan, Digest::of(text.as_bytes()))?;
+    Ok(Packed { index, shards_new })
+}
+
+/// Makes `to` the directory of this plan, and of nobody else as long as what is returned lives.
+fn claim(to: &Path, plan: &str) -> Result<File> {
+    fs::create_dir_all(to).map_err(Error::io("create the directory", to))?;
+    let lock = File::open(to).map_err(Error::io("open", to))?;
+    match lock.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            let problem = "is being packed by another process";
+            let mend = "wait for it, or name another directory";
+            return Err(Error::invalid(to.display().to_string(), problem, mend));
+        }
+        Err(TryLockError::Error(error)) => return Err(Error::io("lock", to)(error)),
+        Ok(()) => {}
+    }
+    let path = to.join(PLAN);
+    let mut inside = Vec::new();
+    for entry in fs::read_dir(to).map_err(Error::io("read the directory", to))? {
+        let path = entry.map_err(Error::io("read the directory", to))?.path();
+        match path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()))
+        {
+            true => fs::remove_file(&path).map_err(Error::io("remove", &path))?,
+            false => inside.push(path),
+        }
+    }
+    if !path.exists() {
+        if !inside.is_empty() {
+            let problem = "is a directory with other things in it, not a pack";
+            return Err(Error::invalid(
+                to.display().to_string(),
+                problem,
+                "name an empty or a new directory",
+            ));
+        }
+        write(to, &path, plan.as_bytes())?;
+    }
+    if fs::read(&path).map_err(Error::io("read", &path))? != plan.as_bytes() {
+        let problem = "was begun from other files, or with another --size or --shard-mib";
+        let mend = "name what it was begun with, or an empty directory";
+        return Err(Error::invalid(to.display().to_string(), problem, mend));
+    }
+    Ok(lock)
+}
+
+/// Refuses to begin what the disk cannot hold.
+fn room(to: &Path, bytes: u64) -> Result<()> {
+    let disk = rustix::fs::statvfs(to).map_err(|error| Error::io("look at the disk of", to)(error.into()))?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    if free >= bytes {
+        return Ok(());
+    }
+    let megabytes = |bytes: u64| bytes as f64 / 1e6;
+    let problem = format!("takes {:.1} MB and its disk has {:.1}", megabytes(bytes), megabytes(free));
+    Err(Error::invalid(to.display().to_string(), problem, "free some space, or take a smaller --size"))
+}
+
+/// A temporary file in `to`; unless it is persisted, it is removed.
+fn unfinished(to: &Path) -> Result<NamedTempFile> {
+    tempfile::Builder::new()
+        .prefix(UNFINISHED)
+        // As the umask says: one pack may serve many.
+        .permissions(fs::Permissions::from_mode(0o666))
+        .tempfile_in(to)
+        .map_err(Error::io("write in", to))
+}
+
+/// Gives a file its name once it is on the disk.
+fn settle(to: &Path, file: NamedTempFile, path: &Path) -> Result<()> {
+    file.as_file().sync_all().map_err(Error::io("write", path))?;
+    file.persist(path).map_err(|error| Error::io("write", path)(error.error))?;
+    File::open(to).and_then(|dir| dir.sync_all()).map_err(Error::io("sync", to))
+}
+
+fn write(to: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = unfinished(to)?;
+    file.as_file_mut().write_all(bytes).map_err(Error::io("write", path))?;
+    settle(to, file, path)
+}
+
+/// The error of images that cannot be decoded.
+fn refused(from: &Path, bad: &[Skipped]) -> Error {
+    let mut named: Vec<String> =
+        bad.iter().take(NAMED).map(|Skipped { name, reason }| format!("{name} {reason}")).collect();
+    if bad.len() > NAMED {
+        named.push(format!("{} more", bad.len() - NAMED));
+    }
+    let problem = match bad.len() {
+        1 => format!("1 image cannot be packed: {}", named[0]),
+        count => format!("{count} images cannot be packed: {}", named.join(", ")),
+    };
+    let mend = "mend them, or leave them out with --skip-bad, which the pack records";
+    Error::invalid(from.display().to_string(), problem, mend)
+}
+
+/// One image as it is packed.
+struct Ready {
+    digest: ImageDigest,
+    pixels: Vec<u8>,
+}
+
+/// Packing, once the directory is claimed.
+struct Work<'a> {
+    to: &'a Path,
+    side: usize,
+    skip_bad: bool,
+    watch: &'a Watch<'a>,
+}
+
+impl Work<'_> {
+    /// Whether a shard is there. One that lacks images which now are not to be skipped is not.
+    fn found(&self, part: Part, number: usize, size: usize) -> Result<bool> {
+        let path = |kind| shard_path(self.to, part, number, kind);
+        let Ok(bytes) = fs::read(path("json")) else { return Ok(false) };
+        let index: Option<ShardIndex> = serde_json::from_slice(&bytes).ok();
+        let whole = index.is_some_and(|index| {
+            let length = fs::metadata(path("shard")).map(|meta| meta.len());
+            length.ok() == Some((index.digests.len() * size) as u64)
+                && pack::read_file(&path("sums"), index.sums).is_ok()
+                && (self.skip_bad || index.skipped.is_empty())
+        });
+        if !whole {
+            // First of all the file that says that the others are whole.
+            let json = path("json");
+            fs::remove_file(&json).map_err(Error::io("remove", &json))?;
+        }
+        Ok(whole)
+    }
+
+    /// Writes a shard. Where images are bad and not to be skipped, no shard, and those images.
+    fn shard(&self, part: Part, number: usize, files: &[Listed]) -> Result<Vec<Skipped>> {
+        let path = |kind| shard_path(self.to, part, number, kind);
+        let mut file = unfinished(self.to)?;
+        let mut sums = Sums::none(self.side * self.side * CHANNELS);
+        let mut index = ShardIndex {
+            format: Format::V1,
+            digests: Vec::new(),
+            labels: Vec::new(),
+            names: Vec::new(),
+            skipped: Vec::new(),
+            sums: Digest::of(b""),
+            squares: 0,
+        };
+        let mut batches = files.chunks(AT_ONCE * rayon::current_num_threads());
+        let mut next = batches.next().map(|files| (files, self.decoded(part, files)));
+        while let Some((files, images)) = next {
+            let following = batches.next();
+            let write = || -> Result<()> {
+                for (listed, image) in files.iter().zip(images?) {
+                    match image {
+                        Ok(Ready { digest, pixels }) => {
+                            file.as_file_mut()
+                                .write_all(&pixels)
+                                .map_err(Error::io("write", &path("shard")))?;
+                            sums.add(&pixels);
+                            index.digests.push(digest);
+                            index.labels.push(listed.label);
+                            index.names.push(listed.name.clone());
+                        }
+                        Err(skipped) => {
+                            (self.watch.bad)(&skipped);
+                            index.skipped.push(skipped);
+                        }
+                    }
+                }
+                (self.watch.advanced)(files.len() as u64, false);
+                Ok(())
+            };
+            let decode = || following.map(|files| (files, self.decoded(part, files)));
+            let written;
+            (written, next) = rayon::join(write, decode);
+            written?;
+        }
+        if !index.skipped.is_empty() && !self.skip_bad {
+            return Ok(index.skipped);
+        }
+        let sums_bytes = pack::sums_bytes(&sums);
+        (index.sums, index.squares) = (Digest::of(&sums_bytes), sums.squares);
+        settle(self.to, file, &path("shard"))?;
+        write(self.to, &path("sums"), &sums_bytes)?;
+        write(self.to, &path("json"), canonical::json(&index).as_bytes())?;
+        Ok(Vec::new())
+    }
+
+    /// Decodes those files, in order; those that are no images by name and reason.
+    fn decoded(&self, part: Part, files: &[Listed]) -> Result<Vec<Result<Ready, Skipped>>> {
+        files
+            .par_iter()
+            .map(|listed| {
+                if self.watch.stop.load(Ordering::Relaxed) {
+                    return Err(Error::Interrupted);
+                }
+                let ready = self.prepared(&listed.path)?;
+                Ok(ready.map_err(|reason| Skipped { name: format!("{part}: {}", listed.name), reason }))
+            })
+            .collect()
+    }
+
+    /// One file as it is packed, or why it is no image.
+    fn prepared(&self, path: &Path) -> Result<Result<Ready, String>> {
+        let failed = || Error::io("read", path);
+        let file = File::open(path).map_err(failed())?;
+        let meta = file.metadata().map_err(failed())?;
+        if !meta.is_file() {
+            return Err(Error::invalid(
+                path.display().to_string(),
+                "is no regular file",
+                "put the image there",
+            ));
+        }
+        if meta.len() > decode::BYTES_MAX {
+            return Ok(Err(format!("has {} bytes, more than {}", meta.len(), decode::BYTES_MAX)));
+        }
+        let mut bytes = Vec::with_capacity(meta.len() as usize);
+        file.take(decode::BYTES_MAX).read_to_end(&mut bytes).map_err(failed())?;
+        Ok(decode::guarded(&bytes).map(|image| {
+            let pixels = resize::square(&image.pixels, image.rows, image.cols, self.side);
+            Ready { digest: digest([CHANNELS, self.side, self.side], &pixels), pixels }
+        }))
+    }
+
+    /// Writes what makes the pack finished.
+    fn finish(&self, listing: &Listing, plan: &Plan<'_>, plan_digest: Digest) -> Result<Index> {
+        let size = plan.side * plan.side * CHANNELS;
+        let mut sums = Sums::none(size);
+        let mut skipped = Vec::new();
+        let mut entries: [Vec<Entry>; 2] = Default::default();
+        let mut images = Vec::new();
+        for part in Part::BOTH {
+            let (mut digests, mut labels) = (Vec::new(), Vec::new());
+            for number in 0..listing.parts[part as usize].len().div_ceil(plan.images_per_shard) {
+                let path = shard_path(self.to, part, number, "json");
+                let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+                let index: ShardIndex = serde_json::from_slice(&bytes).map_err(|error| {
+                    let mend = "remove it and run the same command again";
+                    Error::invalid(path.display().to_string(), format!("is damaged ({error})"), mend)
+                })?;
+                let count = index.digests.len();
+                if part == Part::Train {
+                    let path = shard_path(self.to, part, number, "sums");
+                    sums.merge(&pack::sums_of(&pack::read_file(&path, index.sums)?, count, index.squares));
+                }
+                entries[part as usize].push(Entry { images: count, index: Digest::of(&bytes) });
+                skipped.extend(index.skipped);
+                digests.extend(index.digests);
+                labels.extend(index.labels);
+            }
+            let mut seen = vec![false; plan.classes.len()];
+            labels.iter().for_each(|label: &u16| seen[usize::from(*label)] = true);
+            if let Some(empty) = seen.iter().position(|seen| !seen) {
+                let problem = format!("every {part} image of class {} is bad", plan.classes[empty]);
+                return Err(Error::invalid(self.to.display().to_string(), problem, "mend one at least"));
+            }
+            let shards = Shards { files: Vec::new(), digests, sums: None };
+            images.push(Images::of_shards([CHANNELS, plan.side, plan.side], shards, labels));
+        }
+        let [valid, train] = [images.pop(), images.pop()].map(|part| part.expect("two parts"));
+        let data: DataDigest = Dataset { classes: plan.classes.to_vec(), train, valid }.digest();
+        let bytes = pack::sums_bytes(&sums);
+        write(self.to, &self.to.join(SUMS), &bytes)?;
+        let [train, valid] = entries;
+        let index = Index {
+            format: Format::V1,
+            side: plan.side,
+            classes: plan.classes.to_vec(),
+            data,
+            plan: plan_digest,
+            train,
+            valid,
+            sums: Digest::of(&bytes),
+            squares: sums.squares,
+            skipped,
+        };
+        write(self.to, &self.to.join(INDEX), pack::sealed(index.clone()).as_bytes())?;
+        Ok(index)
+    }
+}
+
+#[cfg(test)]
+mod tests;

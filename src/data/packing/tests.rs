@@ -1,0 +1,225 @@
+use super::*;
+use crate::data::listing::Lists;
+use crate::protocol::DataSource;
+use jpeg_encoder::{ColorType, Encoder};
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use tempfile::TempDir;
+
+/// Two classes; images of several sizes, each other than all others.
+fn images(train: usize, valid: usize) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (part, count) in [("train", train), ("valid", valid)] {
+        for at in 0..count {
+            let class = dir.path().join(part).join(["east", "west"][at % 2]);
+            fs::create_dir_all(&class).unwrap();
+            let (rows, cols) = (20 + at % 7, 31 - at % 5);
+            let pixel = |place: usize| ((place * (at + 3) + part.len() * 50 + at * 17) % 256) as u8;
+            let pixels: Vec<u8> = (0..rows * cols * 3).map(pixel).collect();
+            Encoder::new_file(class.join(format!("{at:03}.JPEG")), 90)
+                .unwrap()
+                .encode(&pixels, cols as u16, rows as u16, ColorType::Rgb)
+                .unwrap();
+        }
+    }
+    dir
+}
+
+/// Eight by eight pixels, five images a shard.
+const OPTIONS: Options = Options { side: 8, shard_bytes: 5 * 192 + 7, skip_bad: false };
+
+fn packed(from: &TempDir, to: &Path, options: &Options) -> Result<Packed> {
+    let listing = Listing::of(from.path(), &Lists::default())?;
+    let watch = Watch { stop: &AtomicBool::new(false), advanced: &|_, _| {}, bad: &|_| {} };
+    pack(from.path(), &listing, to, options, &watch)
+}
+
+fn files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap());
+    entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())).collect()
+}
+
+#[test]
+fn a_pack_holds_what_its_files_decode_to() {
+    let (from, to) = (images(23, 8), tempfile::tempdir().unwrap());
+    let packed = packed(&from, to.path(), &OPTIONS).unwrap();
+    assert_eq!(packed.shards_new, 5 + 2);
+    let shards: Vec<usize> = packed.index.train.iter().map(|shard| shard.images).collect();
+    assert_eq!(shards, [5, 5, 5, 5, 3]);
+
+    // The same data set in memory.
+    let listing = Listing::of(from.path(), &Lists::default()).unwrap();
+    let part = |part: Part| {
+        let files = &listing.parts[part as usize];
+        let pixels = files.iter().flat_map(|file| {
+            let image = decode::rgb(&fs::read(&file.path).unwrap()).unwrap();
+            resize::square(&image.pixels, image.rows, image.cols, 8)
+        });
+        Images::new([3, 8, 8], pixels.collect(), files.iter().map(|file| file.label).collect())
+    };
+    let memory =
+        Dataset { classes: listing.classes.clone(), train: part(Part::Train), valid: part(Part::Valid) };
+    let data = Dataset::read(&DataSource::Pack(to.path().to_owned())).unwrap();
+    assert_eq!((&data, data.digest()), (&memory, memory.digest()));
+    assert_eq!(data.digest(), packed.index.data);
+    assert_eq!(data.train.sums().unwrap(), memory.train.sums().unwrap());
+    assert_eq!(data.pixel_moments(), memory.pixel_moments());
+    for part in Part::BOTH {
+        let (data, memory) = (data.part(part), memory.part(part));
+        assert_eq!(data.bytes().unwrap(), memory.bytes().unwrap());
+        for index in 0..data.len() {
+            assert_eq!(data.image(index).unwrap(), memory.image(index).unwrap());
+        }
+        // Picked, in an order of their own, some twice; and picked from what was picked.
+        let chosen = [7, 0, 3, 3, 6];
+        let labels = chosen.iter().map(|at| data.labels[*at]).collect::<Vec<_>>();
+        let [one, two] =
+            [data, memory].map(|images| images.pick(&chosen, labels.clone()).pick(&[4, 1], vec![1, 0]));
+        assert_eq!((one.bytes().unwrap(), one.digests()), (two.bytes().unwrap(), two.digests()));
+        assert_eq!(one.image(0).unwrap(), data.image(6).unwrap());
+        assert_eq!(one.gather(&[1, 0, 1]).unwrap(), two.gather(&[1, 0, 1]).unwrap());
+        assert_eq!(one.sums().unwrap(), two.sums().unwrap());
+    }
+    // Whoever changes bytes changes their own.
+    let mut changed = data.clone();
+    changed.train.bytes_mut().unwrap()[0] ^= 1;
+    assert_ne!(changed, data);
+    assert_eq!(data, memory);
+}
+
+#[test]
+fn the_bytes_depend_on_nothing_but_the_images() {
+    let from = images(40, 6);
+    let to = |threads: usize| {
+        let to = tempfile::tempdir().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| packed(&from, to.path(), &OPTIONS)).unwrap();
+        files(to.path())
+    };
+    assert!(to(1) == to(3));
+}
+
+#[test]
+fn what_is_missing_is_made_again_and_nothing_else() {
+    let (from, to) = (images(23, 8), tempfile::tempdir().unwrap());
+    packed(&from, to.path(), &OPTIONS).unwrap();
+    let whole = files(to.path());
+    assert_eq!(packed(&from, to.path(), &OPTIONS).unwrap().shards_new, 0);
+    let path = |name: &str| to.path().join(name);
+    let cases: [(&[&str], usize); 8] = [
+        (&["train.sums"], 0),
+        (&["train-00001.json", "valid-00001.shard"], 2),
+        (&["pack.json"], 0),
+        (&["pack.json", "train.sums"], 0),
+        (&["pack.json", "train-00001.json"], 1),
+        (&["pack.json", "train-00001.shard"], 1),
+        (&["pack.json", "valid-00000.sums"], 1),
+        (&["pack.json", "train-00004.json", "valid-00001.json", "train-00004.shard"], 2),
+    ];
+    for (gone, again) in cases {
+        gone.iter().for_each(|name| fs::remove_file(path(name)).unwrap());
+        // What a process leaves that is killed while it writes.
+        fs::write(path(".unfinished-x"), "half").unwrap();
+        assert_eq!(packed(&from, to.path(), &OPTIONS).unwrap().shards_new, again, "{gone:?}");
+        assert!(files(to.path()) == whole, "{gone:?}");
+    }
+    // A shard that is too short is not taken for whole either.
+    fs::remove_file(path("pack.json")).unwrap();
+    fs::write(path("train-00002.shard"), &whole["train-00002.shard"][..900]).unwrap();
+    assert_eq!(packed(&from, to.path(), &OPTIONS).unwrap().shards_new, 1);
+    assert!(files(to.path()) == whole);
+}
+
+#[test]
+fn bad_images_are_named_all_together_and_skipped_if_asked() {
+    let (from, to) = (images(23, 8), tempfile::tempdir().unwrap());
+    let file = |name: &str| from.path().join(name);
+    let good = fs::read(file("train/east/006.JPEG")).unwrap();
+    fs::write(file("train/east/006.JPEG"), &good[..good.len() / 2]).unwrap();
+    fs::write(file("valid/west/001.JPEG"), "").unwrap();
+    let error = packed(&from, to.path(), &OPTIONS).unwrap_err().to_string();
+    let said = "2 images cannot be packed: train: east/006.JPEG is cut off: its JPEG data have no end, \
+                valid: west/001.JPEG is empty; mend them, or leave them out with --skip-bad, which the pack records";
+    assert!(error.ends_with(said), "{error}");
+    assert!(!to.path().join(INDEX).exists());
+
+    // All that was good is kept.
+    let skip = Options { skip_bad: true, ..OPTIONS };
+    let heard = Mutex::new(Vec::new());
+    let listing = Listing::of(from.path(), &Lists::default()).unwrap();
+    let watch = Watch {
+        stop: &AtomicBool::new(false),
+        advanced: &|_, _| {},
+        bad: &|skipped| heard.lock().unwrap().push(skipped.clone()),
+    };
+    let done = pack(from.path(), &listing, to.path(), &skip, &watch).unwrap();
+    assert_eq!(done.shards_new, 2);
+    assert_eq!(done.index.skipped, *heard.lock().unwrap());
+    assert_eq!(done.index.skipped[1].name, "valid: west/001.JPEG");
+    let data = Dataset::read(&DataSource::Pack(to.path().to_owned())).unwrap();
+    assert_eq!((data.train.len(), data.valid.len()), (22, 7));
+    assert_eq!(data.train.labels.iter().filter(|label| **label == 0).count(), 11);
+    assert_eq!(data.bytes_of_each_part(), data.bytes_one_by_one());
+
+    // Mended, they are packed where nothing is to be skipped, as if they had never been bad.
+    fs::write(file("train/east/006.JPEG"), &good).unwrap();
+    fs::copy(file("valid/west/003.JPEG"), file("valid/west/001.JPEG")).unwrap();
+    fs::remove_file(to.path().join(INDEX)).unwrap();
+    assert_eq!(packed(&from, to.path(), &OPTIONS).unwrap().shards_new, 2);
+    let fresh = tempfile::tempdir().unwrap();
+    packed(&from, fresh.path(), &OPTIONS).unwrap();
+    assert!(files(to.path()) == files(fresh.path()));
+}
+
+impl Dataset {
+    fn bytes_of_each_part(&self) -> [Vec<u8>; 2] {
+        Part::BOTH.map(|part| self.part(part).bytes().unwrap().into_owned())
+    }
+
+    fn bytes_one_by_one(&self) -> [Vec<u8>; 2] {
+        Part::BOTH.map(|part| {
+            let images = self.part(part);
+            (0..images.len()).flat_map(|at| images.image(at).unwrap().into_owned()).collect()
+        })
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let (from, to) = (images(23, 8), tempfile::tempdir().unwrap());
+    let refuse = |to: &Path, options: &Options, named: &str| {
+        let error = packed(&from, to, options).unwrap_err().to_string();
+        assert!(error.contains(named) && !error.contains('\n'), "{error}");
+    };
+    fs::write(to.path().join("mine.txt"), "x").unwrap();
+    refuse(
+        to.path(),
+        &OPTIONS,
+        "is a directory with other things in it, not a pack; name an empty or a new directory",
+    );
+    fs::remove_file(to.path().join("mine.txt")).unwrap();
+    packed(&from, to.path(), &OPTIONS).unwrap();
+    let other =
+        "was begun from other files, or with another --size or --shard-mib; name what it was begun with";
+    refuse(to.path(), &Options { side: 9, ..OPTIONS }, other);
+    refuse(to.path(), &Options { shard_bytes: 400, ..OPTIONS }, other);
+    fs::copy(from.path().join("train/east/000.JPEG"), from.path().join("train/east/999.JPEG")).unwrap();
+    refuse(to.path(), &OPTIONS, other);
+    let held = File::open(to.path()).unwrap();
+    held.lock().unwrap();
+    refuse(to.path(), &OPTIONS, "is being packed by another process");
+    let fresh = tempfile::tempdir().unwrap();
+    let below = fresh.path().join("file/pack");
+    fs::write(fresh.path().join("file"), "").unwrap();
+    refuse(&below, &OPTIONS, "cannot create the directory");
+    for at in (0..8).step_by(2) {
+        fs::write(from.path().join(format!("valid/east/{at:03}.JPEG")), "").unwrap();
+    }
+    let skip = Options { skip_bad: true, ..OPTIONS };
+    refuse(&fresh.path().join("pack"), &skip, "every valid image of class east is bad; mend one at least");
+    let stopped = Watch { stop: &AtomicBool::new(true), advanced: &|_, _| {}, bad: &|_| {} };
+    let listing = Listing::of(from.path(), &Lists::default()).unwrap();
+    let error = pack(from.path(), &listing, &fresh.path().join("other"), &OPTIONS, &stopped).unwrap_err();
+    assert!(matches!(error, Error::Interrupted));
+    assert_eq!(files(&fresh.path().join("other")).into_keys().collect::<Vec<_>>(), [PLAN]);
+}

@@ -1,0 +1,449 @@
+//! Real image files, drawn here: packed, trained on, damaged, killed at any moment.
+
+use crate::common::{Ran, copy, files, repository, run, scratch, selffer};
+use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+use selffer::data::pack::Index;
+use selffer::verify::Code;
+use selffer::verify::pack::check;
+use serde_json::{Value, json};
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::thread::sleep;
+use std::time::Duration;
+use tempfile::TempDir;
+
+const CLASSES: [&str; 4] = ["n01", "n02", "n03", "n04"];
+
+/// An image of a class: stripes whose slope and colour say which, of a width, phase and size of its own.
+fn pixels(class: usize, number: usize, rows: usize, cols: usize) -> Vec<u8> {
+    let mut pixels = Vec::with_capacity(rows * cols * 3);
+    for row in 0..rows {
+        for col in 0..cols {
+            let along = [row * 2, col * 2, row + col, row + cols - col][class] + number * 7;
+            let bright = if (along / (6 + number % 3)).is_multiple_of(2) { 190 } else { 60 };
+            let noise = (row * row * 31 + col * 7919 + number * 977) % 41;
+            let channel = |of: usize| (bright + noise + if of == class % 3 { 20 } else { 0 }) as u8;
+            pixels.extend([channel(0), channel(1), channel(2)]);
+        }
+    }
+    pixels
+}
+
+fn jpeg(pixels: &[u8], rows: usize, cols: usize, ink: ColorType, number: usize) -> Vec<u8> {
+    let mut file = Vec::new();
+    let mut encoder = Encoder::new(&mut file, 85 + (number % 10) as u8);
+    encoder.set_progressive(number % 4 == 3);
+    encoder.set_sampling_factor([SamplingFactor::F_1_1, SamplingFactor::F_2_2][number % 2]);
+    encoder.encode(pixels, cols as u16, rows as u16, ink).expect("a JPEG file");
+    file
+}
+
+fn png(pixels: &[u8], rows: usize, cols: usize) -> Vec<u8> {
+    let mut file = Vec::new();
+    let mut encoder = png::Encoder::new(&mut file, cols as u32, rows as u32);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.write_header().and_then(|mut writer| writer.write_image_data(pixels)).expect("a PNG file");
+    file
+}
+
+/// ImageNet in small: a folder for each class, files named .JPEG of which one is a PNG, one grey, one of
+/// four inks; validation images flat, with a list.
+fn draw(dir: &Path, train: usize, valid: usize) {
+    for (class, name) in CLASSES.iter().enumerate() {
+        let folder = dir.join("train").join(name);
+        fs::create_dir_all(&folder).unwrap();
+        for number in 0..train {
+            let (rows, cols) = (40 + number % 17, 52 - number % 13);
+            let rgb = pixels(class, number, rows, cols);
+            let file = match number {
+                1 => png(&rgb, rows, cols),
+                2 => {
+                    let grey: Vec<u8> = rgb.iter().step_by(3).copied().collect();
+                    jpeg(&grey, rows, cols, ColorType::Luma, number)
+                }
+                5 => {
+                    let inks = |rgb: &[u8]| [255 - rgb[0], 255 - rgb[1], 255 - rgb[2], 0];
+                    let inks: Vec<u8> = rgb.chunks(3).flat_map(inks).collect();
+                    jpeg(&inks, rows, cols, ColorType::CmykAsYcck, 4)
+                }
+                _ => jpeg(&rgb, rows, cols, ColorType::Rgb, number),
+            };
+            fs::write(folder.join(format!("{name}_{number}.JPEG")), file).unwrap();
+        }
+    }
+    let mut list = String::new();
+    fs::create_dir_all(dir.join("val")).unwrap();
+    for at in 0..CLASSES.len() * valid {
+        // In an order that mixes the classes.
+        let class = at * 3 % CLASSES.len();
+        let name = format!("val_{at:08}.JPEG");
+        let file = jpeg(&pixels(class, 1000 + at, 48, 48), 48, 48, ColorType::Rgb, at);
+        fs::write(dir.join("val").join(&name), file).unwrap();
+        list += &format!("{name} {class}\n");
+    }
+    fs::write(dir.join("val.txt"), list).unwrap();
+}
+
+/// `selffer data pack FROM TO` at 16×16, with `more` options.
+fn pack(from: &Path, to: &Path, more: &[&str]) -> Command {
+    sized("16", from, to, more)
+}
+
+fn sized(size: &str, from: &Path, to: &Path, more: &[&str]) -> Command {
+    let mut call = selffer(["data", "pack", "--format", "json", "--quiet", "--size", size]);
+    call.arg("--valid-list").arg(from.join("val.txt")).arg(from).arg(to).args(more);
+    call.stdout(Stdio::piped()).stderr(Stdio::piped());
+    call
+}
+
+/// Drawn images and their pack, made once; nobody changes them.
+fn good() -> (&'static Path, &'static Path) {
+    static GOOD: OnceLock<(TempDir, PathBuf, PathBuf)> = OnceLock::new();
+    let (_, from, to) = GOOD.get_or_init(|| {
+        let dir = scratch();
+        let (from, to) = (dir.path().join("images"), dir.path().join("pack"));
+        draw(&from, 12, 6);
+        run(pack(&from, &to, &[])).expect(0);
+        (dir, from, to)
+    });
+    (from, to)
+}
+
+const PROTOCOL: &str = r#"
+name = "drawn"
+data = { pack = "pack" }
+seeds = [1]
+depths = [1, 4]
+
+[network]
+conv = [8, 8, 8, 8, 8]
+hidden = [16, 16]
+filler = "he"
+
+[solver]
+epochs = 12
+batch = 4
+rate = 0.02
+rate_drops = [10]
+rate_factor = 0.1
+momentum = 0.9
+decay = 5e-4
+
+[[split]]
+name = "two-two"
+treatments = ["baseA", "baseB", "AnB", "B4B+", "A1B+"]
+
+[split.halves.named]
+A = ["n01", "n02"]
+B = ["n03", "n04"]
+"#;
+
+/// A protocol that names a copy of the pack beside it.
+fn beside(pack: &Path) -> (TempDir, PathBuf) {
+    let dir = scratch();
+    copy(pack, &dir.path().join("pack"));
+    let path = dir.path().join("drawn.toml");
+    fs::write(&path, PROTOCOL).unwrap();
+    (dir, path)
+}
+
+fn on(command: &[&str], dir: &Path, protocol: &Path) -> Ran {
+    let mut call = selffer(command);
+    call.arg("--protocol").arg(protocol).arg("--store").arg(dir.join("store")).args(["--format", "json"]);
+    run(call)
+}
+
+#[test]
+fn from_a_folder_of_images_to_a_table() {
+    let (from, to) = good();
+    let shown =
+        run(selffer(["data", "show", "--format", "json", &to.display().to_string()])).expect(0).json();
+    assert_eq!((&shown["train"], &shown["valid"], &shown["size"]), (&json!(48), &json!(24), &json!(16)));
+    assert_eq!(shown["classes"][2], json!({"name": "n03", "train": 12, "valid": 6}));
+    assert_eq!(shown["skipped"], json!([]));
+    let verified = run(selffer(["data", "verify", "--format", "json", &to.display().to_string()])).expect(0);
+    // Each image; an index and sums for each shard; the plan, the sums, both once more computed.
+    assert_eq!(verified.json()["compared"], json!(48 + 24 + 4 + 4));
+
+    let (dir, protocol) = beside(to);
+    let made = on(&["reproduce", "--quiet"], dir.path(), &protocol).expect(0);
+    let codes: Vec<String> = made.findings().into_iter().map(|(code, _)| code).collect();
+    assert_eq!(codes, ["golden-absent"], "{}", made.out);
+    assert_eq!(made.json()["trained"], json!(6));
+    let table = on(&["table"], dir.path(), &protocol).expect(0).json();
+    let cells = table["cells"].as_array().unwrap();
+    assert_eq!(cells.len(), 6);
+    let base = cells.iter().find(|cell| cell["treatment"] == "baseB").unwrap();
+    assert_eq!(base["total"], json!(12));
+    // Two kinds of stripes are told apart.
+    assert!(base["correct"].as_u64().unwrap() >= 10, "{base}");
+    on(&["verify"], dir.path(), &protocol).expect(0);
+
+    // Packed anew with one thread and with three, it is the same data: nothing is trained again.
+    for jobs in ["1", "3"] {
+        fs::remove_dir_all(dir.path().join("pack")).unwrap();
+        run(pack(from, &dir.path().join("pack"), &["--jobs", jobs])).expect(0);
+        assert!(files(&dir.path().join("pack")) == files(to), "with {jobs} jobs");
+    }
+    assert_eq!(on(&["reproduce", "--quiet"], dir.path(), &protocol).expect(0).json()["trained"], json!(0));
+}
+
+/// One flipped bit, wherever: it is found, and named by file and image.
+#[test]
+fn one_flipped_byte_is_found() {
+    let (dir, protocol) = beside(good().1);
+    let pack = dir.path().join("pack");
+    assert_eq!(check(&pack, &|_| {}).unwrap().findings, []);
+    let mut flipped = 0;
+    for (name, bytes) in files(&pack) {
+        let places = (0..bytes.len()).step_by(bytes.len().div_ceil(12)).chain([bytes.len() - 1]);
+        for at in places {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1 << (at % 8);
+            fs::write(pack.join(&name), damaged).unwrap();
+            let found = check(&pack, &|_| {}).unwrap().findings;
+            assert_eq!(found.len(), 1, "{}, byte {at}: {found:?}", name.display());
+            assert_eq!((found[0].code, Path::new(&found[0].subject)), (Code::FileDamaged, name.as_path()));
+            flipped += 1;
+        }
+        // Cut short, gone: found as well.
+        fs::write(pack.join(&name), &bytes[..bytes.len() - 1]).unwrap();
+        assert!(!check(&pack, &|_| {}).unwrap().findings.is_empty(), "{}", name.display());
+        fs::write(pack.join(&name), bytes).unwrap();
+    }
+    assert!(flipped >= 80, "{flipped}");
+    fs::write(pack.join("stray"), "x").unwrap();
+    let found = check(&pack, &|_| {}).unwrap().findings;
+    assert_eq!((found.len(), found[0].code), (1, Code::FileStray));
+    fs::remove_file(pack.join("stray")).unwrap();
+
+    // In the third training image of class n02: training does not take it, and says where it is.
+    let shard = pack.join("train-00000.shard");
+    let mut bytes = fs::read(&shard).unwrap();
+    bytes[14 * 768 + 100] ^= 4;
+    fs::write(&shard, bytes).unwrap();
+    let verified =
+        run(selffer(["data", "verify", "--format", "json", &pack.display().to_string()])).expect(1);
+    let message = verified.json()["findings"][0]["message"].as_str().unwrap().to_owned();
+    assert_eq!(message, "image 14 in it, n02/n02_10.JPEG, is not what was packed");
+    let refused = on(&["reproduce", "--quiet"], dir.path(), &protocol).expect(2);
+    assert!(
+        refused.err.contains("train-00000.shard: image 14 in it, from 0, is not what was packed"),
+        "{}",
+        refused.err
+    );
+    assert!(refused.err.contains("`selffer data verify` says what else is damaged"), "{}", refused.err);
+    // A shard that is cut off is refused before anything is trained.
+    fs::write(&shard, "x").unwrap();
+    let refused = on(&["table"], dir.path(), &protocol).expect(2);
+    assert!(
+        refused.err.contains("train-00000.shard: has 1 bytes, not those of 48 images"),
+        "{}",
+        refused.err
+    );
+}
+
+/// Killed at any moment and started again each time, a pack comes to the same bytes.
+#[test]
+fn a_killed_pack_goes_on_to_the_same_bytes() {
+    const KILLS: usize = 10;
+    let dir = scratch();
+    let from = dir.path().join("images");
+    fs::create_dir_all(&from).unwrap();
+    // Images large enough for a kill to come between them.
+    let mut list = String::new();
+    for (at, class) in (0..240).map(|at| (at, at % 2)) {
+        let file = jpeg(&pixels(class, at, 300, 400), 300, 400, ColorType::Rgb, at);
+        let name = format!("{at:03}.JPEG");
+        for (part, share) in [("train", 0..200), ("val", 200..240)] {
+            let folder = if part == "train" { from.join(part).join(CLASSES[class]) } else { from.join(part) };
+            fs::create_dir_all(&folder).unwrap();
+            if share.contains(&at) {
+                fs::write(folder.join(&name), &file).unwrap();
+            }
+        }
+        if at >= 200 {
+            list += &format!("{name} {}\n", CLASSES[class]);
+        }
+    }
+    fs::write(from.join("val.txt"), list).unwrap();
+    // A MiB has room for 21 images of 128×128.
+    let call = |to: &Path| sized("128", &from, to, &["--shard-mib", "1", "--jobs", "2"]);
+    let whole = dir.path().join("whole");
+    let made = run(call(&whole)).expect(0).json();
+    assert_eq!((&made["shards"], &made["shards_new"]), (&json!(12), &json!(12)));
+
+    // Shards that are finished: a shard's own index is written last.
+    let shards = |to: &Path| {
+        let inside = fs::read_dir(to).into_iter().flatten().map(|entry| entry.unwrap().file_name());
+        let indices = inside.filter(|name| {
+            let name = name.to_string_lossy();
+            name.ends_with(".json") && (name.starts_with("train-") || name.starts_with("valid-"))
+        });
+        indices.count()
+    };
+    let mut packs = vec![dir.path().join("0")];
+    let (mut tries, mut seen) = (0, Vec::new());
+    while seen.len() < KILLS {
+        tries += 1;
+        assert!(tries < 3 * KILLS, "only {} of {tries} kills hit a living process", seen.len());
+        let to = packs.last().unwrap().clone();
+        // After none, one or two shards more, and a moment that differs each time: before there is a directory,
+        // within a shard, between its files, at the end.
+        let wanted = shards(&to) + tries % 3;
+        let mut child = call(&to).stdout(Stdio::null()).spawn().unwrap();
+        while shards(&to) < wanted && child.try_wait().unwrap().is_none() {
+            sleep(Duration::from_micros(500));
+        }
+        sleep(Duration::from_micros((tries as u64 * 0x9e37_79b9) % 40_000));
+        child.kill().unwrap();
+        match child.wait().unwrap() {
+            status if status.signal() == Some(9) => seen.push(shards(&to)),
+            status => {
+                assert_eq!(status.code(), Some(0), "it ended before it was killed, and not well");
+                packs.push(dir.path().join(packs.len().to_string()));
+            }
+        }
+    }
+    seen.sort_unstable();
+    seen.dedup();
+    assert!(seen.len() >= 3, "the kills hit at no more than these numbers of shards: {seen:?}");
+    for to in &packs {
+        run(call(to)).expect(0);
+        assert!(files(to) == files(&whole), "{} differs", to.display());
+        assert_eq!(run(call(to)).expect(0).json()["shards_new"], json!(0));
+    }
+
+    // Asked to stop, it says so, leaves nothing half-written, and goes on.
+    let to = dir.path().join("stopped");
+    let mut child = call(&to).spawn().unwrap();
+    while shards(&to) < 3 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+        sleep(Duration::from_millis(1));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let stopped = Ran::from(child.wait_with_output().unwrap()).expect(130);
+    assert_eq!(
+        stopped.err,
+        "stopped as asked; what was finished is kept, and the same command goes on from there\n"
+    );
+    assert!(files(&to).keys().all(|name| !name.to_string_lossy().starts_with(".unfinished")));
+    let unfinished = Index::read(&to).unwrap_err().to_string();
+    assert!(
+        unfinished.contains("is a pack that is not finished; run the same `selffer data pack` again"),
+        "{unfinished}"
+    );
+    run(call(&to)).expect(0);
+    assert!(files(&to) == files(&whole));
+}
+
+#[track_caller]
+fn sentence(ran: Ran, named: &[&str]) {
+    let ran = ran.expect(2);
+    assert!(
+        ran.out.is_empty() && ran.err.lines().count() == 1 && ran.err.starts_with("error: "),
+        "{}",
+        ran.err
+    );
+    for named in named {
+        assert!(ran.err.contains(named), "`{named}` is to be in: {}", ran.err);
+    }
+}
+
+#[test]
+fn what_cannot_be_packed_is_one_sentence() {
+    let dir = scratch();
+    let (from, to) = (dir.path().join("images"), dir.path().join("pack"));
+    draw(&from, 4, 2);
+    let file = |name: &str| from.join("train/n01").join(name);
+    let good = fs::read(file("n01_0.JPEG")).unwrap();
+    fs::write(file("n01_0.JPEG"), &good[..good.len() - 9]).unwrap();
+    fs::write(file("n01_3.JPEG"), "<html>404 Not Found").unwrap();
+    let bad = [
+        "2 images cannot be packed: train: n01/n01_0.JPEG is cut off",
+        "n01/n01_3.JPEG is neither JPEG nor PNG",
+        "--skip-bad",
+    ];
+    sentence(run(pack(&from, &to, &[])), &bad);
+    // A protocol does not take what is not finished.
+    let protocol = dir.path().join("drawn.toml");
+    fs::write(&protocol, PROTOCOL).unwrap();
+    sentence(
+        on(&["plan"], dir.path(), &protocol),
+        &["is a pack that is not finished", "goes on from where it stopped"],
+    );
+    let made = run(pack(&from, &to, &["--skip-bad"])).expect(0).json();
+    assert_eq!(made["train"], json!(14));
+    let skipped = made["skipped"].as_array().unwrap();
+    let names: Vec<&Value> = skipped.iter().map(|skipped| &skipped["name"]).collect();
+    assert_eq!(names, ["train: n01/n01_0.JPEG", "train: n01/n01_3.JPEG"]);
+
+    // No room: the system's word, the mend, and nothing half-written; with room it goes on.
+    fs::write(file("n01_0.JPEG"), &good).unwrap();
+    fs::write(file("n01_3.JPEG"), &good).unwrap();
+    let other = dir.path().join("other");
+    let whole = pack(&from, &other, &[]);
+    let mut call = Command::new("sh");
+    call.args(["-c", "ulimit -f 1; exec \"$0\" \"$@\""]).arg(whole.get_program()).args(whole.get_args());
+    sentence(run(call), &["cannot write", "train-00000.shard", "raise the limit on file sizes"]);
+    assert_eq!(files(&other).into_keys().collect::<Vec<_>>(), [PathBuf::from("plan.json")]);
+    run(whole).expect(0);
+
+    let absent = dir.path().join("absent");
+    sentence(run(pack(&absent, &other, &[])), &["cannot read", "check the name"]);
+    sentence(run(selffer(["data", "verify", absent.to_str().unwrap()])), &["cannot read", "check the name"]);
+    sentence(
+        run(selffer(["data", "show", from.to_str().unwrap()])),
+        &["is no pack: it has no pack.json", "make one with `selffer data pack`"],
+    );
+    sentence(run(pack(&from, &from, &[])), &["is a directory with other things in it, not a pack"]);
+}
+
+/// CIFAR's binary files, drawn here in the same format, through the protocol that is built in.
+#[test]
+fn cifar_s_binary_files_are_read() {
+    let dir = scratch();
+    let cifar = dir.path().join("cifar-100-binary");
+    fs::create_dir_all(&cifar).unwrap();
+    let protocol: toml::Table =
+        fs::read_to_string(repository("src/protocols/cifar100.toml")).unwrap().parse().unwrap();
+    let named = &protocol["split"][1]["halves"]["named"];
+    let classes = |task: &str| {
+        let names = named[task].as_array().unwrap().iter();
+        names.enumerate().map(|(at, name)| (name.as_str().unwrap().to_owned(), at / 5)).collect::<Vec<_>>()
+    };
+    let natural = classes("A");
+    let mut all: Vec<(String, usize)> = natural.clone();
+    all.extend(classes("B").into_iter().map(|(name, of)| (name, of + natural.len() / 5)));
+    all.sort();
+    let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
+    fs::write(cifar.join("fine_label_names.txt"), names.join("\n") + "\n").unwrap();
+    for (name, images) in [("train.bin", 2), ("test.bin", 1)] {
+        let mut bytes = Vec::new();
+        for number in 0..images * 100 {
+            let class = number % 100;
+            bytes.extend([all[class].1 as u8, class as u8]);
+            let rgb = pixels(class % 4, number + images * 1000, 32, 32);
+            bytes.extend(
+                (0..3).flat_map(|plane| rgb.iter().skip(plane).step_by(3).copied().collect::<Vec<_>>()),
+            );
+        }
+        fs::write(cifar.join(name), bytes).unwrap();
+    }
+    let plan = run({
+        let mut call = selffer(["plan", "--protocol", "cifar100", "--format", "json"]);
+        call.current_dir(dir.path());
+        call
+    });
+    let plan = plan.expect(0).json();
+    let classes = |split: usize, task: &str| plan["splits"][split][task]["classes"].as_array().unwrap().len();
+    assert_eq!((classes(0, "A"), classes(1, "A"), classes(1, "B"), classes(2, "A")), (50, 70, 30, 100));
+    assert_eq!(plan["splits"][1]["B"]["train"], json!(60));
+    sentence(
+        run(selffer(["plan", "--protocol", "cifar100"])),
+        &["cannot read the directory cifar-100-binary", "check the name"],
+    );
+}
