@@ -193,7 +193,7 @@ impl Trainer for Torch {
         self.numerics.enter_thread();
         let evaluated = || -> Result<Evaluation, Problem> {
             let net = Net::new(recipe.network.layout, weights, LAYERS)?;
-            Ok(evaluate(&net, 0, &Features::new(images, pixels, recipe.input.as_ref(), &net, 0)?)?)
+            evaluate(&net, 0, &Features::new(images, pixels, recipe.input.as_ref(), &net, 0)?)
         };
         evaluated().map_err(|problem| problem.of(name))
     }
