@@ -76,6 +76,11 @@ pub enum Command {
     Table(TableArgs),
     /// Print one run: its recipe, its parent, digests and files, where it was trained, its curve.
     Show(ShowArgs),
+    /// Write a page with the paper's figures and tables: of a store, of the published archive, or both side by side.
+    ///
+    /// Figures are SVG in one HTML file that needs no network, and files of their own, with their numbers as CSV. A
+    /// store's counts are those that its manifests record, with what `verify` says of them; nothing is trained.
+    Report(ReportArgs),
     /// Audit a result: the paper's own published archive of training logs, or a selffer store.
     ///
     /// For the archive: lists against their md5 sums; each run's network, solver, links and logs against
@@ -93,11 +98,9 @@ pub enum Command {
     /// under another numerics policy, since a process computes under one.
     #[command(hide = true)]
     Replay(ReplayArgs),
-    /// Write a page with the paper's figures and tables: of a store, of the published archive, or both side by side.
-    ///
-    /// Figures are SVG in one HTML file that needs no network, and files of their own, with their numbers as CSV. A
-    /// store's counts are those that its manifests record, with what `verify` says of them; nothing is trained.
-    Report(ReportArgs),
+    /// Compare a store with the accepted snapshot, or accept it as the new one.
+    #[command(subcommand)]
+    Golden(Golden),
     /// Say how a plan stands: done, running and where, waiting for what, failed and why, time left.
     ///
     /// For what `reproduce` trains on this machine and for what jobs train on others. It reads the store and
@@ -108,13 +111,10 @@ pub enum Command {
     /// Each network starts as soon as the one it copies from is there. What is finished or in a queue already
     /// is not submitted. Killed, stopped and repeated jobs go on to the same bits.
     Submit(SubmitArgs),
-    /// What a job runs: train the networks of one element of a work order.
-    Work(WorkArgs),
     /// Cancel the jobs of a store; what they trained so far is kept.
     Cancel(CancelArgs),
-    /// Compare a store with the accepted snapshot, or accept it as the new one.
-    #[command(subcommand)]
-    Golden(Golden),
+    /// What a job runs: train the networks of one element of a work order.
+    Work(WorkArgs),
     /// Print how this machine computes: a digest of what libtorch makes of a fixed probe, and what it says
     /// of itself.
     ///

@@ -1173,7 +1173,7 @@ fn help_has_what_readme_tells_and_nothing_else() {
     }
     let told: Vec<String> = commands.iter().map(|words| words.join(" ")).collect();
     assert_eq!(program, told);
-    assert_eq!(told.len(), 13);
+    assert_eq!(told.len(), 18);
     for words in &commands {
         let help = help(words);
         let options: &[&str] = match words.as_slice() {
@@ -1207,6 +1207,28 @@ fn help_has_what_readme_tells_and_nothing_else() {
             ],
             ["data", ..] => &["--format", "--quiet"],
             ["fingerprint"] => &["--numerics", "--format"],
+            ["plan"] => &["--protocol", "--store", "--numerics", "--jobs", "--speed", "--format", "--quiet"],
+            ["report"] => &["--store", "--archive", "--out", "--protocol", "--numerics", "--quiet"],
+            ["status"] => &["--protocol", "--store", "--numerics", "--follow", "--interval", "--format"],
+            ["submit"] => &[
+                "--protocol",
+                "--store",
+                "--numerics",
+                "--engine",
+                "--resources",
+                "--gres",
+                "--time",
+                "--warn-seconds",
+                "--max-running",
+                "--per-job",
+                "--jobs",
+                "--snapshot-every",
+                "--dry-run",
+                "--format",
+                "--quiet",
+            ],
+            ["cancel"] => &["--protocol", "--store", "--numerics", "--format"],
+            ["work"] => &["--plan", "--index"],
             _ => &["--protocol", "--store", "--numerics", "--jobs", "--format", "--quiet"],
         };
         for option in options {
