@@ -17,7 +17,7 @@ use crate::ledger::{self, Place};
 use crate::manifest::{Format, Manifest, Outcome};
 use crate::plan::Plan;
 use crate::recipe::{Policy, Recipe};
-use crate::snapshot::State;
+use crate::snapshot::{Progress, State};
 use crate::store::{Found, Store};
 use crate::train::{Along, Next, Task, Trained, Trainer};
 use crate::weights::{LayerDigests, Weights};
@@ -296,11 +296,11 @@ impl Runner<'_> {
         let digest = recipe.digest();
         let before = self.store.manifest(digest)?.whole();
         let parent = recipe.parent.map(|digest| self.parent_weights(digest)).transpose()?;
-        let from = self.latest(digest)?;
+        let steps = self.plan.steps(&self.plan.runs[index]);
+        let from = self.latest(digest, steps)?;
         let wall_before = from.as_ref().map_or(0, |state| state.progress.wall_ms);
         let start = Instant::now();
         let kept = Mutex::new(start);
-        let steps = self.plan.steps(&self.plan.runs[index]);
         if let Some(state) = &from {
             let before = images_before(self.plan, index, state.progress.place);
             shared.fence.resumes(hold, before);
@@ -328,7 +328,8 @@ impl Runner<'_> {
             if self.snapshots.every == Every::Never {
                 return Ok(());
             }
-            state.progress.wall_ms = wall_before + start.elapsed().as_millis() as u64;
+            state.progress.wall_ms = wall_before.saturating_add(start.elapsed().as_millis() as u64);
+            state.progress.fingerprint = Some(self.trainer.environment()?.fingerprint);
             let done = state.progress.place.steps_done(steps);
             self.store.put_snapshot(&state, done)?;
             self.forget(digest, done)
@@ -358,10 +359,14 @@ impl Runner<'_> {
         Error::Superseded { run, by }
     }
 
-    /// The last state of a run that the store has whole.
-    fn latest(&self, recipe: RecipeDigest) -> Result<Option<State>> {
-        for steps in self.store.snapshots(recipe)?.into_iter().rev() {
-            if let Some(state) = self.store.snapshot(recipe, steps)?.whole() {
+    /// The last state of a run, of so many steps an epoch, that the store has whole and that this machine would
+    /// have come to as well: bits of two machines are no run of either.
+    fn latest(&self, recipe: RecipeDigest, steps: u32) -> Result<Option<State>> {
+        for done in self.store.snapshots(recipe)?.into_iter().rev() {
+            let Some(state) = self.store.snapshot(recipe, done)?.whole() else { continue };
+            let Progress { place, fingerprint, .. } = &state.progress;
+            let here = *fingerprint == Some(self.trainer.environment()?.fingerprint);
+            if here && place.steps_done(steps) == done {
                 return Ok(Some(state));
             }
         }
@@ -425,7 +430,7 @@ pub fn train(
     let start = Instant::now();
     let trained = trainer.train(&task, along)?;
     let wall_before = along.from.as_ref().map_or(0, |state| state.progress.wall_ms);
-    let wall_ms = wall_before + start.elapsed().as_millis() as u64;
+    let wall_ms = wall_before.saturating_add(start.elapsed().as_millis() as u64);
     let (epochs, ledger, outcome, weights) = match trained {
         Trained::Whole { weights, epochs, ledger } => {
             (epochs, ledger, Outcome::Trained { layers: weights.digests() }, Some(weights))

@@ -1,14 +1,15 @@
 //! The state of a run between two steps, and the file that it is kept in until the run is finished.
 //!
-//! Uses `weights`, `ledger`, `manifest`; written and read by `store`, made and taken up by `train`. The
+//! Uses `weights`, `ledger`, `manifest`, `recipe`; written and read by `store`, made and taken up by `train`. The
 //! file is a safetensors file of weights and momentum whose metadata holds the rest, after a line with the
 //! SHA-256 of all that follows, so that any changed byte shows.
 
 use crate::architecture::{LAYERS, NAMES};
 use crate::canonical;
-use crate::digest::{Digest, RecipeDigest};
+use crate::digest::{Digest, FingerprintDigest, RecipeDigest};
 use crate::ledger::{Ledger, Place};
 use crate::manifest::Epoch;
+use crate::recipe::Recipe;
 use crate::weights::{Layer, Tensor, Weights};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -44,12 +45,43 @@ pub struct Progress {
     pub ledger: Ledger,
     /// How long it took so far, in milliseconds, as far as whoever keeps the state says.
     pub wall_ms: u64,
+    /// What the machine that it was computed on makes of the probe, as whoever keeps the state says: on
+    /// another, other bits would follow.
+    #[serde(default)]
+    pub fingerprint: Option<FingerprintDigest>,
 }
 
 /// The key of the metadata that holds the progress.
 const PROGRESS: &str = "selffer snapshot 1";
 
 impl State {
+    /// Whether training by that recipe, from those weights, on so many images in so many steps an epoch, can
+    /// have come to such a state. A file whose digest fits may still be of something else.
+    pub fn fits(&self, recipe: &Recipe, initial: &Weights, steps: u32, images: usize) -> bool {
+        let frozen = usize::from(recipe.treatment.frozen());
+        let Progress { place, epochs, loss_sum, correct, ledger, .. } = &self.progress;
+        let due = u64::from(ledger.per_epoch(steps)) * u64::from(place.epoch)
+            + (1..=place.step.min(steps)).filter(|step| ledger.due(*step, steps)).count() as u64;
+        let alike = |a: &Layer, b: &Layer| a.weight.shape == b.weight.shape && a.bias.shape == b.bias.shape;
+        let whole = |tensor: &Tensor| tensor.shape.iter().product::<usize>() == tensor.values.len();
+        let layers = || self.weights.layers.iter().chain(&self.momentum);
+        let seen = u64::from(place.step) * u64::from(recipe.solver.batch);
+        // Where batches run on from pass to pass, an epoch may see an image more than once.
+        let most = if recipe.solver.steps.is_some() { seen } else { seen.min(images as u64) };
+        place.epoch < recipe.solver.epochs
+            && place.step <= steps
+            && epochs.len() == place.epoch as usize
+            && ledger.entries.len() as u64 == due
+            && u64::from(*correct) <= most
+            && loss_sum.is_finite()
+            && *loss_sum >= 0.0
+            && self.momentum.len() == LAYERS - frozen
+            && layers().all(|layer| whole(&layer.weight) && whole(&layer.bias))
+            && self.weights.layers.iter().zip(&initial.layers).all(|(a, b)| alike(a, b))
+            && self.momentum.iter().zip(&initial.layers[frozen..]).all(|(a, b)| alike(a, b))
+            && self.weights.layers[..frozen] == initial.layers[..frozen]
+    }
+
     /// The snapshot's file.
     pub fn to_bytes(&self) -> Vec<u8> {
         let first = LAYERS - self.momentum.len();
@@ -129,6 +161,7 @@ mod tests {
             correct: 4,
             ledger: Ledger { every: 2, entries: vec![LedgerDigest(Digest::of(b"x"))] },
             wall_ms: 12,
+            fingerprint: Some(FingerprintDigest(Digest::of(b"here"))),
         };
         let momentum = weights(seed + 1).layers[frozen..].to_vec();
         State { progress, weights: weights(seed), momentum }

@@ -266,8 +266,12 @@ impl<'a> Loop<'a> {
         let frozen = usize::from(task.recipe.treatment.frozen());
         let (layout, input) = (task.recipe.network.layout, task.recipe.input.as_ref());
         let cached = cached(layout, input.is_none(), frozen);
-        let net = Net::new(layout, along.from.as_ref().map_or(task.initial, |state| &state.weights), frozen)?;
-        let (velocity, progress) = match &along.from {
+        let steps = task.recipe.solver.steps_of(task.train.len());
+        // What cannot be a state of this run is none to go on from.
+        let fits = |state: &&State| state.fits(task.recipe, task.initial, steps, task.train.len());
+        let from = along.from.as_ref().filter(fits);
+        let net = Net::new(layout, from.map_or(task.initial, |state| &state.weights), frozen)?;
+        let (velocity, progress) = match from {
             Some(state) => {
                 let tensors = state.momentum.iter().flat_map(|layer| [&layer.weight, &layer.bias]);
                 (tensors.map(net::to_tensor).collect::<Result<_, TchError>>()?, state.progress.clone())
@@ -282,6 +286,7 @@ impl<'a> Loop<'a> {
                     correct: 0,
                     ledger: Ledger::new(along.every),
                     wall_ms: 0,
+                    fingerprint: None,
                 };
                 (zeros.collect::<Result<_, TchError>>()?, progress)
             }
@@ -290,7 +295,7 @@ impl<'a> Loop<'a> {
         let (train, valid) = (features(task.train)?, features(task.valid)?);
         Ok(Self {
             recipe: task.recipe,
-            steps: task.recipe.solver.steps_of(task.train.len()),
+            steps,
             net,
             frozen,
             cached,

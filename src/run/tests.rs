@@ -68,6 +68,7 @@ impl Trainer for Fake {
                     correct: 0,
                     ledger: ledger.clone(),
                     wall_ms: 0,
+                    fingerprint: None,
                 },
                 weights: task.initial.clone(),
                 momentum: Vec::new(),
