@@ -928,7 +928,9 @@ fn a_finished_store_as_json() {
     let before = files(&store);
     let [reproduced, verified, table] = ["reproduce", "verify", "table"].map(|command| {
         let ran = on_store(&[command], &protocol(), &store).expect(0);
-        assert_eq!(ran.err, "", "{command} has nothing to tell");
+        let page = format!("figures and tables: {}\n", store.join("report/index.html").display());
+        let told = if command == "reproduce" { page } else { String::new() };
+        assert_eq!(ran.err, told, "{command} has nothing else to tell");
         let json = ran.json();
         fits_command(&json, command);
         json
@@ -1079,7 +1081,9 @@ fn progress_without_a_terminal_is_plain_lines() {
     assert_eq!(told.json()["cells"], quiet.json()["cells"]);
     assert!(told.err.chars().all(|letter| letter == '\n' || !letter.is_control()), "{:?}", told.err);
     // A line for each network as it is done: its name, its accuracy, and how many are done.
-    let lines: Vec<&str> = told.err.lines().collect();
+    let mut lines: Vec<&str> = told.err.lines().collect();
+    let page = lines.pop().unwrap_or_default();
+    assert!(page.starts_with("figures and tables: ") && page.ends_with("report/index.html"), "{page}");
     assert_eq!(lines.len(), 3, "{}", told.err);
     for (at, line) in lines.iter().enumerate() {
         assert!(line.starts_with("digits-garments/1/") && line.contains(" % "), "{line}");
