@@ -1121,7 +1121,7 @@ fn help_has_what_readme_tells_and_nothing_else() {
     }
     let told: Vec<String> = commands.iter().map(|words| words.join(" ")).collect();
     assert_eq!(program, told);
-    assert_eq!(told.len(), 10);
+    assert_eq!(told.len(), 14);
     for words in &commands {
         let help = help(words);
         let options: &[&str] = match words.as_slice() {
@@ -1143,6 +1143,22 @@ fn help_has_what_readme_tells_and_nothing_else() {
                 &["--protocol", "--store", "--numerics", "--jobs", "--format", "--quiet", "--golden"]
             }
             ["fingerprint"] => &["--numerics", "--format"],
+            ["status"] => {
+                &["--protocol", "--store", "--numerics", "--follow", "--interval", "--format", "--quiet"]
+            }
+            ["submit"] => &[
+                "--protocol",
+                "--store",
+                "--numerics",
+                "--engine",
+                "--resources",
+                "--max-running",
+                "--per-job",
+                "--snapshot-every",
+                "--dry-run",
+            ],
+            ["work"] => &["--plan", "--index"],
+            ["cancel"] => &["--protocol", "--store", "--numerics", "--format"],
             _ => &["--protocol", "--store", "--numerics", "--jobs", "--format", "--quiet"],
         };
         for option in options {
