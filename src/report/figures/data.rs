@@ -34,7 +34,7 @@ pub fn percent(share: f64) -> String {
 /// Every run of a side.
 ///
 /// # Errors
-/// As [`csv`].
+/// As [`csv()`].
 pub fn runs(side: &Side) -> Result<String> {
     let header = [
         "run",
@@ -73,7 +73,7 @@ pub fn runs(side: &Side) -> Result<String> {
 /// Every validation of every run of a side.
 ///
 /// # Errors
-/// As [`csv`].
+/// As [`csv()`].
 pub fn curves(side: &Side) -> Result<String> {
     let header = [
         "run",
