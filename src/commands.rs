@@ -42,8 +42,8 @@ use selffer::verify::{Context, Finding, Severity, verify};
 use selffer::{Error, Result};
 use std::io::Write as _;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
 /// Whether everything holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -386,18 +386,29 @@ fn verdict(findings: &[Finding]) -> Verdict {
     }
 }
 
+/// Whether Ctrl-C and SIGTERM end the process at once: until a command listens, and again after the first.
+static AT_ONCE: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| Arc::new(AtomicBool::new(true)));
+
+const SIGNALS: [i32; 2] = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
+
+/// Has Ctrl-C and SIGTERM end the process with the exit code that README tells.
+pub fn end_on_signals() {
+    for signal in SIGNALS {
+        let end = signal_hook::flag::register_conditional_shutdown;
+        // Where they cannot be listened to, they end the process by themselves.
+        let _ = end(signal, crate::INTERRUPTED.into(), Arc::clone(&AT_ONCE));
+    }
+}
+
 /// A flag that Ctrl-C and SIGTERM set; the second signal ends the process at once.
 fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_shutdown(
-            signal,
-            crate::INTERRUPTED.into(),
-            Arc::clone(&stop),
-        )
-        .context("cannot listen for signals")?;
-        signal_hook::flag::register(signal, Arc::clone(&stop)).context("cannot listen for signals")?;
+    for signal in SIGNALS {
+        for flag in [&stop, &*AT_ONCE] {
+            signal_hook::flag::register(signal, Arc::clone(flag)).context("cannot listen for signals")?;
+        }
     }
+    AT_ONCE.store(false, Ordering::Relaxed);
     Ok(stop)
 }
 

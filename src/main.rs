@@ -18,6 +18,7 @@ const INTERRUPTED: u8 = 130;
 fn main() -> ExitCode {
     // A file over the limit on file sizes (ulimit -f) is to be an error of the write, not the end.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
+    commands::end_on_signals();
     match commands::run(cli::Cli::parse()) {
         Ok(Verdict::Clean) => ExitCode::SUCCESS,
         Ok(Verdict::Findings) => ExitCode::from(1),

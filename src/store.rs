@@ -30,6 +30,7 @@ use crate::split::Split;
 use crate::weights::Weights;
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -386,6 +387,8 @@ impl Store {
         // Dropped before `persist`, the temporary file is removed.
         let mut file = tempfile::Builder::new()
             .prefix(&being_written())
+            // As any program's files: who else may read them is for the umask to say.
+            .permissions(fs::Permissions::from_mode(0o666))
             .tempfile_in(&new)
             .map_err(Error::io("write in", &new))?;
         file.write_all(bytes).map_err(failed())?;

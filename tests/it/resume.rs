@@ -216,6 +216,23 @@ fn asked_to_stop_it_says_so_and_goes_on_later() {
     }
 }
 
+/// Whatever a command is at, also before it trains or where it never does.
+#[test]
+fn a_signal_ends_any_command_with_one_exit_code() {
+    let dir = scratch();
+    let pipe = dir.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    for (command, signal) in [("plan", "-TERM"), ("verify", "-INT"), ("reproduce", "-TERM")] {
+        // It waits for a protocol that nobody writes.
+        let mut call = selffer([command, "--store", "nowhere", "--protocol"]);
+        call.arg(&pipe).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = call.spawn().unwrap();
+        sleep(Duration::from_millis(500));
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        assert_eq!(wait(child).expect(130).out, "");
+    }
+}
+
 #[test]
 fn the_number_of_jobs_changes_no_bit() {
     for jobs in ["1", "2", "4"] {
