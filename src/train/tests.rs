@@ -464,17 +464,24 @@ fn a_ledger_sees_weights_momentum_and_order() {
             Trained::Whole { weights, epochs, ledger }
         })
     );
-    // One bit of a frozen weight, a trained weight, or a momentum: another ledger from the next entry on.
+    // One bit of a trained weight or a momentum: another ledger from the next entry on.
     let flip = |values: &mut Vec<f32>| values[0] = f32::from_bits(values[0].to_bits() ^ 1);
-    let changes: [fn(&mut State) -> &mut Vec<f32>; 3] = [
-        |state| &mut state.weights.layers[0].weight.values,
-        |state| &mut state.weights.layers[7].bias.values,
-        |state| &mut state.momentum[2].weight.values,
-    ];
+    let changes: [fn(&mut State) -> &mut Vec<f32>; 2] =
+        [|state| &mut state.weights.layers[7].bias.values, |state| &mut state.momentum[2].weight.values];
     for change in changes {
         let mut state = begin.clone();
         flip(change(&mut state));
         let changed = ledger_from(state);
         assert_eq!(ledger.first_difference(&changed, &mut 0), Some(5));
+    }
+    // One of a frozen weight, or no momentum: no state of this run, which begins anew.
+    let whole = torch().train(&owned.task(), &Along::ALONE).unwrap();
+    let misfits: [fn(&mut State); 2] =
+        [|state| state.weights.layers[0].weight.values[0] += 1.0, |state| state.momentum.clear()];
+    for misfit in misfits {
+        let mut state = begin.clone();
+        misfit(&mut state);
+        let along = Along { from: Some(state), ..Along::ALONE };
+        assert_eq!(torch().train(&owned.task(), &along).unwrap(), whole);
     }
 }
