@@ -398,9 +398,10 @@ pub fn report_text(report: &Report) -> String {
 /// Findings as a list: those of one code together, long lists cut short.
 pub fn findings_text(findings: &[&Finding]) -> String {
     let mut text = String::new();
-    for group in findings.chunk_by(|a, b| a.code == b.code) {
+    // A finding may be graded otherwise than its code is.
+    for group in findings.chunk_by(|a, b| (a.code, a.severity) == (b.code, b.severity)) {
         let code = group[0].code;
-        let severity = match code.severity() {
+        let severity = match group[0].severity {
             Severity::Note => "note",
             Severity::Warning => "warning",
             Severity::Error => "error",

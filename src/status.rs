@@ -317,7 +317,8 @@ fn standing(claim: Option<Claim>, alive: bool, job: Option<&Element>) -> Standin
         },
         (Some(claim), job) => Standing::Failed(gone(&claim, job)),
         (None, Some(job)) => match &job.phase {
-            Phase::Ended { well: false, cancelled: false, why } => {
+            // Without a word of why, it never got to this network.
+            Phase::Ended { well: false, cancelled: false, why } if !why.is_empty() => {
                 let host = job.node.clone().unwrap_or_else(|| "unknown".to_owned());
                 Standing::Failed(Failure { host, why: why.clone(), job: Some(job.clone()) })
             }

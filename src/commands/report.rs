@@ -5,10 +5,11 @@
 use super::{Verdict, inputs, planned, say, write_out};
 use anyhow::Context as _;
 use clap::Args;
+use selffer::Error;
 use selffer::recipe::Policy;
 use selffer::report::{self, Side, files};
 use selffer::split::Catalog;
-use selffer::store::{REPORT, Store};
+use selffer::store::{Entry, REPORT, Store};
 use selffer::verify::{Context, Report, verify};
 use std::path::{Path, PathBuf};
 
@@ -67,6 +68,13 @@ fn side(path: &Path, protocol: &str, policy: Policy) -> anyhow::Result<Side> {
     let catalog = Catalog::of(&data);
     let plan = planned(protocol, &read, &catalog)?;
     let context = Context::new(&plan, &store, policy)?;
+    // Else a report that is there would be replaced by one of nothing.
+    let others = || Ok::<_, Error>(store.list()?.0.iter().any(|entry| matches!(entry, Entry::Manifest(_))));
+    if context.manifests.iter().all(Option::is_none) && others()? {
+        let problem = format!("has no network of the protocol {protocol} under {} numerics", policy.name());
+        let mend = "name the store's own with --protocol and --numerics";
+        return Err(Error::invalid(path.display().to_string(), problem, mend).into());
+    }
     let found = verify(&context)?;
     Ok(report::store(&context, &found)?)
 }

@@ -30,7 +30,7 @@ pub fn store(context: &Context<'_>, report: &Report) -> Result<Side> {
     let Context { plan, policy, manifests, .. } = context;
     let table = Table::of(plan, manifests);
     let (mut audit, points) = conclude(plan, &table)?;
-    audit.findings.extend(report.findings.iter().cloned());
+    audit.findings.extend(report.findings.iter().map(|finding| without_path(finding, context)));
     audit.findings = audit::sorted(audit.findings);
     let name = &plan.protocol.name;
     let options = options(name, policy.name());
@@ -250,6 +250,32 @@ fn golden(context: &Context<'_>, table: &Table) -> Result<Vec<Fact>> {
     Ok(vec![Fact::words("golden", text)])
 }
 
+/// A text without `dir` where a path begins with it: a short name may be a part of other words.
+fn without(text: &str, dir: &str) -> String {
+    let (mut bare, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find(dir) {
+        let within = |before: char| before.is_alphanumeric() || "/-_.".contains(before);
+        bare.push_str(&rest[..at]);
+        if rest[..at].chars().next_back().is_some_and(within) {
+            bare.push_str(dir);
+        }
+        rest = &rest[at + dir.len()..];
+    }
+    bare + rest
+}
+
+/// A finding without the path of the store, which is another on another machine.
+fn without_path(finding: &Finding, context: &Context<'_>) -> Finding {
+    let dir = format!("{}/", context.store.dir().display());
+    let bare = |text: &String| without(text, &dir);
+    Finding {
+        subject: bare(&finding.subject),
+        message: bare(&finding.message),
+        evidence: finding.evidence.iter().map(bare).collect(),
+        ..finding.clone()
+    }
+}
+
 fn remarks(context: &Context<'_>, report: &Report, options: &str) -> Vec<String> {
     let compared: usize = report.checked.iter().map(|checked| checked.compared).sum();
     let errors = |finding: &&Finding| finding.severity == Severity::Error;
@@ -260,9 +286,11 @@ fn remarks(context: &Context<'_>, report: &Report, options: &str) -> Vec<String>
              against its recipe: {} comparisons, {wrong} wrong.",
             grouped(compared as u64)
         ),
-        "`selffer audit \"$STORE\"` evaluates every checkpoint again, and with --sample K --seed S trains networks again: \
-         that is what proves the counts."
-            .to_owned(),
+        format!(
+            "`{}` evaluates every checkpoint again, and with --sample K --seed S trains networks again: that is \
+             what proves the counts.",
+            audit(options)
+        ),
     ];
     let missing = context.manifests.iter().filter(|manifest| manifest.is_none()).count();
     if missing > 0 {
@@ -272,15 +300,31 @@ fn remarks(context: &Context<'_>, report: &Report, options: &str) -> Vec<String>
     remarks
 }
 
+/// The command that audits the store.
+fn audit(options: &str) -> String {
+    format!("selffer audit \"$STORE\" {}", options.replace("--store \"$STORE\"", "").trim())
+}
+
 fn commands(options: &str) -> Vec<(&'static str, String)> {
-    let audit = options.replace("--store \"$STORE\"", "").trim().to_owned();
     vec![
         ("the networks themselves", format!("selffer reproduce {options}")),
         (ACCURACIES, format!("selffer table {options} --format csv")),
         (FINDINGS, format!("selffer verify {options}")),
-        (CONCLUSIONS, format!("selffer audit \"$STORE\" {audit}")),
+        (CONCLUSIONS, audit(options)),
         ("the plan and its digests", format!("selffer plan {options}")),
         ("the comparison with golden", format!("selffer golden check {options}")),
         ("this report", format!("selffer report {options} --out report")),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without;
+
+    #[test]
+    fn the_store_s_place_is_taken_off_and_no_other_word_changed() {
+        let text = "s/manifests/x: as/s/y and (s/z) differ";
+        assert_eq!(without(text, "s/"), "manifests/x: as/s/y and (z) differ");
+        assert_eq!(without("/a b/s/x, /a b/s/y", "/a b/s/"), "x, y");
+    }
 }

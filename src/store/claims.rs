@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// A network's last claim: its number, and what it says where that can be read.
@@ -52,6 +53,7 @@ impl Store {
         let new = self.dir.join(super::NEW);
         let mut file = tempfile::Builder::new()
             .prefix(&being_written())
+            .permissions(fs::Permissions::from_mode(0o666))
             .tempfile_in(&new)
             .map_err(Error::io("write in", &new))?;
         let text = serde_json::to_vec(claim).expect("a claim is JSON");

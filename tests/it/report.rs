@@ -74,6 +74,43 @@ fn the_same_sources_give_the_same_bytes_wherever_they_lie() {
     }
 }
 
+/// What is wrong with a store is told without where it lies.
+#[test]
+fn a_damaged_store_gives_the_same_bytes_wherever_it_lies() {
+    let pages = [(); 2].map(|()| {
+        let (dir, store) = good_copy();
+        let checkpoints = fs::read_dir(store.join("checkpoints")).unwrap();
+        let mut all: Vec<_> = checkpoints.map(|entry| entry.unwrap().path()).collect();
+        all.sort();
+        fs::write(&all[0], "cut off").unwrap();
+        fs::write(store.join("manifests/stray.txt"), "x").unwrap();
+        let mut call = selffer(["report", "-q", "--protocol"]);
+        call.arg(protocol()).arg("--store").arg(&store).arg("--out").arg(dir.path().join("out"));
+        run(call).expect(0);
+        let page = fs::read_to_string(dir.path().join("out/index.html")).unwrap();
+        assert!(page.contains("manifests/stray.txt") && !page.contains(store.to_str().unwrap()));
+        page
+    });
+    assert!(pages[0] == pages[1], "the pages differ");
+}
+
+/// A report of networks is not replaced by one of none because --protocol was forgotten.
+#[test]
+fn a_store_of_another_protocol_is_no_report() {
+    let (_dir, store) = good_copy();
+    let before = files(&store);
+    let mut call = selffer(["report", "--store"]);
+    call.arg(&store);
+    let ran = run(call).expect(2);
+    assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
+    assert!(
+        ran.err.contains("has no network of the protocol ci under portable numerics; name"),
+        "{}",
+        ran.err
+    );
+    assert!(files(&store) == before, "something was written");
+}
+
 #[test]
 fn a_report_lists_its_files_and_inputs_with_their_digests() {
     use sha2::{Digest as _, Sha256};

@@ -240,8 +240,7 @@ pub fn reduced(side: &Side) -> Result<Option<Figure>> {
     }
     let title = "Accuracy by examples of each class".to_owned();
     let images = data::images(side.points.iter().filter(|point| point.split == SplitKind::Reduced));
-    let below =
-        format!("{}: {} on all classes with fewer examples; {images}", side.title, counted(found.len()));
+    let below = format!("{}: {} on fewer examples of each class; {images}", side.title, counted(found.len()));
     let mut keys = vec![Key {
         shape: Some(Shape::Disc),
         paint: Paint::Selffer,
