@@ -256,7 +256,7 @@ fn without(text: &str, dir: &str) -> String {
     while let Some(at) = rest.find(dir) {
         let within = |before: char| before.is_alphanumeric() || "/-_.".contains(before);
         bare.push_str(&rest[..at]);
-        if rest[..at].chars().next_back().is_some_and(within) {
+        if bare.chars().next_back().is_some_and(within) {
             bare.push_str(dir);
         }
         rest = &rest[at + dir.len()..];
