@@ -526,7 +526,9 @@ fn a_network_that_memory_cannot_hold_is_refused_before_training() {
     // Each takes 10 KB or so; see the tests of `plan`.
     let narrow = World { memory: 15_000, jobs: 2, ..World::new(tiny(&[])) };
     let error = narrow.run(&fake).expect_err("two jobs do not fit").to_string();
-    assert!(error.contains("half/1/baseA: takes at least 0.0 GiB of memory in each of 2 jobs"), "{error}");
+    // Of two jobs either may be the first to be refused.
+    assert!(error.starts_with("half/1/base"), "{error}");
+    assert!(error.contains(": takes at least 0.0 GiB of memory in each of 2 jobs"), "{error}");
     assert!(error.contains("take fewer --jobs"), "{error}");
     assert!(fake.called().is_empty());
     // One at a time they do.
