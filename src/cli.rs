@@ -3,13 +3,13 @@
 //! Used by `main` and `commands`.
 
 mod jobs;
+mod numerics;
 
 pub use jobs::{CancelArgs, EngineName, StatusArgs, SubmitArgs, WorkArgs};
+pub use numerics::Numerics;
 
 use crate::commands::report::ReportArgs;
-use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use selffer::recipe::Policy;
 use selffer::run::Every;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -133,20 +133,6 @@ pub struct Fingerprint {
     /// What standard output is written as.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub format: Format,
-}
-
-#[derive(Args)]
-pub struct Numerics {
-    /// What the bits of a network hold for: `portable` every x86-64-v3 CPU; `native` this machine alone,
-    /// with the code that libtorch chooses; `baseline` any x86-64 CPU, slowly.
-    #[arg(long = "numerics", value_name = "POLICY", default_value = "portable", value_parser = policies())]
-    pub policy: Policy,
-}
-
-/// The policies by name, so that the usage lists them.
-fn policies() -> impl TypedValueParser<Value = Policy> {
-    PossibleValuesParser::new(Policy::ALL.map(Policy::name))
-        .map(|name| name.parse().expect("one of the names that were listed"))
 }
 
 #[derive(Subcommand)]

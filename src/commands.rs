@@ -24,9 +24,7 @@ use anyhow::Context as _;
 use selffer::audit::proof::{Again, Prover};
 use selffer::audit::{self, Audit, report as audit_report};
 use selffer::data::Dataset;
-use selffer::machine;
 use selffer::manifest::{Environment, Manifest};
-use selffer::numerics::Numerics;
 use selffer::outline::Outline;
 use selffer::plan::Plan;
 use selffer::protocol::Protocol;
@@ -37,7 +35,7 @@ use selffer::split::Catalog;
 use selffer::store::{REPORT, Store};
 use selffer::table::Table;
 use selffer::train::Torch;
-use selffer::verify::golden::{self, Golden};
+use selffer::verify::golden::{self, Golden, Scope};
 use selffer::verify::{Context, Finding, Severity, verify};
 use selffer::{Error, Result};
 use std::io::Write as _;
@@ -53,7 +51,8 @@ pub enum Verdict {
 }
 
 /// Runs the command that was asked for.
-pub fn run(cli: Cli) -> anyhow::Result<Verdict> {
+pub fn run(mut cli: Cli) -> anyhow::Result<Verdict> {
+    cli.command.settle()?;
     match cli.command {
         Command::Plan { common, speed } => plan(&common, speed),
         Command::Reproduce { common, training, golden, no_report } => {
@@ -155,7 +154,7 @@ fn reproduce(
 ) -> anyhow::Result<Verdict> {
     let policy = common.numerics.policy;
     // Before any thread is started: it sets environment variables.
-    let numerics = Numerics::engage(policy)?;
+    let numerics = common.numerics.engage(common.quiet)?;
     let (protocol, data) = inputs(&common.protocol)?;
     let catalog = Catalog::of(&data);
     let plan = planned(&common.protocol, &protocol, &catalog)?;
@@ -164,7 +163,8 @@ fn reproduce(
         let mend = "name the directory of golden snapshots, or leave out --golden";
         return Err(Error::invalid(dir.display().to_string(), "is no directory", mend).into());
     }
-    let golden = Golden::find(golden.dir.as_deref(), &protocol.name, policy)?;
+    let scope = Scope::new(policy, numerics.gpu().map(|gpu| gpu.name.as_str()));
+    let golden = Golden::find(golden.dir.as_deref(), &protocol.name, &scope)?;
     let store = Store::create(&common.store)?;
     if !no_report {
         files::check(&store.dir().join(REPORT))?;
@@ -178,7 +178,7 @@ fn reproduce(
         trainer: &Torch::new(numerics),
         policy,
         jobs: jobs(common.jobs),
-        memory: machine::memory_at_hand(),
+        memory: numerics.memory_at_hand(),
         snapshots: Snapshots { every: training.snapshot_every, keep: training.keep_snapshots },
         only: None,
         stop: &stop,
@@ -195,7 +195,7 @@ fn reproduce(
     let verified = report.clone();
     let table = Table::of(&plan, &context.manifests);
     let new = Golden::of(&plan, &table, policy, golden::fingerprint(&context.manifests));
-    let comparison = output::Comparison::of(golden, &new, &protocol.name, policy);
+    let comparison = output::Comparison::of(golden, &new, &protocol.name, &scope);
     report.findings.extend(comparison.findings());
     let fresh = done.iter().flatten().filter(|done| done.fresh).count();
     let found = done.iter().flatten().count() - fresh;
@@ -261,7 +261,7 @@ fn audited(args: &AuditArgs, path: &Path, again: Again) -> anyhow::Result<Audit>
         return Ok(audit::published(path)?);
     }
     // Before any thread is started: it sets environment variables.
-    let numerics = Numerics::engage(args.numerics.policy)?;
+    let numerics = args.numerics.engage(args.quiet)?;
     let (protocol, data) = inputs(&args.protocol)?;
     let catalog = Catalog::of(&data);
     let plan = planned(&args.protocol, &protocol, &catalog)?;
@@ -274,7 +274,7 @@ fn audited(args: &AuditArgs, path: &Path, again: Again) -> anyhow::Result<Audit>
         again,
         margin: args.margin / 100.0,
         jobs: jobs(args.jobs),
-        memory: machine::memory_at_hand(),
+        memory: numerics.memory_at_hand(),
         stop: &*stop_on_signals()?,
         observer: &progress,
     };
@@ -296,23 +296,24 @@ fn golden_check(common: &Common, dir: &GoldenDir, review: bool) -> anyhow::Resul
     // Only what is whole in the store is compared: a manifest alone is a claim, not a network.
     let manifests = trained(&plan, &store, policy)?;
     let new = Golden::of(&plan, &Table::of(&plan, &manifests), policy, golden::fingerprint(&manifests));
-    let found = Golden::find(dir.dir.as_deref(), &protocol.name, policy)?;
+    let scope = Scope::of(policy, &manifests);
+    let found = Golden::find(dir.dir.as_deref(), &protocol.name, &scope)?;
     if found.is_none() {
-        let name = golden::file_name(&protocol.name, policy);
+        let name = scope.file_name(&protocol.name);
         let dir = dir.dir.as_deref().unwrap_or(Path::new("golden")).display().to_string();
         let mend = "name its directory with --golden, or make it with `selffer golden accept --reason …`";
         return Err(Error::invalid(dir, format!("has no {name}"), mend).into());
     }
-    let comparison = output::Comparison::of(found, &new, &protocol.name, policy);
+    let comparison = output::Comparison::of(found, &new, &protocol.name, &scope);
     let findings = comparison.findings();
     let dir = dir.dir.as_deref().unwrap_or(Path::new("golden"));
     if review && findings.is_empty() {
-        Golden::remove_pending(dir, &protocol.name, policy)?;
+        Golden::remove_pending(dir, &protocol.name, &scope)?;
     } else if review && verdict(&verify(&context)?.findings) == Verdict::Findings {
-        Golden::remove_pending(dir, &protocol.name, common.numerics.policy)?;
+        Golden::remove_pending(dir, &protocol.name, &scope)?;
         say("no snapshot to review is written: `selffer verify` has findings");
     } else if review {
-        let path = new.write_pending(dir, &protocol.name, policy, &environment(&context)?)?;
+        let path = new.write_pending(dir, &protocol.name, &scope, &environment(&context)?)?;
         say(&format!("wrote {}; `cargo insta review` shows it", path.display()));
     }
     let result = output::GoldenCheck { golden: comparison, findings };
@@ -337,7 +338,8 @@ fn golden_accept(common: &Common, dir: &GoldenDir, reason: &str) -> anyhow::Resu
     let fingerprint = golden::fingerprint(&context.manifests);
     let new = Golden::of(&plan, &Table::of(&plan, &context.manifests), policy, fingerprint);
     let dir = dir.dir.as_deref().unwrap_or(Path::new("golden"));
-    let old = match Golden::find(Some(dir), &protocol.name, policy) {
+    let scope = Scope::of(policy, &context.manifests);
+    let old = match Golden::find(Some(dir), &protocol.name, &scope) {
         // What is being replaced may be damaged: that is a reason to accept, not to refuse.
         Err(error @ Error::Invalid { .. }) => {
             say(&format!("the snapshot before could not be compared with: {error}"));
@@ -345,8 +347,8 @@ fn golden_accept(common: &Common, dir: &GoldenDir, reason: &str) -> anyhow::Resu
         }
         found => found?,
     };
-    let comparison = output::Comparison::of(old, &new, &protocol.name, policy);
-    let path = new.write(dir, &protocol.name, policy, reason, &environment(&context)?)?;
+    let comparison = output::Comparison::of(old, &new, &protocol.name, &scope);
+    let path = new.write(dir, &protocol.name, &scope, reason, &environment(&context)?)?;
     let result = output::Accepted {
         written: path.display().to_string(),
         reason: reason.to_owned(),
@@ -373,7 +375,7 @@ fn environment(context: &Context<'_>) -> anyhow::Result<Environment> {
 }
 
 fn fingerprint(args: &cli::Fingerprint) -> anyhow::Result<Verdict> {
-    let numerics = Numerics::engage(args.numerics.policy)?;
+    let numerics = args.numerics.engage(false)?;
     let result = output::Fingerprint::of(numerics.policy(), numerics.environment()?);
     print(args.format, &result, || result.text())?;
     Ok(Verdict::Clean)
@@ -435,6 +437,6 @@ fn write_out(text: &str) -> anyhow::Result<()> {
 }
 
 /// A message for people, on standard error.
-fn say(text: &str) {
+pub fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -80,6 +80,17 @@ pub struct Environment {
     pub fingerprint: FingerprintDigest,
 }
 
+impl Environment {
+    /// The name of the GPU that computed, where one did.
+    pub fn gpu(&self) -> Option<&str> {
+        let gpu = self.settings.iter().find(|(name, _)| name == GPU);
+        gpu.map(|(_, value)| value.as_str())
+    }
+}
+
+/// The setting that names the GPU which computed.
+pub const GPU: &str = "gpu";
+
 /// The record of one trained network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

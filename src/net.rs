@@ -11,7 +11,7 @@ use crate::architecture::{CONVOLUTIONS, DROPPED, LAYERS, NORM_ALPHA, NORM_BETA, 
 use crate::protocol::Layout;
 use crate::weights::{Layer, Tensor as Numbers, Weights};
 use std::ops::Range;
-use tch::{Kind, TchError, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 /// What is multiplied into what enters each of [`DROPPED`] in training: 0 or 2.
 pub(crate) type Masks = [Tensor; DROPPED.end - DROPPED.start];
@@ -19,19 +19,20 @@ pub(crate) type Masks = [Tensor; DROPPED.end - DROPPED.start];
 /// A network's weights as libtorch's tensors, weight and bias of each layer.
 pub(crate) struct Net {
     layout: Layout,
+    device: Device,
     layers: [[Tensor; 2]; LAYERS],
 }
 
-/// A tensor of those numbers.
-pub(crate) fn to_tensor(numbers: &Numbers) -> Result<Tensor, TchError> {
+/// A tensor of those numbers on that device.
+pub(crate) fn to_tensor(numbers: &Numbers, device: Device) -> Result<Tensor, TchError> {
     let shape: Vec<i64> = numbers.shape.iter().map(|dim| *dim as i64).collect();
-    Tensor::f_from_slice(&numbers.values)?.f_reshape(shape)
+    Tensor::f_from_slice(&numbers.values)?.f_reshape(shape)?.f_to_device(device)
 }
 
 /// The bits of a tensor's numbers.
 pub(crate) fn bytes(tensor: &Tensor) -> Result<Vec<u8>, TchError> {
     let mut bytes = vec![0; tensor.numel() * 4];
-    tensor.f_contiguous()?.f_copy_data_u8(&mut bytes, tensor.numel())?;
+    tensor.f_to_device(Device::Cpu)?.f_contiguous()?.f_copy_data_u8(&mut bytes, tensor.numel())?;
     Ok(bytes)
 }
 
@@ -39,19 +40,30 @@ pub(crate) fn bytes(tensor: &Tensor) -> Result<Vec<u8>, TchError> {
 pub(crate) fn from_tensor(tensor: &Tensor) -> Result<Numbers, TchError> {
     let shape = tensor.size().iter().map(|dim| *dim as usize).collect();
     let mut values = vec![0f32; tensor.numel()];
-    tensor.f_contiguous()?.f_copy_data(&mut values, tensor.numel())?;
+    tensor.f_to_device(Device::Cpu)?.f_contiguous()?.f_copy_data(&mut values, tensor.numel())?;
     Ok(Numbers { shape, values })
 }
 
 impl Net {
-    /// The network of those weights in that layout. The layers from `frozen` on ask for gradients.
-    pub(crate) fn new(layout: Layout, weights: &Weights, frozen: usize) -> Result<Self, TchError> {
+    /// The network of those weights in that layout, on that device. The layers from `frozen` on ask for gradients.
+    pub(crate) fn new(
+        layout: Layout,
+        weights: &Weights,
+        frozen: usize,
+        device: Device,
+    ) -> Result<Self, TchError> {
         let layers = weights.layers.iter().enumerate().map(|(index, Layer { weight, bias })| {
-            let tensor = |numbers| to_tensor(numbers).map(|tensor| tensor.set_requires_grad(index >= frozen));
+            let asks = index >= frozen;
+            let tensor = |numbers| to_tensor(numbers, device).map(|tensor| tensor.set_requires_grad(asks));
             Ok([tensor(weight)?, tensor(bias)?])
         });
         let layers = layers.collect::<Result<Vec<_>, TchError>>()?;
-        Ok(Self { layout, layers: layers.try_into().expect("eight layers") })
+        Ok(Self { layout, device, layers: layers.try_into().expect("eight layers") })
+    }
+
+    /// Where it computes, and what enters it has to be.
+    pub(crate) fn device(&self) -> Device {
+        self.device
     }
 
     /// The weights as they are now.
@@ -152,13 +164,14 @@ fn wake(x: &Tensor) -> Result<Tensor, TchError> {
 }
 
 /// Images, whose shape and bytes those are, scaled by mean and deviation (of pixels on the scale 0 to 1),
-/// as [`rest`] lays them out.
+/// as [`rest`] lays them out, on that device.
 pub(crate) fn scaled(
     shape: [usize; 3],
     bytes: &[u8],
     (mean, deviation): (f64, f64),
+    device: Device,
 ) -> Result<Tensor, TchError> {
-    let raw = Tensor::f_from_slice(bytes)?.f_to_kind(Kind::Float)?;
+    let raw = Tensor::f_from_slice(bytes)?.f_to_device(device)?.f_to_kind(Kind::Float)?;
     let [channels, rows, cols] = shape.map(|side| side as i64);
     let (scale, shift) = (1.0 / (255.0 * deviation), -mean / deviation);
     raw.f_mul_scalar(scale)?.f_add_scalar(shift)?.f_reshape([-1, rows, cols, channels])

@@ -25,11 +25,13 @@ pub enum Policy {
     Native,
     /// The same bits on every x86-64 CPU that libtorch starts on, slowly.
     Baseline,
+    /// A GPU: the same bits on the same model with the same libraries.
+    Cuda,
 }
 
 impl Policy {
     /// All of them, the default first.
-    pub const ALL: [Self; 3] = [Self::Portable, Self::Native, Self::Baseline];
+    pub const ALL: [Self; 4] = [Self::Portable, Self::Native, Self::Baseline, Self::Cuda];
 
     /// Its name on command lines, in files and in messages.
     pub fn name(self) -> &'static str {
@@ -37,13 +39,14 @@ impl Policy {
             Self::Portable => "portable",
             Self::Native => "native",
             Self::Baseline => "baseline",
+            Self::Cuda => "cuda",
         }
     }
 }
 
 /// A text that names no policy.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no numerics policy: it takes portable, native or baseline")]
+#[error("`{0}` is no numerics policy: it takes portable, native, baseline or cuda")]
 pub struct NotAPolicy(String);
 
 impl FromStr for Policy {

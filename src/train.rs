@@ -21,7 +21,7 @@ use crate::protocol::{Solver, Update};
 use crate::recipe::{Recipe, order_digest};
 use crate::snapshot::{Progress, State};
 use crate::weights::{Layer, Weights};
-use tch::{Kind, Reduction, TchError, Tensor};
+use tch::{Device, Kind, Reduction, TchError, Tensor};
 
 /// All that a trainer needs for one network.
 pub struct Task<'a> {
@@ -166,7 +166,8 @@ impl Trainer for Torch {
     fn train(&self, task: &Task<'_>, along: &Along<'_>) -> Result<Trained> {
         self.numerics.enter_thread();
         let failed = |error| torch_error(task.name, &error);
-        let mut loop_ = Loop::new(task, along).map_err(|problem| problem.of(task.name))?;
+        let mut loop_ =
+            Loop::new(task, along, self.numerics.device()).map_err(|problem| problem.of(task.name))?;
         #[cfg(test)]
         loop_.meddler.clone_from(&self.meddler);
         while loop_.progress.place.epoch < task.recipe.solver.epochs {
@@ -192,7 +193,7 @@ impl Trainer for Torch {
     ) -> Result<Evaluation> {
         self.numerics.enter_thread();
         let evaluated = || -> Result<Evaluation, Problem> {
-            let net = Net::new(recipe.network.layout, weights, LAYERS)?;
+            let net = Net::new(recipe.network.layout, weights, LAYERS, self.numerics.device())?;
             evaluate(&net, 0, &Features::new(images, pixels, recipe.input.as_ref(), &net, 0)?)
         };
         evaluated().map_err(|problem| problem.of(name))
@@ -262,7 +263,7 @@ struct Loop<'a> {
 }
 
 impl<'a> Loop<'a> {
-    fn new(task: &Task<'a>, along: &Along<'_>) -> Result<Self, Problem> {
+    fn new(task: &Task<'a>, along: &Along<'_>, device: Device) -> Result<Self, Problem> {
         let frozen = usize::from(task.recipe.treatment.frozen());
         let (layout, input) = (task.recipe.network.layout, task.recipe.input.as_ref());
         let cached = cached(layout, input.is_none(), frozen);
@@ -270,11 +271,12 @@ impl<'a> Loop<'a> {
         // What cannot be a state of this run is none to go on from.
         let fits = |state: &&State| state.fits(task.recipe, task.initial, steps, task.train.len());
         let from = along.from.as_ref().filter(fits);
-        let net = Net::new(layout, from.map_or(task.initial, |state| &state.weights), frozen)?;
+        let net = Net::new(layout, from.map_or(task.initial, |state| &state.weights), frozen, device)?;
         let (velocity, progress) = match from {
             Some(state) => {
                 let tensors = state.momentum.iter().flat_map(|layer| [&layer.weight, &layer.bias]);
-                (tensors.map(net::to_tensor).collect::<Result<_, TchError>>()?, state.progress.clone())
+                let tensors = tensors.map(|tensor| net::to_tensor(tensor, device));
+                (tensors.collect::<Result<_, TchError>>()?, state.progress.clone())
             }
             None => {
                 let zeros = net.trained(frozen).into_iter().map(Tensor::f_zeros_like);
@@ -417,7 +419,8 @@ impl<'a> Loop<'a> {
         }
         let masks = DROPPED.zip(self.recipe.network.hidden).map(|(layer, units)| {
             let mask = input::mask(self.recipe, self.progress.place, layer - 1, images * units as usize);
-            Tensor::f_from_slice(&mask)?.f_reshape([images as i64, i64::from(units)])
+            let mask = Tensor::f_from_slice(&mask)?.f_reshape([images as i64, i64::from(units)]);
+            mask?.f_to_device(self.net.device())
         });
         let masks = masks.collect::<Result<Vec<_>, TchError>>()?;
         Ok(Some(masks.try_into().expect("a mask for each")))

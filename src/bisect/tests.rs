@@ -49,7 +49,7 @@ fn planted(plant: Plant, frozen: usize) -> Torch {
         let mut numbers = net::from_tensor(&tensor).unwrap();
         let flat = plant.flat % numbers.values.len();
         numbers.values[flat] = f32::from_bits(numbers.values[flat].to_bits() ^ 1);
-        tch::no_grad(|| tensor.shallow_clone().copy_(&net::to_tensor(&numbers).unwrap()));
+        tch::no_grad(|| tensor.shallow_clone().copy_(&net::to_tensor(&numbers, tch::Device::Cpu).unwrap()));
     };
     let mut torch = torch();
     torch.meddler = Some(Arc::new(meddle));

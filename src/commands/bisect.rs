@@ -8,7 +8,6 @@ use crate::cli::BisectArgs;
 use crate::output;
 use selffer::bisect::{Here, Parting, Replayer, Side, bisect};
 use selffer::manifest::Manifest;
-use selffer::numerics::Numerics;
 use selffer::plan::Plan;
 use selffer::run;
 use selffer::split::Catalog;
@@ -43,7 +42,7 @@ impl Named {
 
 pub fn run(args: &BisectArgs) -> anyhow::Result<Verdict> {
     // Before any thread is started: it sets environment variables.
-    let numerics = Numerics::engage(args.numerics.policy)?;
+    let numerics = args.numerics.engage(args.quiet)?;
     let (protocol, data) = inputs(&args.protocol)?;
     let catalog = Catalog::of(&data);
     let plan = planned(&args.protocol, &protocol, &catalog)?;

@@ -12,7 +12,6 @@ use selffer::claim::Holder;
 use selffer::cluster::order::Order;
 use selffer::cluster::slurm::requeue;
 use selffer::data::Dataset;
-use selffer::machine;
 use selffer::numerics::Numerics;
 use selffer::run::{Done, Every, Observer, Runner, Snapshots};
 use selffer::split::Catalog;
@@ -43,7 +42,7 @@ pub fn run(args: &WorkArgs) -> anyhow::Result<Verdict> {
     let diary = Diary { shown: Progress::new(&plan, &runs, false), begun: 0.into(), moved: 0.into() };
     let every = crate::cli::every(&order.snapshot_every)
         .map_err(|mend| Error::invalid("snapshot_every", order.snapshot_every.clone(), mend))?;
-    let memory = machine::memory_at_hand();
+    let memory = numerics.memory_at_hand();
     let runner = Runner {
         plan: &plan,
         store: &store,

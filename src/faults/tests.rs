@@ -193,7 +193,7 @@ fn judge(fault: Fault) -> Result<Caught, &'static str> {
         let now = golden(&plan, &context.manifests);
         let golden = &clean().golden;
         let differences = golden.differences(&now);
-        let inputs = golden.inputs_finding(&now, "golden");
+        let inputs = golden.inputs_finding(&now, true, "golden");
         inputs.into_iter().chain(differences.into_iter().map(|difference| difference.finding()))
     };
     // Whether a network fails to learn for a fault is luck, and says nothing of what is wrong.
@@ -272,7 +272,7 @@ fn ten_clean_runs_raise_nothing() {
         if seed == 1 {
             let golden = golden(&plan, &context.manifests);
             assert_eq!(clean().golden.differences(&golden), []);
-            assert_eq!(clean().golden.inputs_finding(&golden, "golden"), None);
+            assert_eq!(clean().golden.inputs_finding(&golden, true, "golden"), None);
         }
     }
 }

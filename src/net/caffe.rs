@@ -9,7 +9,7 @@ use crate::protocol::{Filler, Network};
 use crate::recipe::Policy;
 use crate::testing::{Summary, hashed};
 use serde_json::Value;
-use tch::Reduction;
+use tch::{Device, Reduction};
 
 /// How far a number may be from PyTorch's, as a share of its tensor's norm: of what leaves a layer, or a loss. They
 /// are not the same bits, since the two lay images out and sum in other orders.
@@ -47,7 +47,7 @@ fn the_paper_s_network_computes_as_pytorch_s() {
     let reference = &reference["full"];
     let mut weights = zeros(&layers(&network(), [3, 227, 227], 1000));
     formula(&mut weights, SCALES);
-    let net = Net::new(Layout::Caffe, &weights, 0).unwrap();
+    let net = Net::new(Layout::Caffe, &weights, 0, Device::Cpu).unwrap();
     drop(weights);
 
     let pixel = |at: u64| ((hashed(at) + 0.5) * 256.0).floor() as f32;

@@ -3,6 +3,7 @@ use crate::numerics::Numerics;
 use crate::recipe::Policy;
 use crate::testing::{dataset, weights};
 use proptest::prelude::*;
+use tch::Device;
 
 #[test]
 fn weights_go_in_and_out_bit_for_bit() {
@@ -13,7 +14,7 @@ fn weights_go_in_and_out_bit_for_bit() {
         *value = f32::from_bits(bits);
     }
     for frozen in [0, 3, 7] {
-        let net = Net::new(Layout::Small, &weights, frozen).unwrap();
+        let net = Net::new(Layout::Small, &weights, frozen, Device::Cpu).unwrap();
         assert_eq!(net.weights().unwrap(), weights);
         assert_eq!(net.trained(frozen).len(), 2 * (LAYERS - frozen));
         let asks = net.layers.iter().flatten().map(|tensor| tensor.requires_grad());
@@ -25,7 +26,7 @@ fn weights_go_in_and_out_bit_for_bit() {
 fn pixels_are_scaled_and_laid_out() {
     Numerics::engage(Policy::Portable).unwrap();
     let pixels: Vec<u8> = (0..12).map(|pixel| pixel * 20).collect();
-    let x = scaled([1, 2, 3], &pixels, (0.25, 0.5)).unwrap();
+    let x = scaled([1, 2, 3], &pixels, (0.25, 0.5), Device::Cpu).unwrap();
     assert_eq!(x.size(), [2, 2, 3, 1]);
     for (at, pixel) in pixels.iter().enumerate() {
         let (image, row, col) = ((at / 6) as i64, (at / 3 % 2) as i64, (at % 3) as i64);
@@ -41,9 +42,9 @@ proptest! {
     #[test]
     fn a_pass_may_stop_to_rest_anywhere(seed: u64, at in 0..=LAYERS) {
         Numerics::engage(Policy::Portable).unwrap().enter_thread();
-        let net = Net::new(Layout::Small, &weights(seed), LAYERS).unwrap();
+        let net = Net::new(Layout::Small, &weights(seed), LAYERS, Device::Cpu).unwrap();
         let images = dataset(2, 4, 1, 8).train;
-        let x = scaled(images.shape(), &images.bytes().unwrap(), (0.5, 0.3)).unwrap();
+        let x = scaled(images.shape(), &images.bytes().unwrap(), (0.5, 0.3), Device::Cpu).unwrap();
         let through = net.forward(&x, 0..LAYERS).unwrap();
         let halfway = rest(&net.forward(&x, 0..at).unwrap()).unwrap();
         prop_assert_eq!(net.forward(&halfway, at..LAYERS).unwrap(), through);

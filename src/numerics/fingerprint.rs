@@ -9,7 +9,7 @@
 
 use crate::digest::{FingerprintDigest, Hasher};
 use crate::seed::{Name, Stream};
-use tch::{Kind, Reduction, TchError, Tensor};
+use tch::{Device, Kind, Reduction, TchError, Tensor};
 
 /// Convolutions of 3×3, padded by 1: images at once, channels in and out, rows, columns, and whether
 /// 2×2 pooling follows. First those of the `ci` network, on its batch and once as many as are evaluated;
@@ -40,8 +40,10 @@ const EXPONENTIALS: [i64; 3] = [4096, 1023, 7];
 /// Rate, momentum and decay of a step.
 const STEP: (f64, f64, f64) = (0.005, 0.9, 5e-4);
 
-/// Computes the probe on the calling thread.
-pub(super) fn compute() -> Result<FingerprintDigest, TchError> {
+/// Computes the probe on the calling thread and that device.
+pub(super) fn compute(device: Device) -> Result<FingerprintDigest, TchError> {
+    let draw = |name: &str, shape: &[i64]| draw(name, shape, device);
+    let layer = |name: &str, shape: &[i64]| layer(name, shape, device);
     let mut probe = Probe { sum: Hasher::new("selffer fingerprint v1") };
     for (at, (images, from, to, rows, cols, pooled)) in CONVOLUTIONS.into_iter().enumerate() {
         let name = format!("convolution {at}");
@@ -68,7 +70,7 @@ pub(super) fn compute() -> Result<FingerprintDigest, TchError> {
         let logits = draw(&name, &[rows, classes])?.f_mul_scalar(12.0)?.set_requires_grad(true);
         let mut stream = stream(&format!("{name} labels"));
         let labels: Vec<i64> = (0..rows).map(|_| stream.below(classes as u64) as i64).collect();
-        let labels = Tensor::f_from_slice(&labels)?;
+        let labels = Tensor::f_from_slice(&labels)?.f_to_device(device)?;
         for reduction in [Reduction::Mean, Reduction::Sum] {
             let loss = logits.f_cross_entropy_loss::<Tensor>(&labels, None, reduction, -100, 0.0)?;
             let gradients = Tensor::f_run_backward(&[&loss], &[&logits], false, false)?;
@@ -126,17 +128,17 @@ fn stream(name: &str) -> Stream {
 }
 
 /// Numbers from -1 to 1 in that shape.
-fn draw(name: &str, shape: &[i64]) -> Result<Tensor, TchError> {
+fn draw(name: &str, shape: &[i64], device: Device) -> Result<Tensor, TchError> {
     let mut stream = stream(name);
     let values: Vec<f32> =
         (0..shape.iter().product()).map(|_: i64| (2.0 * stream.uniform() - 1.0) as f32).collect();
-    Tensor::f_from_slice(&values)?.f_reshape(shape)
+    Tensor::f_from_slice(&values)?.f_reshape(shape)?.f_to_device(device)
 }
 
 /// A layer's weight in that shape, and its bias.
-fn layer(name: &str, shape: &[i64]) -> Result<(Tensor, Tensor), TchError> {
-    let weight = draw(&format!("{name} weight"), shape)?.f_mul_scalar(0.25)?;
-    let bias = draw(&format!("{name} bias"), &shape[..1])?;
+fn layer(name: &str, shape: &[i64], device: Device) -> Result<(Tensor, Tensor), TchError> {
+    let weight = draw(&format!("{name} weight"), shape, device)?.f_mul_scalar(0.25)?;
+    let bias = draw(&format!("{name} bias"), &shape[..1], device)?;
     Ok((weight.set_requires_grad(true), bias.set_requires_grad(true)))
 }
 

@@ -5,17 +5,22 @@
 //! asked what it made of it; a policy that does not hold is refused with the reason. What a policy was
 //! seen to give on which CPU is in METHODOLOGY.md, and its `fingerprint` shows it anywhere.
 
+mod cuda;
+mod driver;
 mod fingerprint;
 mod readback;
 
 use crate::digest::FingerprintDigest;
 use crate::error::{Error, Result};
 use crate::machine;
-use crate::manifest::Environment;
+use crate::manifest::{Environment, GPU};
 use crate::recipe::Policy;
-use readback::Readback;
+pub use driver::Gpu;
+use readback::{Cuda, Readback};
+use std::cell::Cell;
 use std::env;
 use std::sync::OnceLock;
+use tch::Device;
 
 /// libtorch's version. tch 0.24 is made for this one and refuses to build with another; that it is also
 /// the one that was loaded is read back.
@@ -23,7 +28,7 @@ pub const LIBTORCH: &str = "2.11.0";
 
 /// The environment variables that decide on libtorch's code paths. It and its parts read each at their
 /// first use and never again.
-pub const VARIABLES: [&str; 4] = [
+pub const VARIABLES: [&str; 5] = [
     // ATen's own kernels.
     "ATEN_CPU_CAPABILITY",
     // oneDNN's convolutions.
@@ -32,29 +37,44 @@ pub const VARIABLES: [&str; 4] = [
     "MKL_CBWR",
     // Whether MKL decides about threads by itself.
     "MKL_DYNAMIC",
+    // cuBLAS's scratch memory: with less, it may sum in another order from time to time.
+    "CUBLAS_WORKSPACE_CONFIG",
 ];
 
 /// Variables that a policy neither sets nor forbids, and that may change what `native` computes. Those that are
 /// set are recorded.
-const OTHERS: [&str; 5] = [
+const OTHERS: [&str; 8] = [
     "DNNL_MAX_CPU_ISA",
     "ONEDNN_CPU_ISA_HINTS",
     "DNNL_CPU_ISA_HINTS",
     "ONEDNN_DEFAULT_FPMATH_MODE",
     "DNNL_DEFAULT_FPMATH_MODE",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_TF32_OVERRIDE",
+    "PYTORCH_CUDA_ALLOC_CONF",
 ];
 
 /// Variables that make libtorch's parts write to standard output, which holds results alone.
 const TALKATIVE: [&str; 4] = ["ONEDNN_VERBOSE", "DNNL_VERBOSE", "MKLDNN_VERBOSE", "MKL_VERBOSE"];
 
-/// What a policy sets [`VARIABLES`] to, and the name that ATen then gives its kernels; none where it
-/// leaves libtorch its choice. `COMPATIBLE` is MKL's one code path that Intel's and other CPUs share:
-/// `AVX2` would mean AUTO on a CPU that is not Intel's.
-fn pins(policy: Policy) -> Option<([&'static str; 4], &'static str)> {
+/// What a policy sets which of [`VARIABLES`] to; nothing where it leaves libtorch its choice. `COMPATIBLE` is MKL's one
+/// code path that Intel's and other CPUs share: `AVX2` would mean AUTO on a CPU that is not Intel's.
+fn pins(policy: Policy) -> Vec<(&'static str, &'static str)> {
+    let values: &[&'static str] = match policy {
+        Policy::Portable => &["avx2", "AVX2", "COMPATIBLE", "FALSE"],
+        Policy::Baseline => &["default", "SSE41", "COMPATIBLE", "FALSE"],
+        Policy::Native => &[],
+        Policy::Cuda => return vec![("CUBLAS_WORKSPACE_CONFIG", ":4096:8")],
+    };
+    VARIABLES.into_iter().zip(values.iter().copied()).collect()
+}
+
+/// The name that ATen gives its kernels for CPUs under a policy; none where it has its choice.
+fn kernels(policy: Policy) -> Option<&'static str> {
     match policy {
-        Policy::Portable => Some((["avx2", "AVX2", "COMPATIBLE", "FALSE"], "AVX2")),
-        Policy::Baseline => Some((["default", "SSE41", "COMPATIBLE", "FALSE"], "DEFAULT")),
-        Policy::Native => None,
+        Policy::Portable => Some("AVX2"),
+        Policy::Baseline => Some("DEFAULT"),
+        Policy::Native | Policy::Cuda => None,
     }
 }
 
@@ -64,10 +84,16 @@ pub struct Numerics {
     policy: Policy,
     libtorch: String,
     settings: Vec<(String, String)>,
+    gpu: Option<Gpu>,
 }
 
-/// The policy that this process began with, and how that went.
-static IN_FORCE: OnceLock<(Policy, Result<Numerics, String>)> = OnceLock::new();
+/// The policy that this process began with, on which GPU, and how that went.
+static IN_FORCE: OnceLock<(Policy, u32, Result<Numerics, String>)> = OnceLock::new();
+
+thread_local! {
+    /// Whether the thread has its stream on the GPU.
+    static ENTERED: Cell<bool> = const { Cell::new(false) };
+}
 
 /// What the probe came to under the policy in force.
 static FINGERPRINT: OnceLock<Result<FingerprintDigest, String>> = OnceLock::new();
@@ -77,21 +103,42 @@ impl Numerics {
     /// libtorch is used: it sets environment variables, which libtorch reads once.
     ///
     /// # Errors
-    /// Where the policy cannot be honoured: the CPU lacks what it takes, the user set one of the
-    /// variables to another value, libtorch was used before or is not the right one, or this process
-    /// began with another policy.
+    /// Where the policy cannot be honoured: the CPU lacks what it takes, there is no GPU that it could use, the
+    /// user set one of the variables to another value, libtorch was used before or is not the right one, or
+    /// this process began with another policy.
     pub fn engage(policy: Policy) -> Result<&'static Self> {
-        let (first, outcome) = IN_FORCE.get_or_init(|| (policy, begin(policy)));
-        if *first != policy {
+        Self::engage_on(policy, 0)
+    }
+
+    /// [`Self::engage`], on the GPU of that ordinal where the policy computes on one.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn engage_on(policy: Policy, ordinal: u32) -> Result<&'static Self> {
+        let (first, on, outcome) = IN_FORCE.get_or_init(|| (policy, ordinal, begin(policy, ordinal)));
+        if (*first, *on) != (policy, ordinal) {
+            let on = if *first == Policy::Cuda { format!(" on GPU {on}") } else { String::new() };
             return Err(refused(
                 policy,
                 format!(
-                    "this process began with `{}`, and libtorch decides once in a process; start another",
+                    "this process began with `{}`{on}, and libtorch decides once in a process; start another",
                     first.name()
                 ),
             ));
         }
         outcome.as_ref().map_err(|problem| refused(policy, problem.clone()))
+    }
+
+    /// Whether this machine has a GPU of that ordinal that `cuda` could compute on, as far as can be said before
+    /// libtorch is used: its driver knows it, and libtorch's libraries for CUDA are there. Asked again, the answer is
+    /// the same.
+    ///
+    /// # Errors
+    /// Why there is none; `Ok(Err(…))` where there is one and libtorch's libraries for it are missing.
+    pub fn look_for_gpu(ordinal: u32) -> Result<std::result::Result<&'static Gpu, String>, String> {
+        static LIBRARIES: OnceLock<Result<(), String>> = OnceLock::new();
+        let gpu = driver::gpu(ordinal)?;
+        Ok(LIBRARIES.get_or_init(|| cuda::find().map(drop)).clone().map(|()| gpu))
     }
 
     /// The policy.
@@ -102,6 +149,21 @@ impl Numerics {
     /// The version of the libtorch that is loaded.
     pub fn libtorch(&self) -> &str {
         &self.libtorch
+    }
+
+    /// What computes.
+    pub fn device(&self) -> Device {
+        self.gpu.as_ref().map_or(Device::Cpu, |gpu| Device::Cuda(gpu.ordinal as usize))
+    }
+
+    /// The GPU that computes, where one does.
+    pub fn gpu(&self) -> Option<&Gpu> {
+        self.gpu.as_ref()
+    }
+
+    /// Bytes of memory that networks in training may take together, at the most.
+    pub fn memory_at_hand(&self) -> u64 {
+        self.gpu.as_ref().map_or_else(machine::memory_at_hand, |gpu| gpu.memory)
     }
 
     /// What is in force, name and value: the variables that are set, in capitals, then what was read
@@ -119,7 +181,7 @@ impl Numerics {
     pub fn fingerprint(&self) -> Result<FingerprintDigest> {
         let compute = || {
             self.enter_thread();
-            fingerprint::compute().map_err(|error| {
+            fingerprint::compute(self.device()).map_err(|error| {
                 let text = error.to_string();
                 format!("libtorch failed at the fingerprint's probe: {}", text.lines().next().unwrap_or(""))
             })
@@ -141,10 +203,16 @@ impl Numerics {
         })
     }
 
-    /// Prepares the calling thread: one libtorch thread for what it computes. OpenMP keeps this
-    /// number for each thread apart, so every thread that trains calls it.
+    /// Prepares the calling thread: one libtorch thread for what it computes on the CPU, a stream of its own on a
+    /// GPU. OpenMP keeps the number of threads for each thread apart, so every thread that trains calls it.
     pub fn enter_thread(&self) {
         tch::set_num_threads(1);
+        if let Some(gpu) = &self.gpu
+            && !ENTERED.replace(true)
+        {
+            // `begin` had one. Without it a thread computes on the stream that all share: the same, slower.
+            let _ = readback::enter_cuda(gpu.ordinal);
+        }
     }
 }
 
@@ -152,7 +220,7 @@ fn refused(policy: Policy, problem: String) -> Error {
     Error::Numerics { policy: policy.name(), problem }
 }
 
-fn begin(policy: Policy) -> Result<Numerics, String> {
+fn begin(policy: Policy, ordinal: u32) -> Result<Numerics, String> {
     if policy == Policy::Portable {
         let lacking = lacking();
         if !lacking.is_empty() {
@@ -163,8 +231,20 @@ fn begin(policy: Policy) -> Result<Numerics, String> {
         }
     }
     TALKATIVE.into_iter().filter(|name| env::var_os(name).is_some()).for_each(unset);
-    if let Some((values, _)) = pins(policy) {
-        pin(values)?;
+    let gpu = match policy {
+        Policy::Cuda => Some(driver::gpu(ordinal)?.clone()),
+        _ => None,
+    };
+    pin(&pins(policy))?;
+    if gpu.is_some() {
+        if let Some(value) = env::var_os("NVIDIA_TF32_OVERRIDE").filter(|value| value != "0") {
+            let value = value.to_string_lossy();
+            return Err(format!(
+                "the environment has NVIDIA_TF32_OVERRIDE={value}, which may have a GPU compute in less than \
+                 float32; unset NVIDIA_TF32_OVERRIDE"
+            ));
+        }
+        cuda::open(&cuda::find()?)?;
     }
     // The first call of libtorch.
     readback::be_deterministic().ok_or("libtorch does not let its operations be deterministic")?;
@@ -177,7 +257,53 @@ fn begin(policy: Policy) -> Result<Numerics, String> {
         ));
     }
     hold(policy, &readback)?;
-    Ok(Numerics { policy, settings: settings(&readback, threads), libtorch: readback.version })
+    let mut settings = settings(&readback, threads);
+    if let Some(gpu) = &gpu {
+        settings.extend(begin_cuda(gpu)?);
+    }
+    Ok(Numerics { policy, settings, libtorch: readback.version, gpu })
+}
+
+/// Has libtorch compute on a GPU as the policy asks, and says what was read back.
+fn begin_cuda(gpu: &Gpu) -> Result<Vec<(String, String)>, String> {
+    if !tch::Cuda::is_available() {
+        return Err(format!(
+            "libtorch cannot use the {} here, and has said why above (its driver supports CUDA {}, libtorch's \
+             libraries are for {}); mend that, or take --device cpu",
+            gpu.name,
+            gpu.driver,
+            cuda::CUDA
+        ));
+    }
+    if !tch::Cuda::cudnn_is_available() {
+        return Err("libtorch does not find cuDNN; install torch anew".to_owned());
+    }
+    readback::be_deterministic_on_cuda().ok_or("libtorch does not let cuDNN be deterministic")?;
+    let told = readback::read_back_cuda().ok_or("libtorch does not tell how it computes on a GPU")?;
+    hold_cuda(&told)?;
+    readback::enter_cuda(gpu.ordinal).ok_or_else(|| format!("libtorch cannot use GPU {}", gpu.ordinal))?;
+    let settings = [
+        (GPU, gpu.name.clone()),
+        ("compute capability", gpu.capability.clone()),
+        ("driver supports CUDA", gpu.driver.clone()),
+        ("CUDA runtime", told.runtime),
+        ("cuDNN", told.cudnn),
+    ];
+    Ok(settings.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+/// Compares what libtorch says of its half for CUDA with what the policy asks for.
+fn hold_cuda(told: &Cuda) -> Result<(), String> {
+    let problem = match told {
+        Cuda { deterministic: false, .. } => "cuDNN does not keep to what is deterministic",
+        Cuda { tries: true, .. } => {
+            "cuDNN tries which of its ways is fastest, and may take another next time"
+        }
+        Cuda { less: [true, _], .. } => "convolutions may be computed in less than float32 (TF32)",
+        Cuda { less: [_, true], .. } => "matrix products may be computed in less than float32 (TF32)",
+        _ => return Ok(()),
+    };
+    Err(format!("{problem}, though libtorch was told otherwise"))
 }
 
 /// What of x86-64-v3 this CPU lacks.
@@ -196,15 +322,14 @@ fn lacking() -> Vec<&'static str> {
 }
 
 /// Sets the variables, none of them where the user has set one to something else.
-fn pin(values: [&'static str; 4]) -> Result<(), String> {
-    let pairs = VARIABLES.into_iter().zip(values);
-    for (name, value) in pairs.clone() {
+fn pin(pairs: &[(&str, &str)]) -> Result<(), String> {
+    for &(name, value) in pairs {
         if let Some(found) = env::var_os(name).filter(|found| found != value) {
             let found = found.to_string_lossy();
             return Err(format!("the environment has {name}={found}, and it takes {value}; unset {name}"));
         }
     }
-    for (name, value) in pairs {
+    for &(name, value) in pairs {
         if env::var_os(name).is_none() {
             set(name, value);
         }
@@ -236,7 +361,7 @@ fn hold(policy: Policy, readback: &Readback) -> Result<(), String> {
     if !readback.deterministic {
         return Err("libtorch does not refuse operations that are not deterministic".to_owned());
     }
-    let Some((_, capability)) = pins(policy) else { return Ok(()) };
+    let Some(capability) = kernels(policy) else { return Ok(()) };
     // A variable that is set after libtorch has read it changes nothing: this is where it shows.
     if readback.capability != capability {
         return Err(format!(

@@ -17,10 +17,25 @@ struct Raw {
     capability: [u8; 20],
 }
 
+/// As `readback.cpp` has it.
+#[repr(C)]
+#[derive(Default)]
+struct RawCuda {
+    cudart: i64,
+    cudnn: i64,
+    cudnn_deterministic: i32,
+    cudnn_benchmark: i32,
+    tf32_convolution: i32,
+    tf32_product: i32,
+}
+
 #[allow(unsafe_code)]
 unsafe extern "C" {
     fn selffer_be_deterministic() -> i32;
     fn selffer_read_back(raw: *mut Raw) -> i32;
+    fn selffer_be_deterministic_on_cuda() -> i32;
+    fn selffer_read_back_cuda(raw: *mut RawCuda) -> i32;
+    fn selffer_enter_cuda(ordinal: i32) -> i32;
 }
 
 /// What libtorch says of itself.
@@ -62,6 +77,52 @@ pub(super) fn read_back() -> Option<Readback> {
         mkl_dynamic: (raw.mkl_dynamic >= 0).then_some(raw.mkl_dynamic != 0),
         deterministic: raw.deterministic != 0,
     })
+}
+
+/// What libtorch says of its half for CUDA.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Cuda {
+    /// The version of CUDA's runtime, as `13.0`.
+    pub runtime: String,
+    /// The version of cuDNN, as `9.19.0`.
+    pub cudnn: String,
+    /// Whether cuDNN takes only what is deterministic.
+    pub deterministic: bool,
+    /// Whether cuDNN tries which of its ways is fastest, and may try another next time.
+    pub tries: bool,
+    /// Whether convolutions, and matrix products, may be computed in less than float32.
+    pub less: [bool; 2],
+}
+
+/// Has cuDNN and cuBLAS compute in float32 alone, and in one way alone. Whether they do is read back.
+#[allow(unsafe_code)]
+pub(super) fn be_deterministic_on_cuda() -> Option<()> {
+    // SAFETY: it takes nothing, and catches what C++ throws.
+    (unsafe { selffer_be_deterministic_on_cuda() } == 1).then_some(())
+}
+
+/// What libtorch says of its half for CUDA now; without one, of how it would compute.
+#[allow(unsafe_code)]
+pub(super) fn read_back_cuda() -> Option<Cuda> {
+    let mut raw = RawCuda::default();
+    // SAFETY: `raw` is of the layout that is written, and what C++ throws is caught.
+    if unsafe { selffer_read_back_cuda(&raw mut raw) } != 1 {
+        return None;
+    }
+    Some(Cuda {
+        runtime: format!("{}.{}", raw.cudart / 1000, raw.cudart % 1000 / 10),
+        cudnn: format!("{}.{}.{}", raw.cudnn / 10_000, raw.cudnn % 10_000 / 100, raw.cudnn % 100),
+        deterministic: raw.cudnn_deterministic != 0,
+        tries: raw.cudnn_benchmark != 0,
+        less: [raw.tf32_convolution, raw.tf32_product].map(|allowed| allowed != 0),
+    })
+}
+
+/// Gives the calling thread a stream of its own on a GPU.
+#[allow(unsafe_code)]
+pub(super) fn enter_cuda(ordinal: u32) -> Option<()> {
+    // SAFETY: it takes a number, and catches what C++ throws, a GPU that is not there included.
+    (unsafe { selffer_enter_cuda(i32::try_from(ordinal).ok()?) } == 1).then_some(())
 }
 
 /// The name of a branch, from MKL's `mkl_types.h`.

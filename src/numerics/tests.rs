@@ -1,5 +1,5 @@
 use super::*;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 fn portable() -> &'static Numerics {
     Numerics::engage(Policy::Portable).expect("a CPU that can")
@@ -23,9 +23,12 @@ fn another_policy_in_the_same_process_is_refused() {
 #[test]
 fn what_is_in_force_is_set_and_read_back() {
     let settings = portable().settings();
-    let (variables, read) = settings.split_at(VARIABLES.len());
-    for ((name, value), expected) in variables.iter().zip(VARIABLES) {
-        assert_eq!((name.as_str(), env::var(name).as_ref()), (expected, Ok(value)));
+    let pins = pins(Policy::Portable);
+    assert_eq!(pins.len(), 4);
+    let (variables, read) = settings.split_at(pins.len());
+    for ((name, value), expected) in variables.iter().zip(pins) {
+        assert_eq!((name.as_str(), value.as_str()), expected);
+        assert_eq!(env::var(name).as_ref(), Ok(value));
     }
     let value = |name: &str| read.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
     assert_eq!(value("kernels"), Some("AVX2"));
@@ -67,12 +70,34 @@ fn what_libtorch_says_is_held_against_the_policy() {
     assert_eq!(hold(Policy::Native, &free), Ok(()), "native leaves libtorch its choice");
 }
 
+/// What the policy for GPUs asks of cuDNN and cuBLAS, set and read back where there is none: libtorch's switches
+/// are in its half for CPUs. In float32 alone is what is not its default.
+#[test]
+fn a_gpu_is_held_to_float32_and_to_one_way() {
+    portable();
+    let before = readback::read_back_cuda().unwrap();
+    assert_eq!((before.deterministic, before.less[0]), (false, true), "libtorch's defaults");
+    let said = hold_cuda(&before).unwrap_err();
+    assert!(said.starts_with("cuDNN does not keep to what is deterministic"), "{said}");
+    readback::be_deterministic_on_cuda().unwrap();
+    let told = readback::read_back_cuda().unwrap();
+    assert_eq!(hold_cuda(&told), Ok(()));
+    let cases = [
+        (Cuda { tries: true, ..told.clone() }, "tries which"),
+        (Cuda { less: [true, false], ..told.clone() }, "convolutions may"),
+        (Cuda { less: [false, true], ..told }, "matrix products may"),
+    ];
+    for (wrong, problem) in cases {
+        assert!(hold_cuda(&wrong).unwrap_err().contains(problem), "{problem}");
+    }
+}
+
 /// Max unpooling writes where indices say, and two may say the same place.
 #[test]
 fn an_operation_that_is_not_deterministic_is_refused() {
     portable();
-    let indices = Tensor::zeros([1, 1, 1, 1], (Kind::Int64, tch::Device::Cpu));
-    let error = Tensor::ones([1, 1, 1, 1], (Kind::Float, tch::Device::Cpu))
+    let indices = Tensor::zeros([1, 1, 1, 1], (Kind::Int64, Device::Cpu));
+    let error = Tensor::ones([1, 1, 1, 1], (Kind::Float, Device::Cpu))
         .f_max_unpool2d(&indices, [2, 2])
         .unwrap_err()
         .to_string();
@@ -86,7 +111,7 @@ fn the_fingerprint_is_the_same_on_every_thread_and_every_time() {
     assert_eq!(numerics.environment().unwrap().fingerprint, once);
     let again = || {
         numerics.enter_thread();
-        [(); 2].map(|()| fingerprint::compute().unwrap())
+        [(); 2].map(|()| fingerprint::compute(Device::Cpu).unwrap())
     };
     std::thread::scope(|scope| {
         let threads = [(); 3].map(|()| scope.spawn(again));

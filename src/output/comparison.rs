@@ -4,9 +4,8 @@
 
 use selffer::digest::FingerprintDigest;
 use selffer::equivalence::Lies;
-use selffer::recipe::Policy;
 use selffer::table::{lines, numeric, plain};
-use selffer::verify::golden::{self, Difference, Golden};
+use selffer::verify::golden::{self, Difference, Golden, Scope};
 use selffer::verify::statistical::{self, Family, MARGIN};
 use selffer::verify::{Code, Finding};
 use serde::Serialize;
@@ -45,8 +44,8 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    pub fn of(golden: Option<(String, Golden)>, new: &Golden, protocol: &str, policy: Policy) -> Self {
-        let name = golden::file_name(protocol, policy);
+    pub fn of(golden: Option<(String, Golden)>, new: &Golden, protocol: &str, scope: &Scope) -> Self {
+        let name = scope.file_name(protocol);
         let Some((file, golden)) = golden else {
             let message = "there is nothing to compare with; `selffer golden accept --reason …` makes it";
             return Self {
@@ -75,7 +74,7 @@ impl Comparison {
         };
         Self {
             compared: golden.runs.keys().filter(|run| new.runs.contains_key(*run)).count(),
-            inputs: golden.inputs_finding(new, &file),
+            inputs: golden.inputs_finding(new, how == How::Bitwise, &file),
             fingerprints: [golden.fingerprint, new.fingerprint],
             file: Some(file),
             how,

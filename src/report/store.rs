@@ -18,7 +18,7 @@ use crate::protocol;
 use crate::store::Entry as StoreEntry;
 use crate::table::Table;
 use crate::treatment;
-use crate::verify::golden::Golden;
+use crate::verify::golden::{Golden, Scope};
 use crate::verify::{Context, Finding, Report, Severity};
 use std::path::Path;
 
@@ -169,7 +169,7 @@ fn inputs(context: &Context<'_>) -> Result<Vec<Input>> {
             digest: plan.catalog.digest.hex(),
         },
     ];
-    if let Some((origin, file, _)) = Golden::embedded(&protocol.name, *policy)? {
+    if let Some((origin, file, _)) = Golden::embedded(&protocol.name, &Scope::of(*policy, manifests))? {
         inputs.push(Input { what: "golden", path: origin, digest: Digest::of(file.as_bytes()).hex() });
     }
     let split = |(_, digest): &(_, crate::digest::SplitDigest)| Input {
@@ -234,7 +234,9 @@ fn facts(context: &Context<'_>) -> Vec<Fact> {
 
 /// How the networks compare with the golden snapshot that is built into the program.
 fn golden(context: &Context<'_>, table: &Table) -> Result<Vec<Fact>> {
-    let Some((origin, _, golden)) = Golden::embedded(&context.plan.protocol.name, context.policy)? else {
+    let Some((origin, _, golden)) =
+        Golden::embedded(&context.plan.protocol.name, &Scope::of(context.policy, &context.manifests))?
+    else {
         return Ok(Vec::new());
     };
     let same = table

@@ -38,11 +38,11 @@ impl<'a> Features<'a> {
         cached: usize,
     ) -> Result<Self, Problem> {
         let labels: Vec<i64> = images.labels.iter().map(|label| i64::from(*label)).collect();
-        let labels = Tensor::f_from_slice(&labels)?;
+        let labels = Tensor::f_from_slice(&labels)?.f_to_device(net.device())?;
         if let Some(input) = input {
             return Ok(Self { inputs: Inputs::Whole { images, pixels, input }, labels });
         }
-        let scaled = net::scaled(images.shape(), &images.bytes()?, pixels.moments)?;
+        let scaled = net::scaled(images.shape(), &images.bytes()?, pixels.moments, net.device())?;
         let inputs = if cached == 0 {
             scaled
         } else {
@@ -65,14 +65,14 @@ impl<'a> Features<'a> {
         windows: impl FnOnce(&Input, [usize; 3]) -> Vec<Window>,
     ) -> Result<(Tensor, Tensor), Problem> {
         let indices: Vec<i64> = batch.iter().map(|index| i64::from(*index)).collect();
-        let indices = Tensor::f_from_slice(&indices)?;
+        let indices = Tensor::f_from_slice(&indices)?.f_to_device(self.labels.device())?;
         let labels = self.labels.f_index_select(0, &indices)?;
         let inputs = match &self.inputs {
             Inputs::Resting(inputs) => inputs.f_index_select(0, &indices)?,
             Inputs::Whole { images, pixels, input } => {
                 let windows = windows(input, images.shape());
                 let at = batch.iter().map(|index| *index as usize);
-                cut_out(images, *pixels, input, at.zip(windows))?
+                cut_out(images, *pixels, input, at.zip(windows))?.f_to_device(self.labels.device())?
             }
         };
         Ok((inputs, labels))
@@ -86,7 +86,8 @@ impl<'a> Features<'a> {
             Inputs::Resting(inputs) => inputs.f_narrow(0, start, length)?,
             Inputs::Whole { images, pixels, input } => {
                 let middle = Window::middle(input, images.shape());
-                cut_out(images, *pixels, input, range.map(|at| (at as usize, middle)))?
+                let windows = range.map(|at| (at as usize, middle));
+                cut_out(images, *pixels, input, windows)?.f_to_device(self.labels.device())?
             }
         };
         Ok((inputs, labels))

@@ -258,14 +258,15 @@ fn uncached(owned: &Owned) -> (Weights, Vec<f64>) {
     let mut weights = owned.initial.clone();
     let mut velocity: Vec<Tensor> = Vec::new();
     let mut losses = Vec::new();
-    let pixels = net::scaled(owned.train.shape(), &owned.train.bytes().unwrap(), MOMENTS).unwrap();
+    let pixels =
+        net::scaled(owned.train.shape(), &owned.train.bytes().unwrap(), MOMENTS, tch::Device::Cpu).unwrap();
     let all: Vec<i64> = owned.train.labels.iter().map(|label| i64::from(*label)).collect();
     for epoch in 0..solver.epochs {
         let mut sum = 0.0;
         for batch in owned.recipe.order(epoch, owned.train.len()).chunks(solver.batch as usize) {
             let indices: Vec<i64> = batch.iter().map(|index| i64::from(*index)).collect();
             let labels: Vec<i64> = indices.iter().map(|index| all[*index as usize]).collect();
-            let net = Net::new(Layout::Small, &weights, frozen).unwrap();
+            let net = Net::new(Layout::Small, &weights, frozen, tch::Device::Cpu).unwrap();
             let inputs = pixels.index_select(0, &Tensor::from_slice(&indices));
             let logits = net.forward(&inputs, 0..LAYERS).unwrap();
             let loss = logits.cross_entropy_for_logits(&Tensor::from_slice(&labels));

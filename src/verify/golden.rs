@@ -20,6 +20,9 @@ use std::path::{Path, PathBuf};
 /// The snapshots that were accepted when this binary was built.
 static EMBEDDED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/golden");
 
+/// The input that is the policy.
+const NUMERICS: &str = "numerics";
+
 /// One network in a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
@@ -84,13 +87,43 @@ impl Difference {
     }
 }
 
-/// The file name of a protocol's snapshot under a policy.
-pub fn file_name(protocol: &str, policy: Policy) -> String {
-    format!("{protocol}.{}.snap", policy.name())
+/// What a snapshot holds for: a policy and, where a GPU computes, its model. In file names: `portable`,
+/// `cuda-nvidia-h100-80gb-hbm3`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scope {
+    policy: Policy,
+    gpu: Option<String>,
 }
 
-fn pending_name(protocol: &str, policy: Policy) -> String {
-    format!("{}.new", file_name(protocol, policy))
+impl Scope {
+    /// The scope of a policy, on that GPU where the policy computes on one.
+    pub fn new(policy: Policy, gpu: Option<&str>) -> Self {
+        Self { policy, gpu: gpu.filter(|_| policy == Policy::Cuda).map(str::to_owned) }
+    }
+
+    /// The scope of networks that were trained under a policy. Where several GPUs trained them it is none's.
+    pub fn of(policy: Policy, manifests: &[Option<Manifest>]) -> Self {
+        let mut gpus = manifests.iter().flatten().map(|manifest| manifest.environment.gpu());
+        let first = gpus.next().flatten();
+        Self::new(policy, first.filter(|_| gpus.all(|other| other == first)))
+    }
+
+    /// The file name of a protocol's snapshot.
+    pub fn file_name(&self, protocol: &str) -> String {
+        let gpu = self.gpu.iter().flat_map(|gpu| gpu.split(|letter: char| !letter.is_ascii_alphanumeric()));
+        let words: Vec<String> = gpu.filter(|word| !word.is_empty()).map(str::to_ascii_lowercase).collect();
+        let model = if words.is_empty() { String::new() } else { format!("-{}", words.join("-")) };
+        format!("{protocol}.{}{model}.snap", self.policy.name())
+    }
+
+    fn pending_name(&self, protocol: &str) -> String {
+        format!("{}.new", self.file_name(protocol))
+    }
+
+    /// Where to look instead: a GPU that has no snapshot is held against the CPU's.
+    fn instead(&self) -> Option<Self> {
+        (self.policy == Policy::Cuda).then(|| Self::new(Policy::Portable, None))
+    }
 }
 
 /// The fingerprint of where all those networks were trained; none where there are several, or none.
@@ -111,7 +144,7 @@ impl Golden {
         let mut inputs = vec![
             ("protocol".to_owned(), format!("{} {}", plan.protocol.name, plan.protocol.digest().hex())),
             ("data".to_owned(), plan.catalog.digest.hex()),
-            ("numerics".to_owned(), policy.name().to_owned()),
+            (NUMERICS.to_owned(), policy.name().to_owned()),
         ];
         for (split, digest) in &plan.splits {
             inputs.push(("split".to_owned(), format!("{} {}", split.name, digest.hex())));
@@ -196,22 +229,31 @@ impl Golden {
     pub fn file(&self, reason: &str, environment: &Environment) -> String {
         let quote = |text: &str| serde_json::to_string(text).unwrap_or_default();
         format!(
-            "---\nsource: tests/it/golden.rs\ndescription: {}\ninfo:\n  selffer: {}\n  libtorch: {}\n  cpu: {}\n---\n{}",
+            "---\nsource: tests/it/golden.rs\ndescription: {}\ninfo:\n  selffer: {}\n  libtorch: {}\n  cpu: {}\n{}---\n{}",
             quote(reason),
             quote(&environment.selffer),
             quote(&environment.libtorch),
             quote(&environment.cpu),
+            environment.gpu().map_or_else(String::new, |gpu| format!("  gpu: {}\n", quote(gpu))),
             self.text(),
         )
     }
 
     /// Finds the snapshot of a protocol: in `dir` where one is given; else in `golden/` of the working
-    /// directory; else among those built into the program. The answer has the place for messages.
+    /// directory; else among those built into the program. For a GPU of which there is none, the CPU's is
+    /// found. The answer has the place for messages.
     ///
     /// # Errors
     /// Where a file is there and cannot be read, or is no snapshot.
-    pub fn find(dir: Option<&Path>, protocol: &str, policy: Policy) -> Result<Option<(String, Self)>> {
-        let name = file_name(protocol, policy);
+    pub fn find(dir: Option<&Path>, protocol: &str, scope: &Scope) -> Result<Option<(String, Self)>> {
+        match (Self::of_scope(dir, protocol, scope)?, scope.instead()) {
+            (None, Some(instead)) => Self::of_scope(dir, protocol, &instead),
+            (found, _) => Ok(found),
+        }
+    }
+
+    fn of_scope(dir: Option<&Path>, protocol: &str, scope: &Scope) -> Result<Option<(String, Self)>> {
+        let name = scope.file_name(protocol);
         let path = dir.unwrap_or(Path::new("golden")).join(&name);
         match std::fs::read_to_string(&path) {
             Ok(text) => {
@@ -224,7 +266,7 @@ impl Golden {
         }
         match dir {
             Some(_) => Ok(None),
-            None => Ok(Self::embedded(protocol, policy)?.map(|(origin, _, golden)| (origin, golden))),
+            None => Ok(Self::embedded(protocol, scope)?.map(|(origin, _, golden)| (origin, golden))),
         }
     }
 
@@ -233,8 +275,8 @@ impl Golden {
     ///
     /// # Errors
     /// Where it is no snapshot; tests keep that from happening.
-    pub fn embedded(protocol: &str, policy: Policy) -> Result<Option<(String, &'static str, Self)>> {
-        let name = file_name(protocol, policy);
+    pub fn embedded(protocol: &str, scope: &Scope) -> Result<Option<(String, &'static str, Self)>> {
+        let name = scope.file_name(protocol);
         let Some(text) = EMBEDDED.get_file(&name).and_then(|file| file.contents_utf8()) else {
             return Ok(None);
         };
@@ -251,11 +293,11 @@ impl Golden {
         &self,
         dir: &Path,
         protocol: &str,
-        policy: Policy,
+        scope: &Scope,
         reason: &str,
         environment: &Environment,
     ) -> Result<PathBuf> {
-        write(&dir.join(file_name(protocol, policy)), &self.file(reason, environment))
+        write(&dir.join(scope.file_name(protocol)), &self.file(reason, environment))
     }
 
     /// Writes the snapshot as one that is pending: `.snap.new`, which `cargo insta review` shows.
@@ -266,10 +308,10 @@ impl Golden {
         &self,
         dir: &Path,
         protocol: &str,
-        policy: Policy,
+        scope: &Scope,
         environment: &Environment,
     ) -> Result<PathBuf> {
-        let name = pending_name(protocol, policy);
+        let name = scope.pending_name(protocol);
         write(&dir.join(name), &self.file("written by `selffer golden check --review`", environment))
     }
 
@@ -277,8 +319,8 @@ impl Golden {
     ///
     /// # Errors
     /// Where the system refuses.
-    pub fn remove_pending(dir: &Path, protocol: &str, policy: Policy) -> Result<()> {
-        let path = dir.join(pending_name(protocol, policy));
+    pub fn remove_pending(dir: &Path, protocol: &str, scope: &Scope) -> Result<()> {
+        let path = dir.join(scope.pending_name(protocol));
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(Error::io("remove", &path)(error))
@@ -315,13 +357,14 @@ impl Golden {
         differences
     }
 
-    /// What of the inputs differs: one finding, or none.
-    pub fn inputs_finding(&self, new: &Self, origin: &str) -> Option<Finding> {
-        if self.inputs == new.inputs {
+    /// What of the inputs differs: one finding, or none. The policy is none where only accuracies are compared.
+    pub fn inputs_finding(&self, new: &Self, bitwise: bool, origin: &str) -> Option<Finding> {
+        let counts = |input: &&(String, String)| bitwise || input.0 != NUMERICS;
+        let gone: Vec<_> = self.inputs.iter().filter(counts).filter(|it| !new.inputs.contains(it)).collect();
+        let come: Vec<_> = new.inputs.iter().filter(counts).filter(|it| !self.inputs.contains(it)).collect();
+        if gone.is_empty() && come.is_empty() && (!bitwise || self.inputs == new.inputs) {
             return None;
         }
-        let gone = self.inputs.iter().filter(|input| !new.inputs.contains(input));
-        let come = new.inputs.iter().filter(|input| !self.inputs.contains(input));
         let message = "it was made from other inputs; run the protocol it was made from, or accept a new one";
         let mut finding = Finding::new(Code::GoldenInputsDiffer, origin, message);
         for (key, value) in gone {
@@ -370,3 +413,6 @@ pub fn text(differences: &[Difference]) -> String {
     table::numeric(&mut table, [1, 2, 3]);
     table::lines(&table)
 }
+
+#[cfg(test)]
+mod tests;

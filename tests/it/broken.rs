@@ -15,7 +15,7 @@ use selffer::protocol::{DataSource, Protocol};
 use selffer::recipe::Policy;
 use selffer::split::{Catalog, Split};
 use selffer::store::{Entry, Store};
-use selffer::verify::golden::{self, Golden};
+use selffer::verify::golden::{Golden, Scope};
 use selffer::verify::{Code, Context, Severity, verify};
 use selffer::weights::{LayerDigests, Weights};
 use serde::Deserialize;
@@ -195,7 +195,7 @@ impl World {
             "manifest" => self.open().path(&Entry::Manifest(self.manifest(name).recipe_digest())),
             "checkpoint" => self.open().path(&Entry::Checkpoint(self.layers(name).whole())),
             "split" => self.splits[name].clone(),
-            "golden" => self.golden.join(golden::file_name("store", Policy::Portable)),
+            "golden" => self.golden.join(Scope::new(Policy::Portable, None).file_name("store")),
             "file" => self.store.join(name),
             _ => panic!("{text} names no kind of file"),
         })
@@ -340,7 +340,9 @@ impl World {
             }
         }
         let environment = &self.manifests.values().next().expect("a run").environment;
-        golden.write(&self.golden, "store", Policy::Portable, "a test", environment).unwrap();
+        golden
+            .write(&self.golden, "store", &Scope::new(Policy::Portable, None), "a test", environment)
+            .unwrap();
     }
 
     /// The codes and subjects of what the case's command finds.
@@ -453,7 +455,8 @@ fn good_golden() -> &'static Golden {
         let path = dir.path().to_str().unwrap();
         let accept = ["golden", "accept", "--reason", "a test", "--golden", path];
         on_store(&accept, &protocol(), good_store()).expect(0);
-        let (_, golden) = Golden::find(Some(dir.path()), "store", Policy::Portable).unwrap().unwrap();
+        let (_, golden) =
+            Golden::find(Some(dir.path()), "store", &Scope::new(Policy::Portable, None)).unwrap().unwrap();
         golden
     })
 }

@@ -14,7 +14,7 @@ use selffer::split::Catalog;
 use selffer::store::Store;
 use selffer::table::Table;
 use selffer::verify::Context;
-use selffer::verify::golden::{self, Golden};
+use selffer::verify::golden::{self, Golden, Scope};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -111,7 +111,8 @@ fn smoke_comes_out_as_accepted() {
     let golden = golden.to_str().unwrap();
     let ran = on_store(&["reproduce", "--quiet", "--golden", golden], Path::new("smoke"), &store);
     // A machine may have another fingerprint and train the same networks all the same.
-    let (_, accepted) = Golden::find(Some(Path::new(golden)), "smoke", Policy::Portable).unwrap().unwrap();
+    let (_, accepted) =
+        Golden::find(Some(Path::new(golden)), "smoke", &Scope::new(Policy::Portable, None)).unwrap().unwrap();
     assert!(accepted.fingerprint.is_some());
     let new = Golden { fingerprint: accepted.fingerprint, ..golden_of("smoke", &store) };
     insta::with_settings!({
@@ -352,7 +353,8 @@ fn the_fingerprint_is_kept_and_not_compared() {
     for fingerprint in [Some(FingerprintDigest(Digest::of(b"another machine"))), None] {
         let other = Golden { fingerprint, ..now.clone() };
         put(&golden, &other);
-        let (_, read) = Golden::find(Some(&golden), "store", Policy::Portable).unwrap().unwrap();
+        let (_, read) =
+            Golden::find(Some(&golden), "store", &Scope::new(Policy::Portable, None)).unwrap().unwrap();
         assert_eq!(read, other);
         assert_eq!(call(&["golden", "check"], &golden, good_store(), "json").expect(0).findings(), []);
     }

@@ -13,6 +13,7 @@ mod browser;
 mod cli;
 mod common;
 mod data;
+mod device;
 mod golden;
 mod grammar;
 mod jobs;

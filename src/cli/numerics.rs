@@ -1,0 +1,160 @@
+//! What computes, and under which policy: `--device` and `--numerics`, of which one mostly decides the other.
+//!
+//! Used by `cli`. Where neither is given, a GPU that is there is taken; so the same line means the same
+//! networks in every command on one machine.
+
+use super::Command;
+use super::Golden;
+use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use selffer::numerics;
+use selffer::recipe::Policy;
+use selffer::{Error, Result};
+use std::str::FromStr;
+
+#[derive(Args)]
+pub struct Numerics {
+    /// What computes: `cpu`; `cuda`, or `cuda:1` for the second GPU; `auto` takes a GPU where there is one and libtorch's
+    /// libraries for it.
+    #[arg(long, value_name = "DEVICE", default_value = "auto")]
+    device: Device,
+    /// What the bits of a network hold for: `portable` every x86-64-v3 CPU; `native` this machine alone,
+    /// with the code that libtorch chooses; `baseline` any x86-64 CPU, slowly; `cuda` this model of GPU.
+    /// [default: portable, and cuda where a GPU computes]
+    #[arg(long = "numerics", value_name = "POLICY", value_parser = policies())]
+    asked: Option<Policy>,
+    /// The policy that the two come to.
+    #[arg(skip = Policy::Portable)]
+    pub policy: Policy,
+    /// Why a GPU that is there is not taken.
+    #[arg(skip)]
+    passed: Option<String>,
+}
+
+/// A device as it is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Device {
+    Auto,
+    Cpu,
+    Cuda(u32),
+}
+
+impl FromStr for Device {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        let number =
+            |text: &str| text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
+        match text {
+            "auto" => Some(Self::Auto),
+            "cpu" => Some(Self::Cpu),
+            "cuda" => Some(Self::Cuda(0)),
+            _ => text.strip_prefix("cuda:").and_then(number).map(Self::Cuda),
+        }
+        .ok_or("take auto, cpu, cuda, or cuda:N for the GPU of number N, from 0")
+    }
+}
+
+/// The policies by name, so that the usage lists them.
+fn policies() -> impl TypedValueParser<Value = Policy> {
+    PossibleValuesParser::new(Policy::ALL.map(Policy::name))
+        .map(|name| name.parse().expect("one of the names that were listed"))
+}
+
+impl Numerics {
+    /// Finds the policy that device and policy come to. A GPU is looked for where nothing else decides.
+    fn settle(&mut self) -> Result<()> {
+        let refused = |problem: &str, mend: &str| Err(Error::invalid("--device", problem, mend));
+        self.policy = match (self.device, self.asked) {
+            (Device::Cpu, Some(Policy::Cuda)) => {
+                return refused("cpu and --numerics cuda do not go together", "leave one of them out");
+            }
+            (Device::Cuda(_), Some(policy)) if policy != Policy::Cuda => {
+                let problem = format!("cuda and --numerics {} do not go together", policy.name());
+                return refused(&problem, "leave one of them out");
+            }
+            (_, Some(policy)) => policy,
+            (Device::Cuda(_), None) => Policy::Cuda,
+            (Device::Cpu, None) => Policy::Portable,
+            (Device::Auto, None) => match numerics::Numerics::look_for_gpu(0) {
+                Ok(Ok(_)) => Policy::Cuda,
+                Ok(Err(why)) => {
+                    self.passed = Some(why);
+                    Policy::Portable
+                }
+                Err(_) => Policy::Portable,
+            },
+        };
+        Ok(())
+    }
+
+    /// Puts the policy in force. Call it before any thread is started: it sets environment variables.
+    pub fn engage(&self, quiet: bool) -> Result<&'static numerics::Numerics> {
+        if let (Some(why), false) = (&self.passed, quiet) {
+            crate::commands::say(&format!("the CPU computes though there is a GPU: {why}"));
+        }
+        let ordinal = if let Device::Cuda(ordinal) = self.device { ordinal } else { 0 };
+        numerics::Numerics::engage_on(self.policy, ordinal)
+    }
+}
+
+impl Command {
+    /// Finds what computes, for the commands that ask.
+    pub fn settle(&mut self) -> Result<()> {
+        let numerics = match self {
+            Self::Plan { common, .. } | Self::Reproduce { common, .. } | Self::Verify(common) => {
+                &mut common.numerics
+            }
+            Self::Golden(Golden::Check { common, .. } | Golden::Accept { common, .. }) => {
+                &mut common.numerics
+            }
+            Self::Table(args) => &mut args.common.numerics,
+            Self::Show(args) => &mut args.numerics,
+            Self::Report(args) => &mut args.numerics,
+            Self::Audit(args) => &mut args.numerics,
+            Self::Bisect(args) => &mut args.numerics,
+            Self::Fingerprint(args) => &mut args.numerics,
+            Self::Status(args) => &mut args.numerics,
+            Self::Submit(args) => &mut args.numerics,
+            Self::Cancel(args) => &mut args.numerics,
+            // These are told by a file.
+            Self::Work(_) | Self::Replay(_) => return Ok(()),
+            Self::Data(_) => return Ok(()),
+        };
+        numerics.settle()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_one_of_the_words() {
+        let read = |text: &str| text.parse::<Device>();
+        assert_eq!(read("auto"), Ok(Device::Auto));
+        assert_eq!(read("cpu"), Ok(Device::Cpu));
+        assert_eq!([read("cuda"), read("cuda:0"), read("cuda:3")], [0, 0, 3].map(|n| Ok(Device::Cuda(n))));
+        for wrong in ["", "gpu", "cuda:", "cuda:-1", "cuda:+1", "cuda: 1", "CUDA", "cuda:4294967296"] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn device_and_policy_decide_each_other_or_are_refused() {
+        let of = |device, asked| {
+            let mut numerics = Numerics { device, asked, policy: Policy::Portable, passed: None };
+            numerics.settle().map(|()| numerics.policy).map_err(|error| error.to_string())
+        };
+        assert_eq!(of(Device::Cpu, None), Ok(Policy::Portable));
+        assert_eq!(of(Device::Cuda(1), None), Ok(Policy::Cuda));
+        for policy in Policy::ALL {
+            assert_eq!(of(Device::Auto, Some(policy)), Ok(policy), "what is asked for is not looked for");
+            let cpu = policy != Policy::Cuda;
+            assert_eq!(of(Device::Cpu, Some(policy)).is_ok(), cpu);
+            assert_eq!(of(Device::Cuda(0), Some(policy)).is_ok(), !cpu);
+        }
+        let said = of(Device::Cuda(0), Some(Policy::Native)).unwrap_err();
+        assert_eq!(said, "--device: cuda and --numerics native do not go together; leave one of them out");
+    }
+}
