@@ -55,7 +55,7 @@ pub fn trained_image(protocol: &Protocol, image: [usize; 3], classes: usize) -> 
 
 /// How many numbers are in memory at once while a run is trained, at the least: weights as they
 /// were and as they are (and the parent's), momentum, gradients, the activations of a step, and what
-/// enters the first layer that is not cached, for every image; where windows are cut out, for a step's.
+/// enters the first layer that is not cached, for every image; where windows are cut out, for a few steps'.
 fn numbers(
     protocol: &Protocol,
     run: &PlannedRun,
@@ -75,7 +75,8 @@ fn numbers(
         0 => window(protocol, image).iter().product(),
         _ => shapes[cached - 1].output.iter().product(),
     };
-    let waiting = if protocol.input.is_some() { step } else { train + valid };
+    // Of windows that are cut out, three batches more are on their way: see `train::feed`.
+    let waiting = if protocol.input.is_some() { 4 * step } else { train + valid };
     weights + step * activations + waiting * input as u64
 }
 

@@ -60,39 +60,44 @@ pub fn windows(
     (0..images).map(|_| window()).collect()
 }
 
-/// Cuts a window out of an image's bytes and adds its numbers to `out`, row after row, channels together.
+/// Cuts a window out of an image's bytes and writes its numbers into `out`, row after row, channels together.
 ///
 /// # Panics
-/// Where the mean image is to be subtracted and there is none: a mistake of the caller.
+/// Where the mean image is to be subtracted and there is none, or `out` is not as large as the window: a
+/// mistake of the caller.
 pub fn cut(
     image: &[u8],
     [channels, _, cols]: [usize; 3],
     input: &Input,
     window: Window,
     pixels: Pixels<'_>,
-    out: &mut Vec<f32>,
+    out: &mut [f32],
 ) {
     let crop = input.crop as usize;
     let wide = crop * channels;
-    for row in window.row..window.row + crop {
+    assert_eq!(out.len(), crop * wide);
+    for (out, row) in out.chunks_exact_mut(wide).zip(window.row..) {
         let first = (row * cols + window.col) * channels;
         let bytes = &image[first..first + wide];
-        let start = out.len();
         match input.subtract {
             Subtract::MeanImage => {
                 let mean = &pixels.mean.expect("the mean image")[first..first + wide];
-                out.extend(bytes.iter().zip(mean).map(|(byte, mean)| f32::from(*byte) - mean));
+                for ((out, byte), mean) in out.iter_mut().zip(bytes).zip(mean) {
+                    *out = f32::from(*byte) - mean;
+                }
             }
             Subtract::Moments => {
                 let (mean, deviation) = pixels.moments;
                 let (scale, shift) = ((1.0 / (255.0 * deviation)) as f32, (-mean / deviation) as f32);
-                out.extend(bytes.iter().map(|byte| f32::from(*byte) * scale + shift));
+                for (out, byte) in out.iter_mut().zip(bytes) {
+                    *out = f32::from(*byte) * scale + shift;
+                }
             }
         }
         if window.mirrored {
             // Exchange the pixels, and leave the channels within each as they are.
-            out[start..].reverse();
-            out[start..].chunks_exact_mut(channels).for_each(<[f32]>::reverse);
+            out.reverse();
+            out.chunks_exact_mut(channels).for_each(<[f32]>::reverse);
         }
     }
 }

@@ -6,8 +6,10 @@
 //! nothing about it is drawn in each step.
 
 mod features;
+mod feed;
 
-use self::features::{EVALUATED_AT_ONCE, Features};
+use self::features::Features;
+use self::feed::{Wanted, fed};
 use crate::architecture::{DROPPED, LAYERS, cached, drops};
 use crate::data::Images;
 use crate::digest::OrderDigest;
@@ -317,30 +319,18 @@ impl<'a> Loop<'a> {
         let visited = order_digest(&order);
         let rate = self.recipe.solver.rate_at(epoch);
         let size = self.recipe.solver.batch as usize;
-        for (step, batch) in order.chunks(size).enumerate().skip(self.progress.place.step as usize) {
-            let (loss, hits) = self.step(batch, rate)?;
-            #[cfg(test)]
-            if let Some(meddle) = &self.meddler {
-                meddle(Place { epoch, step: step as u32 + 1 }, &self.net, &mut self.velocity);
-            }
-            if !loss.is_finite() {
-                return Ok(Pass::Diverged { step: step as u32 });
-            }
-            self.progress.loss_sum += loss * batch.len() as f64;
-            self.progress.correct += hits;
-            self.progress.place.step = step as u32 + 1;
-            if self.progress.ledger.due(self.progress.place.step, self.steps) {
-                self.write_ledger(visited)?;
-            }
-            let images = epoch as usize * order.len() + step * size + batch.len();
-            match (along.watch)(self.progress.place, images as u64) {
-                Next::Go => {}
-                Next::Keep => (along.keep)(self.state()?)?,
-                Next::Stop => {
-                    (along.keep)(self.state()?)?;
-                    return Err(Error::Interrupted.into());
-                }
-            }
+        let steps = || order.chunks(size).enumerate().skip(self.progress.place.step as usize);
+        let (recipe, source) = (self.recipe, self.train.source());
+        let windows = |(step, batch): (usize, &[u32])| {
+            let source = source.expect("there are windows to cut");
+            let place = Place { epoch, step: step as u32 };
+            let windows = input::windows(recipe, source.input, place, source.images.shape(), batch.len());
+            batch.iter().map(|index| *index as usize).zip(windows).collect()
+        };
+        let (batches, steps) = (steps().map(windows), steps());
+        let pass = fed(source, batches, |next| self.steps(along, steps, rate, visited, next))?;
+        if let Pass::Diverged { .. } = pass {
+            return Ok(pass);
         }
         let valid = evaluate(&self.net, self.cached, &self.valid)?;
         // The last step's own loss was that of the weights before it.
@@ -358,6 +348,45 @@ impl<'a> Loop<'a> {
             valid: valid.count(),
         });
         (*place, *loss_sum, *correct) = (Place { epoch: epoch + 1, step: 0 }, 0.0, 0);
+        Ok(Pass::Finished)
+    }
+
+    /// Those steps, each on its batch, for which `next` has what is cut out for it.
+    fn steps<'b>(
+        &mut self,
+        along: &Along<'_>,
+        steps: impl Iterator<Item = (usize, &'b [u32])>,
+        rate: f64,
+        visited: OrderDigest,
+        next: &mut dyn FnMut() -> Result<Option<Vec<f32>>>,
+    ) -> Result<Pass, Problem> {
+        let (epoch, size) = (self.progress.place.epoch, self.recipe.solver.batch as usize);
+        let visits = self.recipe.solver.visits_of(self.train.len());
+        for (step, batch) in steps {
+            let (loss, hits) = self.step(batch, next()?, rate)?;
+            #[cfg(test)]
+            if let Some(meddle) = &self.meddler {
+                meddle(Place { epoch, step: step as u32 + 1 }, &self.net, &mut self.velocity);
+            }
+            if !loss.is_finite() {
+                return Ok(Pass::Diverged { step: step as u32 });
+            }
+            self.progress.loss_sum += loss * batch.len() as f64;
+            self.progress.correct += hits;
+            self.progress.place.step = step as u32 + 1;
+            if self.progress.ledger.due(self.progress.place.step, self.steps) {
+                self.write_ledger(visited)?;
+            }
+            let images = epoch as usize * visits + step * size + batch.len();
+            match (along.watch)(self.progress.place, images as u64) {
+                Next::Go => {}
+                Next::Keep => (along.keep)(self.state()?)?,
+                Next::Stop => {
+                    (along.keep)(self.state()?)?;
+                    return Err(Error::Interrupted.into());
+                }
+            }
+        }
         Ok(Pass::Finished)
     }
 
@@ -380,12 +409,10 @@ impl<'a> Loop<'a> {
         })
     }
 
-    /// One step of gradient descent on the training images of those indices: their mean loss and how
-    /// many were right, both before the weights changed.
-    fn step(&mut self, batch: &[u32], rate: f64) -> Result<(f64, u32), Problem> {
-        let place = self.progress.place;
-        let windows = |input: &_, shape| input::windows(self.recipe, input, place, shape, batch.len());
-        let (inputs, labels) = self.train.batch(batch, windows)?;
+    /// One step of gradient descent on the training images of those indices, of which `cut` was cut out: their
+    /// mean loss and how many were right, both before the weights changed.
+    fn step(&mut self, batch: &[u32], cut: Option<Vec<f32>>, rate: f64) -> Result<(f64, u32), Problem> {
+        let (inputs, labels) = self.train.batch(batch, cut)?;
         let masks = self.masks(batch.len())?;
         let logits = self.net.pass(&inputs, self.cached..LAYERS, masks.as_ref())?;
         let loss = logits.f_cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0)?;
@@ -459,19 +486,19 @@ fn update(
 
 /// What the layers from `first` on make of what enters them.
 fn evaluate(net: &Net, first: usize, features: &Features<'_>) -> Result<Evaluation, Problem> {
-    let (mut loss_sum, mut right) = (0.0, Vec::new());
-    let total = features.len() as i64;
-    let mut start = 0;
-    while start < total {
-        let length = EVALUATED_AT_ONCE.min(total - start);
-        let (inputs, labels) = features.range(start..start + length)?;
-        let logits = tch::no_grad(|| net.forward(&inputs, first..LAYERS))?;
-        let loss = logits.f_cross_entropy_loss::<Tensor>(&labels, None, Reduction::Sum, -100, 0.0)?;
-        loss_sum += f64::try_from(&loss)?;
-        right.extend(Vec::<bool>::try_from(hits(&logits, &labels)?)?);
-        start += length;
-    }
-    Ok(Evaluation { loss: loss_sum / total as f64, right })
+    let source = features.source();
+    let middles = |range| -> Wanted { source.expect("there are windows to cut").middles(range) };
+    fed(source, features.ranges().map(middles), |next| {
+        let (mut loss_sum, mut right) = (0.0, Vec::new());
+        for range in features.ranges() {
+            let (inputs, labels) = features.range(&range, next()?)?;
+            let logits = tch::no_grad(|| net.forward(&inputs, first..LAYERS))?;
+            let loss = logits.f_cross_entropy_loss::<Tensor>(&labels, None, Reduction::Sum, -100, 0.0)?;
+            loss_sum += f64::try_from(&loss)?;
+            right.extend(Vec::<bool>::try_from(hits(&logits, &labels)?)?);
+        }
+        Ok(Evaluation { loss: loss_sum / features.len() as f64, right })
+    })
 }
 
 /// Whether each row has its largest value where the label says.

@@ -1,11 +1,12 @@
 //! The images of a part as they enter the first layer that is computed in each step.
 //!
-//! Uses `net` and `input`; a part of `train`. Where images enter whole, those that leave the cached layers wait in
-//! memory for all steps; where windows are cut out, images are cut as they are asked for.
+//! Uses `net`; a part of `train`. Where images enter whole, those that leave the cached layers wait in memory for all
+//! steps; where windows are cut out, `feed` cuts them.
 
 use super::Problem;
+use super::feed::{Source, Wanted};
 use crate::data::Images;
-use crate::input::{Pixels, Window, cut};
+use crate::input::{Pixels, Window};
 use crate::net::{self, Net};
 use crate::protocol::Input;
 use std::ops::Range;
@@ -25,7 +26,7 @@ enum Inputs<'a> {
     /// What leaves the cached layers, for all images.
     Resting(Tensor),
     /// Images to cut windows from.
-    Whole { images: &'a Images, pixels: Pixels<'a>, input: &'a Input },
+    Whole(Source<'a>),
 }
 
 impl<'a> Features<'a> {
@@ -40,7 +41,7 @@ impl<'a> Features<'a> {
         let labels: Vec<i64> = images.labels.iter().map(|label| i64::from(*label)).collect();
         let labels = Tensor::f_from_slice(&labels)?.f_to_device(net.device())?;
         if let Some(input) = input {
-            return Ok(Self { inputs: Inputs::Whole { images, pixels, input }, labels });
+            return Ok(Self { inputs: Inputs::Whole(Source { images, pixels, input }), labels });
         }
         let scaled = net::scaled(images.shape(), &images.bytes()?, pixels.moments, net.device())?;
         let inputs = if cached == 0 {
@@ -57,55 +58,64 @@ impl<'a> Features<'a> {
         self.labels.numel()
     }
 
-    /// What enters for those images, in that order, and their labels. `windows` is asked where windows are
-    /// cut out, for images of so many channels, rows and columns.
-    pub(super) fn batch(
-        &self,
-        batch: &[u32],
-        windows: impl FnOnce(&Input, [usize; 3]) -> Vec<Window>,
-    ) -> Result<(Tensor, Tensor), Problem> {
+    /// What windows are cut from, where they are.
+    pub(super) fn source(&self) -> Option<Source<'a>> {
+        match &self.inputs {
+            Inputs::Resting(_) => None,
+            Inputs::Whole(source) => Some(*source),
+        }
+    }
+
+    /// What enters for those images, in that order, and their labels. `cut` has their windows' numbers, where
+    /// windows are cut out.
+    pub(super) fn batch(&self, batch: &[u32], cut: Option<Vec<f32>>) -> Result<(Tensor, Tensor), TchError> {
         let indices: Vec<i64> = batch.iter().map(|index| i64::from(*index)).collect();
         let indices = Tensor::f_from_slice(&indices)?.f_to_device(self.labels.device())?;
         let labels = self.labels.f_index_select(0, &indices)?;
-        let inputs = match &self.inputs {
-            Inputs::Resting(inputs) => inputs.f_index_select(0, &indices)?,
-            Inputs::Whole { images, pixels, input } => {
-                let windows = windows(input, images.shape());
-                let at = batch.iter().map(|index| *index as usize);
-                cut_out(images, *pixels, input, at.zip(windows))?.f_to_device(self.labels.device())?
-            }
-        };
+        let inputs = self.inputs(cut, |resting| resting.f_index_select(0, &indices))?;
         Ok((inputs, labels))
     }
 
-    /// What enters for the images of a range in evaluation, and their labels.
-    pub(super) fn range(&self, range: Range<i64>) -> Result<(Tensor, Tensor), Problem> {
+    /// What enters for the images of a range, and their labels. `cut` is as for [`Self::batch`].
+    pub(super) fn range(
+        &self,
+        range: &Range<i64>,
+        cut: Option<Vec<f32>>,
+    ) -> Result<(Tensor, Tensor), TchError> {
         let (start, length) = (range.start, range.end - range.start);
         let labels = self.labels.f_narrow(0, start, length)?;
-        let inputs = match &self.inputs {
-            Inputs::Resting(inputs) => inputs.f_narrow(0, start, length)?,
-            Inputs::Whole { images, pixels, input } => {
-                let middle = Window::middle(input, images.shape());
-                let windows = range.map(|at| (at as usize, middle));
-                cut_out(images, *pixels, input, windows)?.f_to_device(self.labels.device())?
-            }
-        };
+        let inputs = self.inputs(cut, |resting| resting.f_narrow(0, start, length))?;
         Ok((inputs, labels))
+    }
+
+    fn inputs(
+        &self,
+        cut: Option<Vec<f32>>,
+        of: impl FnOnce(&Tensor) -> Result<Tensor, TchError>,
+    ) -> Result<Tensor, TchError> {
+        match (&self.inputs, cut) {
+            (Inputs::Resting(resting), _) => of(resting),
+            (Inputs::Whole(source), cut) => {
+                let crop = i64::from(source.input.crop);
+                let [channels, ..] = source.images.shape();
+                let numbers = Tensor::f_from_slice(&cut.expect("windows are cut out"))?;
+                numbers.f_reshape([-1, crop, crop, channels as i64])?.f_to_device(self.labels.device())
+            }
+        }
+    }
+
+    /// All images in order, as many at once as are evaluated at once.
+    pub(super) fn ranges(&self) -> impl Iterator<Item = Range<i64>> + use<> {
+        let total = self.len() as i64;
+        let all = (0..total).step_by(EVALUATED_AT_ONCE as usize);
+        all.map(move |start| start..total.min(start + EVALUATED_AT_ONCE))
     }
 }
 
-/// Windows of images, as [`net::rest`] lays them out.
-fn cut_out(
-    images: &Images,
-    pixels: Pixels<'_>,
-    input: &Input,
-    windows: impl Iterator<Item = (usize, Window)>,
-) -> Result<Tensor, Problem> {
-    let mut numbers = Vec::new();
-    for (at, window) in windows {
-        cut(&images.image(at)?, images.shape(), input, window, pixels, &mut numbers);
+impl Source<'_> {
+    /// The images of a range as they are evaluated: their middles.
+    pub(super) fn middles(&self, range: Range<i64>) -> Wanted {
+        let middle = Window::middle(self.input, self.images.shape());
+        range.map(|at| (at as usize, middle)).collect()
     }
-    let crop = i64::from(input.crop);
-    let [channels, ..] = images.shape();
-    Ok(Tensor::f_from_slice(&numbers)?.f_reshape([-1, crop, crop, channels as i64])?)
 }

@@ -1,0 +1,118 @@
+//! Windows of images, cut out ahead of the step that they are for.
+//!
+//! Uses `data` and `input`; a part of `train`. While one batch is trained on, the next is read, checked and cut by
+//! other threads, so that a GPU does not wait for images. What is in a batch is settled before: threads change
+//! no bit, and none of them calls libtorch.
+
+use crate::data::Images;
+use crate::error::Result;
+use crate::input::{Pixels, Window, cut};
+use crate::protocol::Input;
+use rayon::prelude::*;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+/// Batches that wait beside the one in use and the one that is being cut.
+const AHEAD: usize = 1;
+
+/// What windows are cut from.
+#[derive(Clone, Copy)]
+pub(super) struct Source<'a> {
+    pub(super) images: &'a Images,
+    pub(super) pixels: Pixels<'a>,
+    pub(super) input: &'a Input,
+}
+
+/// The images of a batch, by index, each with its window.
+pub(super) type Wanted = Vec<(usize, Window)>;
+
+impl Source<'_> {
+    /// The numbers of a batch: images, then rows, then columns, then channels.
+    fn cut(&self, wanted: &Wanted) -> Result<Vec<f32>> {
+        let shape = self.images.shape();
+        let size = shape[0] * (self.input.crop as usize).pow(2);
+        let mut numbers = vec![0.0; size * wanted.len()];
+        numbers.par_chunks_exact_mut(size).zip(wanted).try_for_each(|(out, (at, window))| {
+            cut(&self.images.image(*at)?, shape, self.input, *window, self.pixels, out);
+            Ok(())
+        })?;
+        Ok(numbers)
+    }
+}
+
+/// Calls `work` with what gives the next of `batches`, one call a batch; where there is nothing to cut from, each is
+/// none. What `work` leaves is not cut, but for those ahead.
+pub(super) fn fed<R>(
+    source: Option<Source<'_>>,
+    batches: impl Iterator<Item = Wanted> + Send,
+    work: impl FnOnce(&mut dyn FnMut() -> Result<Option<Vec<f32>>>) -> R,
+) -> R {
+    let Some(source) = source else { return work(&mut || Ok(None)) };
+    thread::scope(|scope| {
+        let (ready, next) = sync_channel(AHEAD);
+        scope.spawn(move || {
+            for wanted in batches {
+                let numbers = source.cut(&wanted);
+                let failed = numbers.is_err();
+                // Nobody takes it: the work ended before its batches.
+                if ready.send(numbers).is_err() || failed {
+                    break;
+                }
+            }
+        });
+        work(&mut move || next.recv().expect("a batch for each call").map(Some))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Subtract;
+    use crate::testing::dataset;
+
+    const INPUT: Input = Input { crop: 3, mirror: true, subtract: Subtract::Moments };
+
+    fn wanted(batches: u32) -> Vec<Wanted> {
+        let window = |at: u32| Window { row: at as usize % 3, col: at as usize % 2, mirrored: at % 5 == 0 };
+        (0..batches)
+            .map(|batch| (0..7).map(|at| ((batch + at) as usize % 10, window(batch * at))).collect())
+            .collect()
+    }
+
+    #[test]
+    fn each_batch_is_what_is_cut_one_after_the_other() {
+        let data = dataset(2, 5, 1, 6);
+        let source =
+            Source { images: &data.train, pixels: Pixels { moments: (0.4, 0.3), mean: None }, input: &INPUT };
+        let found = fed(Some(source), wanted(20).into_iter(), |next| {
+            (0..20).map(|_| next().unwrap().unwrap()).collect::<Vec<_>>()
+        });
+        for (found, wanted) in found.iter().zip(wanted(20)) {
+            let mut expected = Vec::new();
+            for (at, window) in wanted {
+                let mut out = [0.0; 9];
+                let image = data.train.image(at).unwrap();
+                cut(&image, data.train.shape(), &INPUT, window, source.pixels, &mut out);
+                expected.extend(out);
+            }
+            assert_eq!(*found, expected);
+        }
+    }
+
+    /// Work that ends early leaves the rest uncut and does not wait for it.
+    #[test]
+    fn what_is_not_asked_for_is_not_cut() {
+        let data = dataset(2, 5, 1, 6);
+        let source =
+            Source { images: &data.train, pixels: Pixels { moments: (0.4, 0.3), mean: None }, input: &INPUT };
+        let cut = std::sync::atomic::AtomicUsize::new(0);
+        let endless = (0..).map(|_| {
+            cut.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            wanted(1).remove(0)
+        });
+        let two = fed(Some(source), endless, |next| [next().unwrap(), next().unwrap()]);
+        assert_eq!(two[0], two[1]);
+        assert!(cut.into_inner() <= 2 + AHEAD + 2);
+        assert_eq!(fed(None, wanted(1).into_iter(), |next| next().unwrap()), None);
+    }
+}
