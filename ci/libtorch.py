@@ -2,6 +2,9 @@
 
     ci/libtorch            prints the path; prepares the directory first where there is none
     ci/libtorch --verify   also reads every file again and compares its sha256
+    ci/libtorch --cuda     what a GPU takes besides: prints the path of a whole torch 2.11.0 for CUDA 13.0, python3's
+                           where it has one, else one that pip installs into the cache (2.7 GB, 5 GB on disk). The
+                           program finds both by itself.
 
 It takes the first of these:
 1. $LIBTORCH, if set;
@@ -33,6 +36,9 @@ from pathlib import Path
 
 VERSION = "2.11.0"
 
+# The CUDA version of the build.
+CUDA = "13.0"
+
 # What pip is asked for, the platform tag of the wheel, and its sha256. Python 3.12's wheel serves whatever python3 runs
 # this: the Python version makes no difference to the libraries that are taken from it.
 WHEELS = [
@@ -42,6 +48,10 @@ WHEELS = [
 ]  # fmt: skip
 DOWNLOAD_BYTES = 544_000_000
 PREPARED_BYTES = 530_000_000
+
+# A whole torch with all of CUDA's libraries: what is downloaded and what it takes, wheels and all.
+CUDA_DOWNLOAD_BYTES = 2_700_000_000
+CUDA_BYTES = 8_000_000_000
 
 # mapped_sha256 of the libraries that compute: what the golden digests were made with.
 COMPUTING = {
@@ -60,9 +70,14 @@ class Unable(Exception):
 def main():
     parser = argparse.ArgumentParser(prog="ci/libtorch", description=f"Print the path of a CPU libtorch {VERSION}.")
     parser.add_argument("--verify", action="store_true", help="read every file again and compare its sha256")
-    thorough = parser.parse_args().verify
+    parser.add_argument("--cuda", action="store_true", help="print the path of a whole torch, for GPUs")
+    options = parser.parse_args()
+    thorough = options.verify
     try:
         check_machine()
+        if options.cuda:
+            print(for_cuda(cache_directory()))
+            return 0
         given = os.environ.get("LIBTORCH")
         print(check_given(given, thorough) if given else cached(cache_directory(), thorough))
     except Unable as error:
@@ -164,6 +179,52 @@ def read_record(directory):
     return json.loads((directory / RECORD).read_text())
 
 
+def for_cuda(cache):
+    """The torch directory that a GPU computes with: python3's, or one of pip's in the cache."""
+    spec = importlib.util.find_spec("torch")
+    if spec is not None and spec.origin is not None:
+        installed = Path(spec.origin).parent
+        wrong = misfit_for_cuda(installed)
+        if not wrong:
+            return installed
+        say(f"python3's {installed}: {wrong}")
+    directory = cache / f"torch-{VERSION}-cuda"
+    cache.mkdir(parents=True, exist_ok=True)
+    with lock(cache / "lock") as held:
+        wrong = misfit_for_cuda(directory / "torch")
+        if wrong:
+            for leftover in cache.glob("preparing-*"):
+                shutil.rmtree(leftover)
+            with tempfile.TemporaryDirectory(prefix="preparing-", dir=cache) as staging:
+                need_space(Path(staging), CUDA_BYTES)
+                say(f"downloading torch {VERSION} with CUDA's libraries ({CUDA_DOWNLOAD_BYTES // 1_000_000} MB, once)")
+                fresh = Path(staging) / "site"
+                run_pip(["install", "--no-compile", f"--target={fresh}", f"torch=={VERSION}"], staging, held)
+                wrong = misfit_for_cuda(fresh / "torch")
+                if wrong:
+                    raise Unable(f"pip installed a torch that does not fit: {wrong}.")
+                os.sync()
+                if directory.exists():
+                    directory.rename(Path(staging) / "damaged")
+                fresh.rename(directory)
+    return directory / "torch"
+
+
+def misfit_for_cuda(torch):
+    """Why a torch directory is not the one that the program opens, or None. It is what src/numerics/cuda.rs asks."""
+    if not (torch / "lib" / "libtorch_cuda.so").is_file():
+        return "it has no lib/libtorch_cuda.so"
+    try:
+        text = (torch / "version.py").read_text()
+    except OSError:
+        return "it has no version.py"
+    version = re.search(r"^__version__ = '([^'+]*)", text, re.MULTILINE)
+    cuda = re.search(r"^cuda\b.*= '([^']*)'", text, re.MULTILINE)
+    if not version or version[1] != VERSION or not cuda or cuda[1] != CUDA:
+        return f"it is another build than torch {VERSION} for CUDA {CUDA}"
+    return None
+
+
 def prepare(directory, held):
     """Fills `directory`, all at once by a rename. The caller holds the lock, so what is left half-done is rubbish."""
     cache = directory.parent
@@ -213,8 +274,6 @@ def from_installed(fresh):
 
 def from_wheels(fresh, staging, held):
     """Downloads the pinned wheels and extracts what is needed."""
-    if importlib.util.find_spec("pip") is None:
-        raise Unable(f"{sys.executable} has no pip. Install it with: apt-get install python3-pip")
     # pip holds a wheel twice for a moment, and the wheels are there until all is extracted.
     need_space(staging, DOWNLOAD_BYTES + max(DOWNLOAD_BYTES, PREPARED_BYTES))
     say(f"downloading libtorch {VERSION} ({DOWNLOAD_BYTES // 1_000_000} MB, once)")
@@ -237,15 +296,24 @@ def from_wheels(fresh, staging, held):
 
 
 def download(requirement, platform, staging, held):
-    """The wheel that pip downloads for a requirement. pip inherits the lock: were this killed, pip would write on."""
+    """The wheel that pip downloads for a requirement."""
     wheels = staging / "wheels"
-    command = [
-        sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "--disable-pip-version-check",
-        "--only-binary=:all:", "--implementation=cp", "--python-version=3.12", "--abi=cp312", f"--platform={platform}",
-        f"--dest={wheels}", requirement,
+    options = [
+        "download", "--no-deps", "--implementation=cp", "--python-version=3.12", "--abi=cp312",
+        f"--platform={platform}", f"--dest={wheels}", requirement,
     ]  # fmt: skip
+    run_pip(options, staging, held)
+    [wheel] = wheels.glob("*.whl")
+    return wheel
+
+
+def run_pip(options, staging, held):
+    """Runs pip; what it is asked for comes last in `options`. It inherits the lock: were this killed, it would go on."""
+    if importlib.util.find_spec("pip") is None:
+        raise Unable(f"{sys.executable} has no pip. Install it with: apt-get install python3-pip")
     pip = subprocess.run(
-        command,
+        [sys.executable, "-m", "pip", options[0], "--no-cache-dir", "--disable-pip-version-check",
+         "--only-binary=:all:", *options[1:]],
         check=False,
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr,
@@ -256,11 +324,9 @@ def download(requirement, platform, staging, held):
     if pip.returncode != 0:
         last_lines = "\n".join(pip.stderr.decode(errors="replace").strip().splitlines()[-3:])
         raise Unable(
-            f"pip could not download {requirement}. Is there a network? If not, set LIBTORCH to a libtorch {VERSION}, "
+            f"pip could not download {options[-1]}. Is there a network? If not, set LIBTORCH to a libtorch {VERSION}, "
             f"or install torch {VERSION} for {sys.executable}. pip's last lines:\n{last_lines}"
         )
-    [wheel] = wheels.glob("*.whl")
-    return wheel
 
 
 def destination(name):
