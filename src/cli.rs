@@ -37,7 +37,8 @@ use std::time::Duration;
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
-    /// Where the protocol's images lie, instead of where it says. No digest depends on the place.
+    /// With a command that reads a protocol's images: the directory in which they lie, instead of the one that the
+    /// protocol names. No digest depends on it.
     #[arg(long, value_name = "DIR", global = true)]
     pub data: Option<PathBuf>,
 }

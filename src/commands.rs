@@ -102,7 +102,9 @@ fn jobs(asked: Option<u16>) -> usize {
 
 fn plan(common: &Common, speed: Option<f64>) -> anyhow::Result<Verdict> {
     let protocol = inputs::protocol(&common.protocol)?;
-    if let (Some(outline), false) = (Outline::of(&protocol), protocol.data.dir().is_some_and(Path::exists)) {
+    // Who says where the images lie means them, not a plan without.
+    let there = protocol.data.dir().is_some_and(Path::exists) || inputs::data().is_some();
+    if let (Some(outline), false) = (Outline::of(&protocol), there) {
         let listing = output::Outline::of(&outline, jobs(common.jobs), speed);
         print(common.format, &listing, || listing.text())?;
         return Ok(Verdict::Clean);

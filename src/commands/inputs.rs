@@ -75,13 +75,20 @@ pub fn inputs(name: &str) -> Result<(Protocol, Dataset)> {
     Ok((protocol, data))
 }
 
-/// The images of a protocol; where they are not there, how they get there is said.
+/// The images of a protocol; of an embedded one that brings none, where they come from is said.
 ///
 /// # Errors
 /// As of [`Dataset::read`].
 pub fn images(protocol: &Protocol) -> Result<Dataset> {
-    if let Some(dir) = protocol.data.dir().filter(|dir| !dir.exists()) {
-        return Err(Error::invalid(dir.display().to_string(), "is not there", mend(protocol)));
+    let mend = match protocol.name.as_str() {
+        "standard" => "make it in the working directory with `ci/fixtures --all digits-garments`",
+        "paper" => "get ILSVRC2012 and pack it in the working directory: `selffer data pack DIR ilsvrc2012`",
+        "cifar100" => "unpack CIFAR-100's binary version in the working directory",
+        _ => "",
+    };
+    if let Some(dir) = protocol.data.dir().filter(|dir| !mend.is_empty() && !dir.exists()) {
+        let mend = format!("{mend}, or say with --data DIR where it lies");
+        return Err(Error::invalid(dir.display().to_string(), "is not there", mend));
     }
     let DataSource::Images(files) = &protocol.data else { return Dataset::read(&protocol.data) };
     let quiet = ASKED.get().is_some_and(|asked| asked.quiet);
@@ -98,18 +105,4 @@ pub fn images(protocol: &Protocol) -> Result<Dataset> {
         }
     }
     Ok(data)
-}
-
-/// What to do about images that are not there.
-fn mend(protocol: &Protocol) -> String {
-    let get = match (&protocol.data, protocol.name.as_str()) {
-        (_, "standard") => "make it in the working directory with `ci/fixtures --all digits-garments`",
-        (_, "paper") => {
-            "get ILSVRC2012 and pack it in the working directory: `selffer data pack DIR ilsvrc2012`"
-        }
-        (DataSource::Cifar(_), _) => "unpack CIFAR's binary version there",
-        (DataSource::Pack(_), _) => "make it with `selffer data pack`",
-        _ => "check the name in the protocol",
-    };
-    format!("{get}, or say with --data DIR where it lies")
 }
