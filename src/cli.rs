@@ -37,6 +37,29 @@ use std::time::Duration;
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
+    /// With a command that reads a protocol's images: the directory in which they lie, instead of the one that the
+    /// protocol names. No digest depends on it.
+    #[arg(long, value_name = "DIR", global = true)]
+    pub data: Option<PathBuf>,
+}
+
+impl Cli {
+    /// Whether nothing but results and errors is to be said.
+    pub fn quiet(&self) -> bool {
+        match &self.command {
+            Command::Plan { common, .. } | Command::Reproduce { common, .. } | Command::Verify(common) => {
+                common.quiet
+            }
+            Command::Golden(Golden::Check { common, .. } | Golden::Accept { common, .. }) => common.quiet,
+            Command::Table(TableArgs { common, .. }) => common.quiet,
+            Command::Audit(args) => args.quiet,
+            Command::Bisect(args) => args.quiet,
+            Command::Status(args) => args.quiet,
+            Command::Submit(args) => args.quiet,
+            Command::Report(args) => args.quiet,
+            _ => false,
+        }
+    }
 }
 
 #[derive(Subcommand)]

@@ -5,6 +5,7 @@
 
 mod bisect;
 pub mod data;
+mod inputs;
 mod jobs;
 mod replay;
 pub mod report;
@@ -21,9 +22,9 @@ use crate::cli::{
 use crate::output;
 use crate::progress::Progress;
 use anyhow::Context as _;
+use inputs::inputs;
 use selffer::audit::proof::{Again, Prover};
 use selffer::audit::{self, Audit, report as audit_report};
-use selffer::data::Dataset;
 use selffer::manifest::{Environment, Manifest};
 use selffer::outline::Outline;
 use selffer::plan::Plan;
@@ -53,6 +54,7 @@ pub enum Verdict {
 /// Runs the command that was asked for.
 pub fn run(mut cli: Cli) -> anyhow::Result<Verdict> {
     cli.command.settle()?;
+    inputs::from(&cli)?;
     match cli.command {
         Command::Plan { common, speed } => plan(&common, speed),
         Command::Reproduce { common, training, golden, no_report } => {
@@ -80,25 +82,6 @@ pub fn run(mut cli: Cli) -> anyhow::Result<Verdict> {
     }
 }
 
-fn inputs(protocol: &str) -> Result<(Protocol, Dataset)> {
-    let protocol = Protocol::named(protocol)?;
-    let data = images(&protocol)?;
-    Ok((protocol, data))
-}
-
-/// The images of a protocol; of an embedded one that brings none, where they come from is said.
-fn images(protocol: &Protocol) -> Result<Dataset> {
-    let mend = match protocol.name.as_str() {
-        "standard" => "make it in the working directory with `ci/fixtures --all digits-garments`",
-        "paper" => "get ILSVRC2012 and pack it in the working directory: `selffer data pack DIR ilsvrc2012`",
-        _ => return Dataset::read(&protocol.data),
-    };
-    match protocol.data.dir().filter(|dir| !dir.exists()) {
-        Some(dir) => Err(Error::invalid(dir.display().to_string(), "is not there", mend)),
-        None => Dataset::read(&protocol.data),
-    }
-}
-
 /// The plan; what is wrong with its splits is said with the name of the protocol that a user gave.
 fn planned<'a>(origin: &str, protocol: &'a Protocol, catalog: &'a Catalog<'a>) -> Result<Plan<'a>> {
     Plan::make(protocol, catalog).map_err(|error| match error {
@@ -117,13 +100,15 @@ fn jobs(asked: Option<u16>) -> usize {
 }
 
 fn plan(common: &Common, speed: Option<f64>) -> anyhow::Result<Verdict> {
-    let protocol = Protocol::named(&common.protocol)?;
-    if let (Some(outline), false) = (Outline::of(&protocol), protocol.data.dir().is_some_and(Path::exists)) {
+    let protocol = inputs::protocol(&common.protocol)?;
+    // Who says where the images lie means them, not a plan without.
+    let there = protocol.data.dir().is_some_and(Path::exists) || inputs::data().is_some();
+    if let (Some(outline), false) = (Outline::of(&protocol), there) {
         let listing = output::Outline::of(&outline, jobs(common.jobs), speed);
         print(common.format, &listing, || listing.text())?;
         return Ok(Verdict::Clean);
     }
-    let data = images(&protocol)?;
+    let data = inputs::images(&protocol)?;
     let catalog = Catalog::of(&data);
     let plan = planned(&common.protocol, &protocol, &catalog)?;
     // A plan can be looked at before there is a store.

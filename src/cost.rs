@@ -42,7 +42,13 @@ pub fn of(
     Cost {
         images: visits * epochs,
         operations: forward.saturating_add(both_ways).saturating_mul(epochs).saturating_add(once),
-        memory: 4 * numbers(protocol, run, image, &shapes, [train, valid]),
+        memory: training(protocol, run, image, &shapes, [train, valid]).max(entering(
+            protocol,
+            run,
+            image,
+            &shapes,
+            [train, valid],
+        )),
         checkpoint: 4 * shapes.iter().map(|layer| layer.parameters() as u64).sum::<u64>(),
     }
 }
@@ -53,10 +59,49 @@ pub fn trained_image(protocol: &Protocol, image: [usize; 3], classes: usize) -> 
     2 * 3 * shapes.iter().map(|layer| layer.products).sum::<u64>()
 }
 
-/// How many numbers are in memory at once while a run is trained, at the least: weights as they
+/// Bytes for each number of an image while images enter whole: the byte itself, and the number as it is made, scaled and
+/// shifted (`net::scaled`).
+const ENTERING: u64 = 1 + 3 * 4;
+
+/// Bytes in memory at once while images are made ready to train on, at the least: weights as they were and as they are (and
+/// the parent's), momentum, and the images of one part; or as they wait and what leaves the cached layers, in pieces and put
+/// together; of the validation images beside what waits of the training images. None where windows are cut out.
+fn entering(
+    protocol: &Protocol,
+    run: &PlannedRun,
+    image: [usize; 3],
+    shapes: &[architecture::Layer; LAYERS],
+    [train, valid]: [u64; 2],
+) -> u64 {
+    if protocol.input.is_some() {
+        return 0;
+    }
+    let frozen = usize::from(run.treatment.frozen());
+    let cached = architecture::cached(protocol.network.layout, true, frozen);
+    let parameters =
+        |layers: &[architecture::Layer]| -> u64 { layers.iter().map(|l| l.parameters() as u64).sum() };
+    let weights = parameters(shapes) * (2 + u64::from(run.parent.is_some())) + parameters(&shapes[frozen..]);
+    let whole = image.iter().product::<usize>() as u64;
+    let rests = waiting(image, shapes, cached);
+    let part = |images: u64| {
+        let cached = if cached > 0 { 4 * (whole + 2 * rests) } else { 0 };
+        images * (ENTERING * whole).max(cached)
+    };
+    4 * weights + part(train).max(4 * train * rests + part(valid))
+}
+
+/// How many numbers wait in memory for an image: what enters the first layer that is not cached.
+fn waiting(entering: [usize; 3], shapes: &[architecture::Layer; LAYERS], cached: usize) -> u64 {
+    match cached {
+        0 => entering.iter().product::<usize>() as u64,
+        _ => shapes[cached - 1].output.iter().product::<usize>() as u64,
+    }
+}
+
+/// Bytes in memory at once while a run is trained, at the least: weights as they
 /// were and as they are (and the parent's), momentum, gradients, the activations of a step, and what
 /// enters the first layer that is not cached, for every image; where windows are cut out, for a few steps'.
-fn numbers(
+fn training(
     protocol: &Protocol,
     run: &PlannedRun,
     image: [usize; 3],
@@ -71,13 +116,9 @@ fn numbers(
     let visits = protocol.solver.visits_of(train as usize) as u64;
     let step = visits.min(u64::from(protocol.solver.batch));
     let activations: u64 = shapes[cached..].iter().map(architecture::Layer::activations).sum();
-    let input: usize = match cached {
-        0 => window(protocol, image).iter().product(),
-        _ => shapes[cached - 1].output.iter().product(),
-    };
     // Of windows that are cut out, three batches more are on their way: see `train::feed`.
-    let waiting = if protocol.input.is_some() { 4 * step } else { train + valid };
-    weights + step * activations + waiting * input as u64
+    let wait = if protocol.input.is_some() { 4 * step } else { train + valid };
+    4 * (weights + step * activations + wait * waiting(window(protocol, image), shapes, cached))
 }
 
 /// What enters the network for images of so many channels, rows and columns.

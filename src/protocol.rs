@@ -12,10 +12,12 @@ use crate::published::{Published, SEEDS};
 use crate::treatment::{self, DEPTHS, Task, Treatment};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 mod settings;
+mod source;
 pub use settings::{Filler, Input, Layout, Network, Solver, Subtract, Update};
+pub use source::{DataSource, Folder, SIDE};
 
 /// The embedded protocols: name and TOML text.
 pub const EMBEDDED: [(&str, &str); 5] = [
@@ -29,39 +31,6 @@ pub const EMBEDDED: [(&str, &str); 5] = [
 /// The largest product of two neighbouring layers' widths: 1 GiB of weights where both are fully
 /// connected, 9 where both are convolutions.
 const WEIGHTS_MAX: u64 = 1 << 28;
-
-/// Where the images come from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DataSource {
-    /// The 20 classes in the binary: ten digits, ten garments.
-    Embedded,
-    /// A directory of MNIST-family IDX files, plain or gzip. In a protocol file the path is relative
-    /// to that file. Where the images lie changes no bits, so the digest leaves the path out.
-    Idx(#[serde(skip_serializing)] PathBuf),
-    /// A directory of the binary version of CIFAR-10 or CIFAR-100 (fine labels); its path as of `Idx`.
-    Cifar(#[serde(skip_serializing)] PathBuf),
-    /// A directory that `selffer data pack` made; its path as of `Idx`.
-    Pack(#[serde(skip_serializing)] PathBuf),
-}
-
-impl DataSource {
-    /// The directory that it names.
-    pub fn dir(&self) -> Option<&Path> {
-        match self {
-            Self::Embedded => None,
-            Self::Idx(dir) | Self::Cifar(dir) | Self::Pack(dir) => Some(dir),
-        }
-    }
-
-    /// The directory that it names.
-    pub fn dir_mut(&mut self) -> Option<&mut PathBuf> {
-        match self {
-            Self::Embedded => None,
-            Self::Idx(dir) | Self::Cifar(dir) | Self::Pack(dir) => Some(dir),
-        }
-    }
-}
 
 /// How the classes are divided between task A and task B.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -181,8 +150,8 @@ impl Protocol {
     /// As for [`Protocol::parse`].
     pub fn of_text(text: &str, origin: &str) -> Result<Self> {
         let mut protocol = Self::parse(text, origin)?;
-        if let (Some(dir), Some(base)) = (protocol.data.dir_mut(), Path::new(origin).parent()) {
-            *dir = base.join(&*dir);
+        if let Some(base) = Path::new(origin).parent() {
+            protocol.data.relative_to(base);
         }
         Ok(protocol)
     }
@@ -205,6 +174,10 @@ impl Protocol {
             [("train_per_class", wire.train_per_class), ("valid_per_class", wire.valid_per_class)]
         {
             check.that(count != Some(0), key, 0, "take at least 1, or leave it out for all")?;
+        }
+        if let DataSource::Images(Folder { size, .. }) = &wire.data {
+            let mend = format!("take {} to {} pixels", SIDE.start(), SIDE.end());
+            check.that(SIDE.contains(size), "data.images.size", size, &mend)?;
         }
         check.network(&wire.network)?;
         if let Some(Input { crop, .. }) = &wire.input {

@@ -54,6 +54,9 @@ impl Replayer for Elsewhere<'_> {
         for (option, place) in [("--after", span.after), ("--until", span.until)] {
             call.arg(option).args([place.epoch, place.step].map(|number| number.to_string()));
         }
+        if let Some(data) = inputs::data() {
+            call.arg("--data").arg(data);
+        }
         for (option, store) in [("--store", side.store), ("--bases", side.bases)] {
             if let Some(store) = store {
                 call.arg(option).arg(store.dir());

@@ -1,6 +1,6 @@
 //! One image file to RGB bytes, as the paper's tools read it, or the reason why not.
 //!
-//! Uses nothing of this crate; used by `data::packing`. What a file is, its first bytes say, not its name: ImageNet has a PNG
+//! Uses nothing of this crate; used by `data::ready`. What a file is, its first bytes say, not its name: ImageNet has a PNG
 //! named .JPEG. Grey images become three equal channels, CMYK ones (ImageNet has some two dozen) what OpenCV's
 //! `imread` made of them; transparency and orientation are passed over, as it passed over them in 2014. Where that went on
 //! with a warning, at a file that is cut off or damaged, this refuses: the user decides.

@@ -1,6 +1,6 @@
 //! Which files are to be packed, and of which class: folders as they are, or lists of names.
 //!
-//! Uses `error`; used by `data::packing`. Under the source are `train` and `valid` (or `val`, `validation`), each with a folder for
+//! Uses `error`; used by `data::{packing, folder}`. Under the source are `train` and `valid` (or `val`, `validation`), each with a folder for
 //! every class, or flat with a list file of lines `name class`, as ILSVRC2012's validation images have it. Classes are in
 //! the order of their names by bytes, files too; a list keeps its own order.
 
@@ -172,8 +172,9 @@ fn in_folders(
     let inside = entries(dir)?;
     if let Some(stray) = inside.iter().find(|(name, (_, is_dir))| !is_dir && is_image(name)) {
         let problem = format!("has {} outside of a class's folder", stray.0);
-        let mend =
-            format!("give each class a folder, or name a list of lines `name class` with --{part}-list");
+        let mend = format!(
+            "give each class a folder, or name a list of lines `name class` with --{part}-list ({part}_list in a protocol)"
+        );
         return Err(Error::invalid(dir.display().to_string(), problem, mend));
     }
     let folders = inside.into_iter().filter(|(_, (_, is_dir))| *is_dir);

@@ -1,17 +1,19 @@
 //! Images with labels, in memory or in a pack: what every source of data turns into.
 //!
 //! Uses `digest` and `error`; used by `split` and by whoever trains. `idx` reads MNIST-family
-//! directories, `cifar` those of CIFAR, `embedded` the fixture inside the binary, `pack` what `packing` made of image files; each gives a
-//! [`Dataset`].
+//! directories, `cifar` those of CIFAR, `embedded` the fixture inside the binary, `pack` what `packing` made of image files, `folder` such files
+//! directly; each gives a [`Dataset`].
 
 mod cifar;
 mod decode;
 mod embedded;
+pub mod folder;
 mod idx;
 mod images;
 pub mod listing;
 pub mod pack;
 pub mod packing;
+mod ready;
 mod resize;
 mod shards;
 
@@ -67,6 +69,7 @@ impl Dataset {
             DataSource::Idx(dir) => idx::read_dir(dir),
             DataSource::Cifar(dir) => cifar::read_dir(dir),
             DataSource::Pack(dir) => pack::read(dir),
+            DataSource::Images(folder) => Ok(folder::read(folder, &|_| {})?.0),
         }
     }
 

@@ -15,6 +15,7 @@ use super::{Dataset, Part};
 use crate::canonical;
 use crate::digest::{DataDigest, Digest, ImageDigest};
 use crate::error::{Error, Result};
+pub use crate::protocol::SIDE;
 use rayon::prelude::*;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -30,9 +31,6 @@ pub(crate) const PLAN: &str = "plan.json";
 
 /// Sums over all training images.
 pub(crate) const SUMS: &str = "train.sums";
-
-/// Sides of an image, in pixels. Three poolings by two leave nothing of an image below 8.
-pub const SIDE: std::ops::RangeInclusive<usize> = 8..=4096;
 
 /// Bytes of a pixel: red, green, blue.
 pub(crate) const CHANNELS: usize = 3;

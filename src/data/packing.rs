@@ -1,21 +1,22 @@
 //! Packs images: decodes them, makes them one size, and writes them shard by shard.
 //!
-//! Uses `data::{decode, listing, pack, resize}`; used by the command line. A shard is written beside its place, synced and renamed, its
+//! Uses `data::{listing, pack, ready}`; used by the command line. A shard is written beside its place, synced and renamed, its
 //! index after it: a process that is killed at any moment loses the shard it was at, and the next one goes on
 //! to the same bytes. Images are decoded on all of rayon's threads while those before are written.
 
-use super::images::{Images, Sums, digest};
+use super::images::{Images, Sums};
 use super::listing::{Listed, Listing};
 use super::pack::{self, CHANNELS, Entry, Format, INDEX, Index, PLAN, SUMS, ShardIndex, Skipped, shard_path};
+use super::ready::{Ready, ready, refused};
 use super::shards::Shards;
-use super::{Dataset, Part, decode, resize};
+use super::{Dataset, Part};
 use crate::canonical;
-use crate::digest::{DataDigest, Digest, Hasher, ImageDigest};
+use crate::digest::{DataDigest, Digest, Hasher};
 use crate::error::{Error, Result};
 use rayon::prelude::*;
 use serde::Serialize;
 use std::fs::{self, File, TryLockError};
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,9 +30,6 @@ const AT_ONCE: usize = 32;
 
 /// Shards of a part at the most: all are open while a pack is read, and systems allow 1024 open files.
 const SHARDS_MAX: usize = 500;
-
-/// Bad images that an error names.
-const NAMED: usize = 10;
 
 /// How images are packed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,7 +140,7 @@ pub fn pack(
         shards_new += 1;
     }
     if !bad.is_empty() {
-        return Err(refused(from, &bad));
+        return Err(refused(from, &bad, "packed", "with --skip-bad, which the pack records"));
     }
     let index = work.finish(listing, &plan, Digest::of(text.as_bytes()))?;
     Ok(Packed { index, shards_new })
@@ -223,27 +221,6 @@ fn write(to: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = unfinished(to)?;
     file.as_file_mut().write_all(bytes).map_err(Error::io("write", path))?;
     settle(to, file, path)
-}
-
-/// The error of images that cannot be decoded.
-fn refused(from: &Path, bad: &[Skipped]) -> Error {
-    let mut named: Vec<String> =
-        bad.iter().take(NAMED).map(|Skipped { name, reason }| format!("{name} {reason}")).collect();
-    if bad.len() > NAMED {
-        named.push(format!("{} more", bad.len() - NAMED));
-    }
-    let problem = match bad.len() {
-        1 => format!("1 image cannot be packed: {}", named[0]),
-        count => format!("{count} images cannot be packed: {}", named.join(", ")),
-    };
-    let mend = "mend them, or leave them out with --skip-bad, which the pack records";
-    Error::invalid(from.display().to_string(), problem, mend)
-}
-
-/// One image as it is packed.
-struct Ready {
-    digest: ImageDigest,
-    pixels: Vec<u8>,
 }
 
 /// Packing, once the directory is claimed.
@@ -337,33 +314,9 @@ impl Work<'_> {
                 if self.watch.stop.load(Ordering::Relaxed) {
                     return Err(Error::Interrupted);
                 }
-                let ready = self.prepared(&listed.path)?;
-                Ok(ready.map_err(|reason| Skipped { name: format!("{part}: {}", listed.name), reason }))
+                ready(part, listed, self.side)
             })
             .collect()
-    }
-
-    /// One file as it is packed, or why it is no image.
-    fn prepared(&self, path: &Path) -> Result<Result<Ready, String>> {
-        let failed = || Error::io("read", path);
-        let file = File::open(path).map_err(failed())?;
-        let meta = file.metadata().map_err(failed())?;
-        if !meta.is_file() {
-            return Err(Error::invalid(
-                path.display().to_string(),
-                "is no regular file",
-                "put the image there",
-            ));
-        }
-        if meta.len() > decode::BYTES_MAX {
-            return Ok(Err(format!("has {} bytes, more than {}", meta.len(), decode::BYTES_MAX)));
-        }
-        let mut bytes = Vec::with_capacity(meta.len() as usize);
-        file.take(decode::BYTES_MAX).read_to_end(&mut bytes).map_err(failed())?;
-        Ok(decode::guarded(&bytes).map(|image| {
-            let pixels = resize::square(&image.pixels, image.rows, image.cols, self.side);
-            Ready { digest: digest([CHANNELS, self.side, self.side], &pixels), pixels }
-        }))
     }
 
     /// Writes what makes the pack finished.

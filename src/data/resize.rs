@@ -1,6 +1,6 @@
 //! The resize of the paper's tools: any size to a square, bilinear, in OpenCV's whole-number arithmetic.
 //!
-//! Uses nothing of this crate; used by `data::packing`. Caffe's `convert_imageset` called `cv::resize` with its defaults:
+//! Uses nothing of this crate; used by `data::ready`. Caffe's `convert_imageset` called `cv::resize` with its defaults:
 //! sample at pixel centres, two neighbours each way, no smoothing before shrinking, the image's edge repeated.
 //! OpenCV computes 8-bit images with weights of 11 bits and rounds twice on the way; so does this.
 //! `tests/reference/decoding.py` holds both to the same bytes.

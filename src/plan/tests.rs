@@ -169,10 +169,41 @@ fn a_cost_by_hand() {
         assert_eq!(cost("B4B+"), Cost { memory: 4 * (numbers + 281), ..base });
         let frozen: u64 = products[..4].iter().sum();
         let operations = 2 * frozen * (train + valid) + (all - frozen) * passes;
-        // From conv5 on 91 are trained, with 17 activations; 3 channels of 2×2 enter it.
-        let memory = 4 * (3 * 281 + 2 * 91 + 4 * 17 + 6 * 12);
+        // From conv5 on 91 are trained, with 17 activations; 3 channels of 2×2 enter it. Before that, while 64 pixels of
+        // each of 4 images enter, 13 bytes each, there are three sets of weights and the momentum, which is more.
+        let training = 4 * (3 * 281 + 2 * 91 + 4 * 17 + 6 * 12);
+        let memory = 4 * (3 * 281 + 91) + 13 * 4 * 64;
+        assert!(memory > training);
         assert_eq!(cost("A4B"), Cost { images: 8, operations, memory, checkpoint: 4 * 281 });
     });
+}
+
+/// Where there are many images for small layers, to let them in takes more than to train on them.
+#[test]
+fn images_that_enter_whole_take_memory_by_hand() {
+    let data = dataset(4, 500, 100, 8);
+    let protocol = tiny(&[("train_per_class = 6", ""), ("valid_per_class = 4", "")]);
+    let catalog = Catalog::of(&data);
+    let plan = Plan::make(&protocol, &catalog).unwrap();
+    let memory = |text: &str| {
+        let run = plan.runs.iter().find(|run| run.treatment.to_string() == text).expect("a run");
+        plan.cost(run).memory
+    };
+    // 1,000 training and 200 validation images of 64 pixels.
+    assert_eq!(memory("baseB"), 4 * 3 * 281 + 13 * 1000 * 64);
+    // Four layers leave 12 numbers of an image: the pixels as they enter are more.
+    assert_eq!(memory("A4B"), 4 * (3 * 281 + 91) + 13 * 1000 * 64);
+    // One layer leaves 2 channels of 4×4.
+    assert_eq!(memory("A1B"), 4 * (3 * 281 + 261) + 13 * 1000 * 64);
+    // Windows are cut out as they are asked for.
+    let protocol = tiny(&[
+        ("train_per_class = 6", ""),
+        ("valid_per_class = 4", ""),
+        ("[solver]", "[input]\ncrop = 8\nmirror = false\nsubtract = \"moments\"\n\n[solver]"),
+    ]);
+    let plan = Plan::make(&protocol, &catalog).unwrap();
+    let run = plan.runs.iter().find(|run| run.treatment.to_string() == "baseB").expect("a run");
+    assert_eq!(plan.cost(run).memory, 4 * (4 * 281 + 5 * 213 + 5 * 64));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Real image files, drawn here: packed, trained on, damaged, killed at any moment.
 
-use crate::common::{Ran, copy, files, repository, run, scratch, selffer};
+use crate::common::{Ran, copy, essence, files, repository, run, scratch, selffer};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use selffer::data::pack::Index;
 use selffer::verify::Code;
@@ -141,6 +141,12 @@ A = ["n01", "n02"]
 B = ["n03", "n04"]
 "#;
 
+/// The protocol with one text for another.
+fn edited(from: &str, to: &str) -> String {
+    assert!(PROTOCOL.contains(from), "{from} is not in the protocol");
+    PROTOCOL.replacen(from, to, 1)
+}
+
 /// A protocol that names a copy of the pack beside it.
 fn beside(pack: &Path) -> (TempDir, PathBuf) {
     let dir = scratch();
@@ -189,6 +195,119 @@ fn from_a_folder_of_images_to_a_table() {
         assert!(files(&dir.path().join("pack")) == files(to), "with {jobs} jobs");
     }
     assert_eq!(on(&["reproduce", "--quiet"], dir.path(), &protocol).expect(0).json()["trained"], json!(0));
+}
+
+/// The same images without a pack: the same data set by its digest, so the same networks, bit for bit.
+#[test]
+fn a_folder_of_images_trains_the_networks_of_its_pack() {
+    let (from, to) = good();
+    let (dir, protocol) = beside(to);
+    on(&["reproduce", "--quiet"], dir.path(), &protocol).expect(0);
+
+    let other = scratch();
+    copy(from, &other.path().join("images"));
+    let folder = r#"{ images = { dir = "images", size = 16, valid_list = "images/val.txt" } }"#;
+    let text = edited(r#"{ pack = "pack" }"#, folder);
+    let direct = other.path().join("drawn.toml");
+    fs::write(&direct, &text).unwrap();
+    let made = on(&["reproduce", "--quiet"], other.path(), &direct).expect(0);
+    assert_eq!(made.json()["trained"], json!(6));
+    assert!(essence(&dir.path().join("store")) == essence(&other.path().join("store")));
+    // A store of the one is a store of the other.
+    let mut call = selffer(["reproduce", "--quiet", "--format", "json", "--protocol"]);
+    call.arg(&direct).arg("--store").arg(dir.path().join("store"));
+    assert_eq!(run(call).expect(0).json()["trained"], json!(0));
+
+    // The images moved: where they are now is said, and all is as it was.
+    fs::rename(other.path().join("images"), other.path().join("elsewhere")).unwrap();
+    let gone = &["cannot read the directory", "images", "check the name"];
+    sentence(on(&["plan"], other.path(), &direct), gone);
+    fs::write(&direct, text.replace("images/val.txt", "elsewhere/val.txt")).unwrap();
+    let moved = other.path().join("elsewhere").display().to_string();
+    let plan = on(&["plan", "--data", &moved], other.path(), &direct).expect(0).json();
+    assert!(plan["runs"].as_array().unwrap().iter().all(|run| run["done"] == json!(true)), "{plan}");
+    on(&["verify", "--data", &moved], other.path(), &direct).expect(0);
+
+    // A bad image is refused by name; skipped and said where the protocol asks for it.
+    let bad = other.path().join("elsewhere/train/n01/n01_0.JPEG");
+    let good = fs::read(&bad).unwrap();
+    fs::write(&bad, &good[..good.len() - 9]).unwrap();
+    let refused = &["1 image cannot be decoded: train: n01/n01_0.JPEG is cut off", "`skip_bad = true`"];
+    sentence(on(&["plan", "--data", &moved], other.path(), &direct), refused);
+    let skipping = folder.replace("size", "skip_bad = true, size").replace("images/val", "elsewhere/val");
+    fs::write(&direct, edited(r#"{ pack = "pack" }"#, &skipping)).unwrap();
+    let plan = on(&["plan", "--data", &moved], other.path(), &direct).expect(0);
+    assert_eq!(plan.json()["splits"][0]["A"]["train"], json!(23));
+    assert_eq!(
+        plan.err,
+        "left out, as the protocol says: train: n01/n01_0.JPEG is cut off: its JPEG data have no end\n"
+    );
+    assert_eq!(on(&["plan", "--quiet", "--data", &moved], other.path(), &direct).expect(0).err, "");
+    // A size that no network takes is a mistake of the protocol.
+    fs::write(&direct, text.replace("size = 16", "size = 7")).unwrap();
+    sentence(on(&["plan"], other.path(), &direct), &["`data.images.size` cannot be 7", "take 8 to 4096"]);
+}
+
+/// The paper's network in small, with windows, mirrors, the mean image and dropped units, from a pack of JPEG files: killed in
+/// the middle of networks, it goes on to the same bits.
+#[test]
+fn a_killed_run_of_the_paper_s_network_goes_on_to_the_same_bits() {
+    let dir = scratch();
+    let pack = dir.path().join("pack");
+    run(sized("48", good().0, &pack, &[])).expect(0);
+    let network = r#"
+[network]
+layout = "caffe"
+conv = [8, 8, 8, 8, 8]
+hidden = [16, 16]
+filler = "caffe"
+
+[input]
+crop = 43
+mirror = true
+subtract = "mean-image"
+
+[solver]
+update = "caffe"
+steps = 3
+"#;
+    let (head, tail) = (PROTOCOL.find("[network]").unwrap(), PROTOCOL.find("epochs = 12").unwrap());
+    let text = format!("{}{}{}", &PROTOCOL[..head], network.trim_start(), &PROTOCOL[tail..]);
+    let protocol = dir.path().join("drawn.toml");
+    let text = text.replace("epochs = 12", "epochs = 6").replace("rate_drops = [10]", "rate_drops = [4]");
+    fs::write(&protocol, text.replace("rate = 0.02", "rate = 0.001")).unwrap();
+    let call = |store: &str| {
+        let mut call =
+            selffer(["reproduce", "--quiet", "--jobs", "2", "--snapshot-every", "1", "--protocol"]);
+        call.arg(&protocol)
+            .arg("--store")
+            .arg(dir.path().join(store))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        call
+    };
+    // Networks as small as these may end at chance, which is no matter here.
+    let whole = run(call("whole"));
+    assert!(matches!(whole.code, Some(0 | 1)), "{whole:?}");
+    let whole = essence(&dir.path().join("whole"));
+
+    let snapshots = |store: &Path| fs::read_dir(store.join("snapshots")).map_or(0, Iterator::count);
+    let store = dir.path().join("store");
+    let mut within = 0;
+    for _ in 0..4 {
+        let mut child = call("store").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // Once there is a state of a network that is not finished: another one than the last time, as a rule.
+        while snapshots(&store) == 0 && child.try_wait().unwrap().is_none() {
+            sleep(Duration::from_micros(200));
+        }
+        sleep(Duration::from_millis(5));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        within += usize::from(snapshots(&store) > 0);
+    }
+    assert!(within > 0, "no kill came within a network");
+    run(call("store"));
+    assert!(essence(&store) == whole, "other networks than without kills");
 }
 
 /// One flipped bit, wherever: it is found, and named by file and image.
@@ -444,6 +563,23 @@ fn cifar_s_binary_files_are_read() {
     assert_eq!(plan["splits"][1]["B"]["train"], json!(60));
     sentence(
         run(selffer(["plan", "--protocol", "cifar100"])),
-        &["cannot read the directory cifar-100-binary", "check the name"],
+        &["cifar-100-binary: is not there", "unpack CIFAR-100's binary version", "or say with --data DIR"],
+    );
+    // From elsewhere, without a word in the protocol: the same data, and the same protocol by its digest.
+    let call = |at: &Path| {
+        let mut call = selffer(["plan", "--format", "json", "--protocol", "cifar100", "--data"]);
+        call.arg(at);
+        run(call)
+    };
+    assert_eq!(call(&cifar).expect(0).json(), plan);
+    sentence(call(&dir.path().join("nowhere")), &["nowhere: is not there", "--data DIR"]);
+    sentence(run(selffer(["plan", "--protocol", "paper", "--data", "nowhere"])), &["nowhere: is not there"]);
+    sentence(
+        run(selffer(["plan", "--protocol", "ci", "--data", "."])),
+        &["--data: is of no use to ci, whose images are in the program"],
+    );
+    sentence(
+        run(selffer(["submit", "--dry-run", "--protocol", "cifar100", "--data", "."])),
+        &["--data: is not for this command", "say it in the protocol's file"],
     );
 }

@@ -1,5 +1,6 @@
 use super::*;
 use crate::data::listing::Lists;
+use crate::data::{decode, resize};
 use crate::protocol::DataSource;
 use jpeg_encoder::{ColorType, Encoder};
 use std::collections::BTreeMap;

@@ -1,0 +1,108 @@
+//! What commands begin with: a protocol and its images, from where `--data` says, if it does.
+//!
+//! Uses `protocol` and `data`; used by all commands that read images. What of the command line concerns the whole process
+//! is kept here once.
+
+use super::say;
+use crate::cli::{Cli, Command};
+use selffer::data::{Dataset, folder};
+use selffer::protocol::{DataSource, Protocol};
+use selffer::{Error, Result};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+/// Image files of a folder from which on it is said how many are decoded: it takes seconds.
+const MANY: usize = 2_000;
+
+/// Where images lie, if it is said, and whether to keep quiet.
+struct Asked {
+    data: Option<PathBuf>,
+    quiet: bool,
+}
+
+static ASKED: OnceLock<Asked> = OnceLock::new();
+
+/// Takes what concerns all that is read, before anything is.
+///
+/// # Errors
+/// Where `--data` is of no use to the command.
+pub fn from(cli: &Cli) -> Result<()> {
+    let useless = match &cli.command {
+        Command::Data(_) | Command::Fingerprint(_) => Some("leave it out: it reads no protocol's images"),
+        Command::Submit(_) | Command::Work(_) => {
+            Some("say it in the protocol's file (`data`), whose text goes with the jobs")
+        }
+        _ => None,
+    };
+    if let (Some(mend), Some(_)) = (useless, &cli.data) {
+        return Err(Error::invalid("--data", "is not for this command", mend));
+    }
+    let asked = Asked { data: cli.data.clone(), quiet: cli.quiet() };
+    assert!(ASKED.set(asked).is_ok(), "a process runs one command");
+    Ok(())
+}
+
+/// The directory that `--data` named.
+pub fn data() -> Option<&'static Path> {
+    ASKED.get().and_then(|asked| asked.data.as_deref())
+}
+
+/// The protocol that a user named, with its images where they lie.
+///
+/// # Errors
+/// As of [`Protocol::named`]; where `--data` is given and it has none to bring.
+pub fn protocol(name: &str) -> Result<Protocol> {
+    let mut protocol = Protocol::named(name)?;
+    if let Some(place) = data() {
+        match protocol.data.dir_mut() {
+            Some(dir) => *dir = place.to_owned(),
+            None => {
+                let problem = format!("is of no use to {name}, whose images are in the program");
+                return Err(Error::invalid("--data", problem, "leave it out"));
+            }
+        }
+    }
+    Ok(protocol)
+}
+
+/// The protocol that a user named, and its images.
+///
+/// # Errors
+/// As of [`protocol`] and [`images`].
+pub fn inputs(name: &str) -> Result<(Protocol, Dataset)> {
+    let protocol = protocol(name)?;
+    let data = images(&protocol)?;
+    Ok((protocol, data))
+}
+
+/// The images of a protocol; of an embedded one that brings none, where they come from is said.
+///
+/// # Errors
+/// As of [`Dataset::read`].
+pub fn images(protocol: &Protocol) -> Result<Dataset> {
+    let mend = match protocol.name.as_str() {
+        "standard" => "make it in the working directory with `ci/fixtures --all digits-garments`",
+        "paper" => "get ILSVRC2012 and pack it in the working directory: `selffer data pack DIR ilsvrc2012`",
+        "cifar100" => "unpack CIFAR-100's binary version in the working directory",
+        _ => "",
+    };
+    if let Some(dir) = protocol.data.dir().filter(|dir| !mend.is_empty() && !dir.exists()) {
+        let mend = format!("{mend}, or say with --data DIR where it lies");
+        return Err(Error::invalid(dir.display().to_string(), "is not there", mend));
+    }
+    let DataSource::Images(files) = &protocol.data else { return Dataset::read(&protocol.data) };
+    let quiet = ASKED.get().is_some_and(|asked| asked.quiet);
+    let begun = |images: usize| {
+        if images >= MANY && !quiet {
+            let dir = files.dir.display();
+            say(&format!("decoding the {images} images of {dir}; `selffer data pack` does it once for all"));
+        }
+    };
+    let (data, skipped) = folder::read(files, &begun)?;
+    if !quiet {
+        for bad in &skipped {
+            say(&format!("left out, as the protocol says: {} {}", bad.name, bad.reason));
+        }
+    }
+    Ok(data)
+}
