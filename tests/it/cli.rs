@@ -1101,7 +1101,7 @@ fn quiet_silences_what_is_no_error() {
     let manifest = fs::read_dir(store.join("manifests")).unwrap().next().unwrap().unwrap().path();
     fs::remove_file(manifest).unwrap();
     let told = on_store(&["table"], &protocol(), &store).expect(0);
-    assert_eq!(told.err, "1 of 23 networks are not in the store; `selffer verify` says why\n");
+    assert_eq!(told.err, "1 of 23 networks is not in the store; `selffer verify` says why\n");
     let quiet = on_store(&["table", "--quiet"], &protocol(), &store).expect(0);
     assert_eq!((quiet.err.as_str(), &quiet.out), ("", &told.out));
     assert_eq!(quiet.json()["cells"].as_array().unwrap().len(), 22);
