@@ -333,7 +333,7 @@ fn gone(claim: &Claim, job: Option<&Element>) -> Failure {
         (Stage::Failed(why), _) => why.clone(),
         (_, Some(Phase::Ended { why, .. })) if !why.is_empty() => why.clone(),
         // The machine is named beside it.
-        _ => format!("process {} ended without a word", claim.holder.on_its_host()),
+        _ => format!("{} ended without a word", claim.holder.on_its_host()),
     };
     Failure { host: claim.holder.host.clone(), why, job: job.cloned() }
 }
