@@ -59,6 +59,14 @@ impl Holder {
         }
     }
 
+    /// For people who know the machine: `process 17` or `job 12_3`.
+    pub fn on_its_host(&self) -> String {
+        match &self.job {
+            Some(job) => format!("job {}", job.id),
+            None => format!("process {}", self.pid),
+        }
+    }
+
     /// Whether a lock that one of the two holds is seen by the other for certain.
     pub fn beside(&self, other: &Self) -> bool {
         !self.boot.is_empty() && self.boot == other.boot
@@ -77,10 +85,7 @@ impl Holder {
 /// For people: `host, process 17` or `host, job 12_3`.
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match &self.job {
-            Some(job) => write!(f, "{}, job {}", self.host, job.id),
-            None => write!(f, "{}, process {}", self.host, self.pid),
-        }
+        write!(f, "{}, {}", self.host, self.on_its_host())
     }
 }
 

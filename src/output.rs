@@ -19,7 +19,7 @@ use selffer::digest::{FingerprintDigest, ProtocolDigest, SplitDigest};
 use selffer::manifest::{Environment, Manifest};
 use selffer::protocol::{Layout, Protocol};
 use selffer::recipe::Policy;
-use selffer::table::{self, Cell, Table};
+use selffer::table::{self, Cell, Table, networks};
 use selffer::treatment::{Task, Treatment};
 use selffer::verify::golden;
 use selffer::verify::{Checked, Code, Finding, Report, Severity};
@@ -217,7 +217,7 @@ impl Plan {
         table::numeric(&mut table, [2, 3]);
         let done = self.runs.iter().filter(|run| run.done).count();
         let _ = writeln!(text, "\n{}\n", table::lines(&table));
-        let _ = write!(text, "{} networks, {:.0} GFLOP", self.runs.len(), self.operations as f64 / 1e9);
+        let _ = write!(text, "{}, {:.0} GFLOP", networks(self.runs.len()), self.operations as f64 / 1e9);
         let _ = match done {
             0 => write!(text, "; none is in the store"),
             _ => write!(text, "; {done} are in the store"),
@@ -296,12 +296,12 @@ impl Reproduction {
         };
         let listed: Vec<&Finding> = self.findings.iter().filter(|finding| !in_table(finding.code)).collect();
         format!(
-            "{}\n{}{}\n{}: {} networks trained, {} found; {} comparisons; {}\n",
+            "{}\n{}{}\n{}: {} trained, {} found; {} comparisons; {}\n",
             table.text(),
             findings_text(&listed),
             self.golden.text().trim_end(),
             self.protocol,
-            self.trained,
+            networks(self.trained),
             self.found,
             compared,
             summary(&self.findings),
@@ -336,13 +336,15 @@ impl Accepted {
             (None, _) => "it is the first\n".to_owned(),
             (Some(_), 0) => "no network differs from the one before\n".to_owned(),
             (Some(_), count) => {
+                let differ = if count == 1 { "differs" } else { "differ" };
                 format!(
-                    "{count} networks differ from the one before:\n{}\n",
+                    "{} {differ} from the one before:\n{}\n",
+                    networks(count),
                     golden::text(&self.comparison.differences)
                 )
             }
         };
-        format!("wrote {} with {} networks; {changes}", self.written, self.runs)
+        format!("wrote {} with {}; {changes}", self.written, networks(self.runs))
     }
 }
 

@@ -41,6 +41,8 @@ struct State {
     done: usize,
     operations_found: u64,
     operations_trained: u64,
+    // Whether it was said that another process is waited for.
+    waiting_said: bool,
 }
 
 impl<'a> Progress<'a> {
@@ -174,6 +176,18 @@ impl Observer for Progress<'_> {
         if !self.quiet {
             self.line(&format!("{name:<24} cannot be trained: the network it copies from diverged"));
         }
+    }
+
+    fn waits(&self, run: usize) {
+        let name = self.plan.name(&self.plan.runs[run]);
+        self.with_state(|state| {
+            // Once: the others that are waited for are in `status`.
+            if !self.quiet && !std::mem::replace(&mut state.waiting_said, true) {
+                self.line(&format!(
+                    "waiting for {name}, which another process trains; `selffer status` shows how it stands"
+                ));
+            }
+        });
     }
 }
 

@@ -29,6 +29,8 @@ use std::time::{Duration, Instant};
 /// as long, and so on, up to the longest.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 const LOOKS_LONGEST: u32 = 25;
+/// The look at which that has lasted longer than a second: before it are 0.2, 0.4 and 0.6 s.
+const LOOK_TOLD: u32 = 4;
 
 /// Hears what happens, for progress bars. Runs are named by their index in the plan. Called from many
 /// threads.
@@ -41,6 +43,8 @@ pub trait Observer: Sync {
     fn finished(&self, _run: usize, _done: &Done) {}
     /// The run cannot be trained, because the network it copies from diverged.
     fn barred(&self, _run: usize) {}
+    /// Another process has the run, for a second or more.
+    fn waits(&self, _run: usize) {}
 }
 
 /// An observer that is not interested.
@@ -202,6 +206,9 @@ impl Runner<'_> {
         }
         let done = match self.turn(index, shared) {
             Ok(Turn::Busy) => {
+                if look == LOOK_TOLD {
+                    self.observer.waits(index);
+                }
                 self.rest(LOOK_AGAIN * look);
                 let next = (look + 1).min(LOOKS_LONGEST);
                 scope.spawn_fifo(move |scope| self.visit(index, next, shared, scope));

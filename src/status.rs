@@ -332,7 +332,8 @@ fn gone(claim: &Claim, job: Option<&Element>) -> Failure {
     let why = match (&claim.stage, job.map(|job| &job.phase)) {
         (Stage::Failed(why), _) => why.clone(),
         (_, Some(Phase::Ended { why, .. })) if !why.is_empty() => why.clone(),
-        _ => format!("{} ended without a word", claim.holder),
+        // The machine is named beside it.
+        _ => format!("{} ended without a word", claim.holder.on_its_host()),
     };
     Failure { host: claim.holder.host.clone(), why, job: job.cloned() }
 }

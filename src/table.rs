@@ -13,6 +13,9 @@ use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+/// Numbers of examples beside each other in text: more would not go into 80 columns.
+const ACROSS: usize = 7;
+
 /// One network's accuracy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cell {
@@ -102,8 +105,8 @@ impl Table {
     }
 
     /// For people: a block for each split and target, a row for each kind of treatment, a column for
-    /// each depth; below it, networks on fewer images in a line. A cell has the accuracy in percent and, below, its change from the base network in
-    /// points; both are means where there are several seeds.
+    /// each depth; below it, networks on fewer images. A cell has the accuracy in percent and, below, its change from the
+    /// base network in points; both are means where there are several seeds, and a cell of fewer says so.
     pub fn text(&self) -> String {
         let mut text = String::new();
         for block in self.blocks() {
@@ -112,7 +115,7 @@ impl Table {
                 let _ = writeln!(text, "{}", block.grid());
             }
             if !block.reduced.is_empty() {
-                let _ = writeln!(text, "{}", block.line());
+                let _ = writeln!(text, "{}", block.fewer());
             }
             text.push('\n');
         }
@@ -135,12 +138,21 @@ pub struct Block<'a> {
     pub networks: usize,
     /// Validation images of each accuracy.
     pub images: u32,
-    /// The base network's accuracy, 0 to 1, if there is one.
-    pub base: Option<f64>,
+    /// The base network's accuracy, if there is one.
+    pub base: Option<Mean>,
     /// One for each kind of treatment and source.
     pub rows: Vec<Row>,
-    /// The accuracies of networks on fewer images, 0 to 1, by how many of each class they had.
-    pub reduced: BTreeMap<u32, f64>,
+    /// The accuracies of networks on fewer images, by how many of each class they had.
+    pub reduced: BTreeMap<u32, Mean>,
+}
+
+/// A mean accuracy over seeds.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Mean {
+    /// The mean, 0 to 1.
+    pub share: f64,
+    /// Networks that it is of.
+    pub networks: usize,
 }
 
 /// The accuracies of one kind of treatment.
@@ -148,8 +160,8 @@ pub struct Block<'a> {
 pub struct Row {
     /// The treatment with `n` for its depth, as `AnB+`.
     pub name: String,
-    /// By depth, in order: the mean accuracy, 0 to 1.
-    pub shares: BTreeMap<u8, f64>,
+    /// By depth, in order: the mean accuracy.
+    pub means: BTreeMap<u8, Mean>,
 }
 
 impl<'a> Block<'a> {
@@ -168,8 +180,8 @@ impl<'a> Block<'a> {
         }
         let bases = cells.iter().filter(|cell| cell.treatment.kind() == Kind::Base);
         let row = |((_, name), by_depth): (_, BTreeMap<u8, Vec<f64>>)| {
-            let shares = by_depth.into_iter().filter_map(|(n, shares)| Some((n, mean(shares.into_iter())?)));
-            Row { name, shares: shares.collect() }
+            let means = by_depth.into_iter().filter_map(|(n, shares)| Some((n, mean(shares.into_iter())?)));
+            Row { name, means: means.collect() }
         };
         Self {
             split,
@@ -188,18 +200,37 @@ impl<'a> Block<'a> {
 
     /// The depths that a row has, in order.
     pub fn depths(&self) -> BTreeSet<u8> {
-        self.rows.iter().flat_map(|row| row.shares.keys().copied()).collect()
+        self.rows.iter().flat_map(|row| row.means.keys().copied()).collect()
     }
 
-    /// What the block is about, with the base network's accuracy.
+    /// What the block is about, with the base network's accuracy and how many networks the numbers are of.
     pub fn heading(&self) -> String {
         let Self { split, target, images, .. } = self;
         let base = match self.base {
-            Some(base) => format!("base{target} {:.1} % of {images} images", 100.0 * base),
-            None => "no base network".to_owned(),
+            Some(base) => {
+                let few = self.few(base).map_or_else(String::new, |few| format!(" ({few})"));
+                format!("base{target} {:.1} % of {images} images{few}", 100.0 * base.share)
+            }
+            None => format!("no base network, {images} images"),
         };
-        let seeds = if self.seeds > 1 { format!(", means of {} seeds", self.seeds) } else { String::new() };
-        format!("{split}, task {target}: {base}{seeds}")
+        format!("{split}, task {target}: {base}; {}", self.counts())
+    }
+
+    /// How many networks the block has, and how many a number is the mean of.
+    pub fn counts(&self) -> String {
+        let all = networks(self.networks);
+        let every = self.rows.iter().flat_map(|row| row.means.values()).chain(self.reduced.values());
+        let fewer = every.chain(&self.base).any(|mean| mean.networks < self.seeds);
+        match (self.seeds, fewer) {
+            (0 | 1, _) => all,
+            (seeds, false) => format!("{all}, means of {seeds}"),
+            (seeds, true) => format!("{all}, means of {seeds} where no fewer are named"),
+        }
+    }
+
+    /// What is said of a number that is the mean of fewer networks than there are seeds.
+    pub fn few(&self, mean: Mean) -> Option<String> {
+        (mean.networks < self.seeds).then(|| format!("of {}", mean.networks))
     }
 
     /// The rows and columns.
@@ -208,31 +239,50 @@ impl<'a> Block<'a> {
         let header = std::iter::once("n =".to_owned()).chain(depths.iter().map(ToString::to_string));
         let mut table = plain(header);
         for row in &self.rows {
-            let cell = |n: &u8| self.cell(row.shares.get(n));
+            let cell = |n: &u8| self.cell(row.means.get(n).copied());
             table.add_row(std::iter::once(row.name.clone()).chain(depths.iter().map(cell)));
         }
         numeric(&mut table, 1..=depths.len());
         lines(&table)
     }
 
-    /// The networks on fewer images, in a line.
-    fn line(&self) -> String {
-        let header = std::iter::once("m =".to_owned()).chain(self.reduced.keys().map(ToString::to_string));
-        let mut table = plain(header);
-        let name = format!("base{}@m", self.target);
-        table.add_row(std::iter::once(name).chain(self.reduced.values().map(|share| self.cell(Some(share)))));
-        numeric(&mut table, 1..=self.reduced.len());
-        lines(&table)
+    /// The networks on fewer images, in as many lines as it takes.
+    fn fewer(&self) -> String {
+        let all: Vec<_> = self.reduced.iter().collect();
+        let part = |part: &[(&u32, &Mean)]| {
+            let examples = part.iter().map(|(examples, _)| examples.to_string());
+            let mut table = plain(std::iter::once("m =".to_owned()).chain(examples));
+            let cells = part.iter().map(|(_, mean)| self.cell(Some(**mean)));
+            table.add_row(std::iter::once(format!("base{}@m", self.target)).chain(cells));
+            numeric(&mut table, 1..=part.len());
+            lines(&table)
+        };
+        all.chunks(ACROSS).map(part).collect::<Vec<_>>().join("\n")
     }
 
-    /// A mean accuracy in percent and, below, its change from the base network in points.
-    fn cell(&self, share: Option<&f64>) -> String {
-        match (share, self.base) {
-            (None, _) => "-".to_owned(),
-            (Some(share), None) => format!("{:.1}", 100.0 * share),
-            (Some(share), Some(base)) => format!("{:.1}\n{:+.1}", 100.0 * share, 100.0 * (share - base)),
+    /// A mean accuracy in percent and, below, its change from the base network in points; below that, of how many
+    /// networks it is where they are fewer than the heading says.
+    fn cell(&self, mean: Option<Mean>) -> String {
+        let Some(mean) = mean else { return "-".to_owned() };
+        let mut text = format!("{:.1}", 100.0 * mean.share);
+        if let Some(base) = self.base {
+            let _ = write!(text, "\n{:+.1}", 100.0 * (mean.share - base.share));
         }
+        if let Some(few) = self.few(mean) {
+            let _ = write!(text, "\n{few}");
+        }
+        text
     }
+}
+
+/// `1 network`, `2 networks`.
+pub fn networks(count: usize) -> String {
+    if count == 1 { "1 network".to_owned() } else { format!("{count} networks") }
+}
+
+/// `is` after one, `are` after any other number.
+pub fn are(count: usize) -> &'static str {
+    if count == 1 { "is" } else { "are" }
 }
 
 /// A table for people, without borders, with that header. Its rows are added by the caller.
@@ -258,7 +308,62 @@ pub fn lines(table: &comfy_table::Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
-fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+fn mean(values: impl Iterator<Item = f64>) -> Option<Mean> {
     let (sum, count) = values.fold((0.0, 0u32), |(sum, count), value| (sum + value, count + 1));
-    (count > 0).then(|| sum / f64::from(count))
+    (count > 0).then(|| Mean { share: sum / f64::from(count), networks: count as usize })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+
+    fn cell(treatment: &str, seed: u64, correct: u32) -> Cell {
+        let treatment: Treatment = treatment.parse().unwrap();
+        Cell {
+            split: "s".into(),
+            target: treatment.target(),
+            treatment,
+            n: treatment.n(),
+            seed,
+            correct,
+            total: 100,
+            weights: WeightsDigest(Digest::of(b"")),
+        }
+    }
+
+    #[test]
+    fn a_mean_of_fewer_seeds_says_so_wherever_it_stands() {
+        let mut cells = Vec::new();
+        for (seed, correct) in [(1, 90), (2, 80), (3, 70)] {
+            cells.extend(["baseB", "B1B", "A1B"].map(|treatment| cell(treatment, seed, correct)));
+        }
+        let whole = Table { cells: cells.clone() };
+        assert_eq!(
+            whole.text(),
+            "s, task B: baseB 80.0 % of 100 images; 9 networks, means of 3\n n =     1\n BnB  80.0\n      +0.0\n AnB  \
+             80.0\n      +0.0\n"
+        );
+        // One seed's transfer and another's base are missing.
+        cells.retain(|one| {
+            !matches!((one.seed, one.treatment.to_string().as_str()), (3, "A1B") | (1, "baseB"))
+        });
+        cells.push(cell("baseB@5", 2, 50));
+        assert_eq!(
+            Table { cells }.text(),
+            "s, task B: baseB 75.0 % of 100 images (of 2); 8 networks, means of 3 where no fewer are named\n n =      1\n \
+             BnB   80.0\n       +5.0\n AnB   85.0\n      +10.0\n       of 2\n m =          5\n baseB@m   50.0\n          \
+             -25.0\n           of 1\n"
+        );
+    }
+
+    #[test]
+    fn networks_on_fewer_images_keep_to_80_columns() {
+        let examples = [1, 2, 5, 10, 25, 50, 100, 250, 500, 750, 1000, 1300, 100_000];
+        let cells = examples.map(|examples| cell(&format!("baseB@{examples}"), 1, 50)).to_vec();
+        let text = Table { cells }.text();
+        assert!(text.starts_with("s, task B: no base network, 100 images; 13 networks\n"), "{text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        assert_eq!(text.matches("50.0").count(), 13, "{text}");
+    }
 }

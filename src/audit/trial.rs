@@ -9,6 +9,7 @@ use crate::equivalence::{Lies, Paired, most_unseen};
 use crate::error::{Error, Result};
 use crate::manifest::{Count, Manifest, Outcome};
 use crate::run::{self, Done};
+use crate::table::networks;
 use crate::train::{Along, Evaluation, Next};
 use crate::verify::{Code, Context, Finding, Severity};
 use crate::weights::Weights;
@@ -84,7 +85,7 @@ impl Prover<'_> {
             trials.push(trial);
         }
         let reason =
-            format!("of the checkpoints of {} networks, evaluated here, {}", trials.len(), tally(&trials));
+            format!("of the checkpoints of {}, evaluated here, {}", networks(trials.len()), tally(&trials));
         Ok((staged(Stage::Tables, reason, trials), findings, counts))
     }
 
@@ -100,10 +101,12 @@ impl Prover<'_> {
         let mut reason = match self.again {
             Again::Sample { seed, .. } => {
                 format!(
-                    "of {tried} of {all} networks, drawn by seed {seed} and trained again, {}",
+                    "of {tried} of {}, drawn by seed {seed} and trained again, {}",
+                    networks(all),
                     tally(&trials)
                 )
             }
+            _ if all == 1 => format!("of the 1 network, trained again, {}", tally(&trials)),
             _ => format!("of all {all} networks, trained again, {}", tally(&trials)),
         };
         // Only a sample without exception says something of the rest.

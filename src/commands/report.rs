@@ -10,7 +10,7 @@ use selffer::recipe::Policy;
 use selffer::report::{self, Side, files};
 use selffer::split::Catalog;
 use selffer::store::{Entry, REPORT, Store};
-use selffer::verify::{Context, Report, verify};
+use selffer::verify::{Context, Finding, Report, Severity, verify};
 use std::path::{Path, PathBuf};
 
 /// What `selffer report` takes.
@@ -51,14 +51,25 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<Verdict> {
     if let Some(path) = &args.archive {
         sides.push(report::archive(path)?);
     }
-    let page = files::write(&out, &report::draw_up(&sides)?)?;
+    let page = files::write(&out, &report::draw_up(&sides)?, waiting)?;
     if !args.quiet {
         for side in &sides {
-            say(&format!("{}: {}", side.title, side.about));
+            let error = |finding: &&Finding| finding.severity == Severity::Error;
+            let found = match side.audit.findings.iter().filter(error).count() {
+                0 => "",
+                1 => " It has an error, which the page tells.",
+                _ => " It has errors, which the page lists.",
+            };
+            say(&format!("{}: {}{found}", side.title, side.about));
         }
     }
     write_out(&format!("{}\n", page.display()))?;
     Ok(Verdict::Clean)
+}
+
+/// Another process writes a report into the same directory.
+fn waiting(dir: &Path) {
+    say(&format!("waiting for another process that writes a report into {}", dir.display()));
 }
 
 fn side(path: &Path, protocol: &str, policy: Policy) -> anyhow::Result<Side> {
@@ -83,6 +94,6 @@ fn side(path: &Path, protocol: &str, policy: Policy) -> anyhow::Result<Side> {
 pub fn of_store(context: &Context<'_>, found: &Report) -> anyhow::Result<PathBuf> {
     let sides = [report::store(context, found)?];
     let out = context.store.dir().join(REPORT);
-    files::write(&out, &report::draw_up(&sides)?)
+    files::write(&out, &report::draw_up(&sides)?, waiting)
         .context("the networks are whole, but the report was not written")
 }

@@ -88,7 +88,8 @@ fn unknown(args: &ShowArgs, plan: &Plan<'_>) -> Error {
         .map(|name| {
             // A treatment alone is what people type.
             let treatment = name.rsplit('/').next().unwrap_or_default();
-            let near = strsim::jaro_winkler(given, &name).max(strsim::jaro_winkler(given, treatment));
+            let like = |name: &str| strsim::jaro_winkler(&given.to_lowercase(), &name.to_lowercase());
+            let near = like(&name).max(like(treatment));
             (near, name)
         })
         .collect();

@@ -9,7 +9,7 @@ use crate::output::chart::{Chart, Curve, Look};
 use selffer::plan::Plan;
 use selffer::split::Catalog;
 use selffer::store::Store;
-use selffer::table::{Block, Table};
+use selffer::table::{Block, Mean, Table, are, networks};
 use std::fmt::Write as _;
 
 pub fn run(args: &TableArgs) -> anyhow::Result<Verdict> {
@@ -35,7 +35,8 @@ fn say_missing(plan: &Plan<'_>, table: &Table) {
     let all = plan.runs.len();
     let missing = all - table.cells.len();
     if missing > 0 {
-        say(&format!("{missing} of {all} networks are not in the store; `selffer verify` says why"));
+        let (all, are) = (networks(all), are(missing));
+        say(&format!("{missing} of {all} {are} not in the store; `selffer verify` says why"));
     }
 }
 
@@ -52,20 +53,19 @@ fn text(table: &Table, look: Look) -> String {
 }
 
 fn title(block: &Block<'_>) -> String {
-    let Block { split, target, seeds, networks, images, .. } = block;
-    let seeds = if *seeds > 1 { format!(", means of {seeds} seeds") } else { String::new() };
-    format!("{split}, task {target}: % of {images} images that are right; {networks} networks{seeds}")
+    let Block { split, target, images, .. } = block;
+    format!("{split}, task {target}: % of {images} images that are right; {}", block.counts())
 }
 
 fn curves<'a>(block: &Block<'_>) -> Chart<'a> {
     let curve = |row: &selffer::table::Row| Curve {
         name: row.name.clone(),
-        points: row.shares.iter().map(|(n, share)| (f64::from(*n), 100.0 * share)).collect(),
+        points: row.means.iter().map(|(n, mean)| (f64::from(*n), 100.0 * mean.share)).collect(),
     };
     Chart {
         below: "n, layers that come from elsewhere",
         ticks: block.depths().into_iter().map(f64::from).collect(),
-        level: block.base.map(|base| (format!("base{}", block.target), 100.0 * base)),
+        level: block.base.map(|base| (format!("base{}", block.target), 100.0 * base.share)),
         curves: block.rows.iter().map(curve).collect(),
         height: 16,
     }
@@ -82,21 +82,22 @@ fn markdown(table: &Table) -> String {
     };
     let mut text = String::new();
     for block in table.blocks() {
-        let _ = writeln!(text, "**{}**; {} networks\n", block.heading(), block.networks);
-        let cell = |share: Option<&f64>| match (share, block.base) {
-            (None, _) => "-".to_owned(),
-            (Some(share), None) => format!("{:.1}", 100.0 * share),
-            (Some(share), Some(base)) => format!("{:.1} ({:+.1})", 100.0 * share, 100.0 * (share - base)),
+        let _ = writeln!(text, "**{}**\n", block.heading());
+        let cell = |mean: Option<&Mean>| {
+            let Some(mean) = mean else { return "-".to_owned() };
+            let change = block.base.map(|base| format!(" ({:+.1})", 100.0 * (mean.share - base.share)));
+            let few = block.few(*mean).map(|few| format!(", {few}"));
+            format!("{:.1}{}{}", 100.0 * mean.share, change.unwrap_or_default(), few.unwrap_or_default())
         };
         let row = |name: String, cells: Vec<String>| [vec![format!("`{name}`")], cells].concat();
         let depths = block.depths();
         if !depths.is_empty() {
-            let cells = |of: &selffer::table::Row| depths.iter().map(|n| cell(of.shares.get(n))).collect();
+            let cells = |of: &selffer::table::Row| depths.iter().map(|n| cell(of.means.get(n))).collect();
             let rows = block.rows.iter().map(|of| row(of.name.clone(), cells(of))).collect();
             text += &grid(depths.iter().map(|n| format!("n = {n}")).collect(), rows);
         }
         if !block.reduced.is_empty() {
-            let cells = block.reduced.values().map(|share| cell(Some(share))).collect();
+            let cells = block.reduced.values().map(|mean| cell(Some(mean))).collect();
             let columns = block.reduced.keys().map(|examples| format!("m = {examples}")).collect();
             text += &grid(columns, vec![row(format!("base{}@m", block.target), cells)]);
         }

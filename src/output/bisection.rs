@@ -5,6 +5,7 @@
 use selffer::bisect::{Difference, Number, Parting};
 use selffer::ledger::Place;
 use selffer::plan::Plan;
+use selffer::table::{are, networks};
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -35,7 +36,8 @@ impl Bisection {
             let _ = writeln!(text, "{run} is not compared: {side} has no record of it");
         }
         let Some(parting) = &self.parting else {
-            let _ = writeln!(text, "{} networks are the same, step by step", self.compared);
+            let _ =
+                writeln!(text, "{} {} the same, step by step", networks(self.compared), are(self.compared));
             return text;
         };
         let steps = plan.runs.iter().find(|run| plan.name(run) == parting.run).map(|run| plan.steps(run));
@@ -44,7 +46,7 @@ impl Bisection {
             format!("epoch {}, step {} (step {all} of the run)", place.epoch, place.step)
         };
         let same = self.compared - 1;
-        let _ = writeln!(text, "{} parts; {same} networks before it are the same", parting.run);
+        let _ = writeln!(text, "{} parts; {} before it {} the same", parting.run, networks(same), are(same));
         let first = if parting.exact { "differs first after" } else { "is known to differ after" };
         let _ = match parting.agree_until {
             Some(until) => {

@@ -16,6 +16,10 @@ const NARROWEST: u16 = 40;
 /// Curves with more points than this have marks at their ends alone.
 const MARKED: usize = 16;
 
+/// The curves' marks in order. A task has at most 17 rows: BnB, BnB+, AnB, AnB+, RnB, and BnB^k and AnB^k for six k.
+const UNICODE_MARKS: &str = "●○■□◆◇▲△▼▽★☆abcdefgh";
+const ASCII_MARKS: &str = "ox#+*@%&=$~^abcdefgh";
+
 /// How text is drawn.
 #[derive(Debug, Clone, Copy)]
 pub struct Look {
@@ -85,13 +89,13 @@ impl Chart<'_> {
         if least > most || self.ticks.is_empty() {
             return String::new();
         }
-        let scale = Scale::of(least, most);
+        let rows = self.height.max(self.curves.len() + 2);
+        let scale = Scale::of(least, most, rows);
         let names = self.curves.iter().map(|curve| curve.name.chars().count());
         let level_name = self.level.iter().map(|(name, _)| name.chars().count());
         let right = names.chain(level_name).max().unwrap_or(0) + 3;
         let left = scale.labels().iter().map(String::len).max().unwrap_or(0) + 2;
         let columns = usize::from(look.width).saturating_sub(left + right).max(8);
-        let rows = self.height.max(self.curves.len() + 2);
         let mut drawing =
             Drawing { cells: vec![vec![Cell { dots: 0, mark: None, curve: None }; columns]; rows], look };
         let places = self.curves.iter().flat_map(|curve| curve.points.iter().map(|point| point.0));
@@ -224,9 +228,10 @@ struct Scale {
 }
 
 impl Scale {
-    fn of(least: f64, most: f64) -> Self {
+    fn of(least: f64, most: f64, rows: usize) -> Self {
         let span = if most > least { most - least } else { least.abs().max(1.0) / 10.0 };
-        let rough = span / 5.0;
+        // As many as every other row has room for.
+        let rough = span / (rows as f64 / 2.0).clamp(2.0, 8.0);
         let power = 10f64.powi(rough.log10().floor() as i32);
         let step =
             [1.0, 2.0, 5.0, 10.0].map(|by| by * power).into_iter().find(|s| *s >= rough).unwrap_or(power);
@@ -298,13 +303,10 @@ impl Drawing {
 }
 
 impl Look {
+    /// The mark of a curve; no two of as many as there can be in a chart have the same.
     fn marker(self, curve: usize) -> char {
-        let marks = if self.unicode {
-            ['●', '○', '■', '□', '◆', '◇']
-        } else {
-            ['o', 'x', '#', '+', '*', '@']
-        };
-        marks[curve % marks.len()]
+        let marks = if self.unicode { UNICODE_MARKS } else { ASCII_MARKS };
+        marks.chars().nth(curve % marks.chars().count()).unwrap_or('?')
     }
 
     fn cell(self, cell: Cell) -> String {
@@ -325,6 +327,48 @@ impl Look {
                 format!("\x1b[{colour}m{text}\x1b[0m")
             }
             _ => text.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn an_axis_has_several_round_labels() {
+        let labels = |least: f64, most: f64, rows: usize| Scale::of(least, most, rows).labels().join(" ");
+        assert_eq!(labels(52.0, 78.5, 16), "55 60 65 70 75");
+        assert_eq!(labels(78.0, 89.0, 16), "78 80 82 84 86 88");
+        assert_eq!(labels(0.6, 2.1, 9), "1.0 1.5 2.0");
+        assert_eq!(labels(1.0, 1.0, 9), "1.00");
+    }
+
+    #[test]
+    fn no_two_curves_of_a_full_chart_share_a_mark() {
+        let curve = |index: usize| Curve {
+            name: format!("curve-{index}"),
+            points: (1..=7).map(|n| (f64::from(n), index as f64 + f64::from(n))).collect(),
+        };
+        for unicode in [false, true] {
+            let look = Look { width: 80, unicode, colour: false };
+            let chart = Chart {
+                below: "n",
+                ticks: (1..=7).map(f64::from).collect(),
+                level: None,
+                curves: (0..17).map(curve).collect(),
+                height: 16,
+            };
+            let text = chart.text(look);
+            let mark = |index: usize| {
+                let named = text.lines().find(|line| line.ends_with(&format!(" curve-{index}")));
+                let name = named.unwrap_or_else(|| panic!("curve-{index} in:\n{text}"));
+                name.chars().rev().nth(format!(" curve-{index}").len()).unwrap()
+            };
+            let marks: BTreeSet<char> = (0..17).map(mark).collect();
+            assert_eq!(marks.len(), 17, "{text}");
+            assert_eq!(text.is_ascii(), !unicode);
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use selffer::digest::FingerprintDigest;
 use selffer::equivalence::Lies;
-use selffer::table::{lines, numeric, plain};
+use selffer::table::{lines, networks, numeric, plain};
 use selffer::verify::golden::{self, Difference, Golden, Scope};
 use selffer::verify::statistical::{self, Family, MARGIN};
 use selffer::verify::{Code, Finding};
@@ -94,12 +94,15 @@ impl Comparison {
         let Some(file) = &self.file else { return format!("golden: there is no {}\n", self.name) };
         let count = self.differences.len();
         match self.how {
-            How::Bitwise if count == 0 => {
-                format!("golden: all {} networks are those of {file}, bit for bit\n", self.compared)
-            }
+            How::Bitwise if count == 0 => match self.compared {
+                1 => format!("golden: the 1 network is that of {file}, bit for bit\n"),
+                all => format!("golden: all {all} networks are those of {file}, bit for bit\n"),
+            },
             How::Bitwise => {
+                let those = if count == 1 { "is not that" } else { "are not those" };
                 format!(
-                    "golden: {count} networks are not those of {file}\n{}\n",
+                    "golden: {} {those} of {file}\n{}\n",
+                    networks(count),
                     golden::text(&self.differences)
                 )
             }

@@ -127,11 +127,11 @@ impl Shown {
 
     pub fn text(&self, look: Look) -> String {
         let mut text = format!("{}\n\n", self.run);
-        list(&mut text, &self.summary());
+        list(&mut text, look, &self.summary());
         text.push_str("\nrecipe\n");
-        list(&mut text, &self.recipe());
+        list(&mut text, look, &self.recipe());
         text.push_str("\ntrained on\n");
-        list(&mut text, &self.machine());
+        list(&mut text, look, &self.machine());
         let _ = write!(text, "\n{}", self.layers());
         let _ = write!(text, "\n{}", self.epochs());
         text.push_str(&self.curves(look));
@@ -168,12 +168,12 @@ impl Shown {
         }
         lines.push(("manifest", self.files.manifest.clone()));
         if let Some(checkpoint) = &self.files.checkpoint {
-            let state = match self.files.checkpoint_is {
-                "whole" => "",
-                "missing" => " (missing; `selffer reproduce` trains it again)",
-                _ => " (damaged; `selffer reproduce` trains it again)",
-            };
-            lines.push(("checkpoint", format!("{checkpoint}{state}")));
+            lines.push(("checkpoint", checkpoint.clone()));
+            match self.files.checkpoint_is {
+                "whole" => {}
+                "missing" => lines.push(("", "missing; `selffer reproduce` trains it again".to_owned())),
+                _ => lines.push(("", "damaged; `selffer reproduce` trains it again".to_owned())),
+            }
         }
         let Ledger { every, entries, last } = &self.ledger;
         lines.push(("ledger", format!("{entries} entries, one every {every} steps; the last is")));
@@ -319,8 +319,34 @@ fn rate(rate: f64) -> String {
     format!("{rate:.6e}").parse::<f64>().unwrap_or(rate).to_string()
 }
 
-fn list(text: &mut String, lines: &[(&str, String)]) {
+/// Where values begin, and the second line of a path: a digest with the longest ending fits there.
+const VALUES: usize = 15;
+const FILE: usize = 4;
+
+/// Names and values, the values wrapped at words. A path that is too long has its file's name in a line of its own.
+fn list(text: &mut String, look: Look, lines: &[(&str, String)]) {
+    let wide = usize::from(look.width).saturating_sub(VALUES);
     for (name, value) in lines {
-        let _ = writeln!(text, "  {name:<12} {value}");
+        let _ = write!(text, "  {name:<12} ");
+        if let Some((dir, file)) = value.rsplit_once('/').filter(|_| value.chars().count() > wide)
+            && !value.contains(' ')
+        {
+            let _ = writeln!(text, "{dir}/\n{:FILE$}{file}", "");
+            continue;
+        }
+        let mut column = 0;
+        for word in value.split(' ') {
+            let long = word.chars().count();
+            if column > 0 && column + 1 + long > wide {
+                let _ = write!(text, "\n{:VALUES$}", "");
+                column = 0;
+            } else if column > 0 {
+                text.push(' ');
+                column += 1;
+            }
+            text.push_str(word);
+            column += long;
+        }
+        text.push('\n');
     }
 }

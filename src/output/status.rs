@@ -9,6 +9,7 @@ use selffer::cluster::Element;
 use selffer::plan::Plan;
 use selffer::recipe::Policy;
 use selffer::status::{self, Failure, Standing};
+use selffer::table::networks;
 use selffer::verify::Finding;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -118,7 +119,7 @@ impl Status {
     }
 
     pub fn text(&self) -> String {
-        let mut text = format!("{}: {} of {} networks done", self.protocol, self.done, self.networks);
+        let mut text = format!("{}: {} of {} done", self.protocol, self.done, networks(self.networks));
         for (count, what) in [
             (self.running.len(), "running"),
             (self.queued.len(), "in the queue"),

@@ -55,8 +55,8 @@ pub fn archive(path: &Path) -> Result<Side> {
         (ACCURACIES, "selffer audit \"$ARCHIVE\" --format json | jq .cells".to_owned()),
         (FINDINGS, "selffer audit \"$ARCHIVE\" --format json | jq .findings".to_owned()),
         (CONCLUSIONS, "selffer audit \"$ARCHIVE\"".to_owned()),
-        ("this report", "selffer report --archive \"$ARCHIVE\" --out report".to_owned()),
     ];
+    side.options = "--archive \"$ARCHIVE\"".to_owned();
     Ok(side)
 }
 

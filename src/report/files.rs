@@ -13,11 +13,14 @@
 use super::{Files, PAGE};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
-use std::collections::BTreeSet;
-use std::fs::{self, File};
+use rustix::fs::{Access, AtFlags, CWD, RenameFlags, StatxAttributes, StatxFlags, renameat_with};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The file that lists the others.
 const SUMS: &str = "SHA256SUMS";
@@ -25,55 +28,140 @@ const SUMS: &str = "SHA256SUMS";
 /// Its first line.
 const MARK: &str = "# selffer report 1";
 
-/// Says whether a report can be written to `out`: there is nothing there, or an empty directory, or a report and nothing else.
+/// How long another process is waited for without a word.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Says whether a report can be written to `out`, where nothing can be lost: there is nothing, or an empty directory, or a
+/// report as it was written.
 ///
 /// # Errors
-/// Where there is something else, or the system does not let it be read.
+/// Where there is something else, or the directory cannot change places with another, or the system does not let it be
+/// read or written.
 pub fn check(out: &Path) -> Result<()> {
-    let refuse = |problem: String| {
-        let mend = "name an empty or a new directory with --out";
-        Err(Error::invalid(out.display().to_string(), problem, mend))
-    };
+    let mend = "name an empty or a new directory with --out";
+    let refuse = |problem: &str| Err(Error::invalid(out.display().to_string(), problem, mend));
     match fs::metadata(out) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            if out.is_symlink() {
+                return refuse("is a link to what is not there");
+            }
+            let Some(name) = out.file_name() else { return refuse("is no name of a directory") };
+            let above = out.ancestors().skip(1).map(place_of);
+            let Some(above) = above.into_iter().find(|above| above.exists()) else { return Ok(()) };
+            writable(&above)?;
+            return unfinished(&beside(out, name));
+        }
         Err(error) => return Err(Error::io("read", out)(error)),
-        Ok(found) if !found.is_dir() => return refuse("is no directory".to_owned()),
+        Ok(found) if !found.is_dir() => return refuse("is no directory"),
         Ok(_) => {}
     }
-    let found = below(out)?;
-    if found.is_empty() {
-        return Ok(());
-    }
-    let Some(own) = listed(out)? else {
-        return refuse("is a directory with other things in it, not a report of selffer's".to_owned());
+    // A link is followed: what it leads to changes places.
+    let place = fs::canonicalize(out).map_err(Error::io("read", out))?;
+    let (Some(name), Some(parent)) = (place.file_name(), place.parent()) else {
+        return refuse("is the root of all files and cannot change places with a new directory");
     };
-    match found.iter().find(|path| !own.contains(*path) && path.as_path() != Path::new(SUMS)) {
-        None => Ok(()),
-        Some(path) => refuse(format!("has {} in it, which selffer did not write", path.display())),
+    if mounted(&place, parent) {
+        return refuse("is where a file system is mounted and cannot change places with a new directory");
+    }
+    writable(parent)?;
+    if let Some(problem) = foreign(&place, true)? {
+        let mend = "move it elsewhere, or name an empty or a new directory with --out";
+        return Err(Error::invalid(out.display().to_string(), problem, mend));
+    }
+    unfinished(&beside(&place, name))
+}
+
+/// A path as something that can be opened: a relative name's parent has none.
+fn place_of(path: &Path) -> PathBuf {
+    if path == Path::new("") { PathBuf::from(".") } else { path.to_owned() }
+}
+
+fn beside(out: &Path, name: &OsStr) -> PathBuf {
+    out.with_file_name(staging(&name.to_string_lossy()))
+}
+
+fn writable(dir: &Path) -> Result<()> {
+    let refused = |error: rustix::io::Errno| Error::io("write into the directory", dir)(error.into());
+    rustix::fs::access(dir, Access::WRITE_OK | Access::EXEC_OK).map_err(refused)
+}
+
+/// Whether a file system begins there.
+fn mounted(dir: &Path, parent: &Path) -> bool {
+    let marked =
+        rustix::fs::statx(CWD, dir, AtFlags::empty(), StatxFlags::BASIC_STATS).ok().and_then(|found| {
+            let known = found.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT);
+            known.then(|| found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+        });
+    let device = |path: &Path| fs::metadata(path).map(|found| found.dev()).ok();
+    marked.unwrap_or_else(|| device(dir) != device(parent))
+}
+
+/// Refuses to take for a report that was not finished what has something else in it.
+fn unfinished(new: &Path) -> Result<()> {
+    match new.is_symlink() || new.exists() {
+        false => Ok(()),
+        true => match foreign(new, false)? {
+            None => Ok(()),
+            Some(problem) => Err(Error::invalid(
+                new.display().to_string(),
+                problem,
+                "move it elsewhere; reports are made there",
+            )),
+        },
     }
 }
 
-/// Writes a report to `asked`, in place of the one that is there. The answer is the path of the page.
+/// What a directory is or has in it that selffer did not write, or that was changed since: the first such thing, if there
+/// is one. Where a report was not `finished`, files may be half-written.
+fn foreign(dir: &Path, finished: bool) -> Result<Option<String>> {
+    let no_report = || Some("is a directory with other things in it, not a report of selffer's".to_owned());
+    if dir.is_symlink() || !dir.is_dir() {
+        return Ok(Some("is no directory".to_owned()));
+    }
+    if fs::read_dir(dir).map_err(Error::io("read the directory", dir))?.next().is_none() {
+        return Ok(None);
+    }
+    // The list before all else: what has none may be anything, and large.
+    let Some(own) = listed(dir, finished)? else { return Ok(no_report()) };
+    let dirs: BTreeSet<&Path> = own.keys().flat_map(|path| path.ancestors().skip(1)).collect();
+    for (path, is_dir) in below(dir)? {
+        let shown = path.display();
+        let problem = match (is_dir, own.get(&path)) {
+            (true, _) if dirs.contains(path.as_path()) => continue,
+            (false, _) if path == Path::new(SUMS) => continue,
+            (false, Some(_)) if !finished => continue,
+            (false, Some(digest)) => {
+                let path = dir.join(&path);
+                // A link that took a file's place is another thing, whatever it leads to.
+                let same = !path.is_symlink()
+                    && fs::read(&path).is_ok_and(|bytes| Digest::of(&bytes).hex() == *digest);
+                if same {
+                    continue;
+                }
+                format!("has {shown} in it, which was changed since selffer wrote it")
+            }
+            _ => format!("has {shown} in it, which selffer did not write"),
+        };
+        return Ok(Some(problem));
+    }
+    Ok(None)
+}
+
+/// Writes a report to `asked`, in place of the one that is there. The answer is the path of the page. `waits` is called once
+/// where another process writes beside it and takes long.
 ///
 /// # Errors
 /// As [`check`], and where the system refuses; what was there before is there still.
-pub fn write(asked: &Path, files: &Files) -> Result<PathBuf> {
+pub fn write(asked: &Path, files: &Files, waits: impl FnOnce(&Path)) -> Result<PathBuf> {
+    check(asked)?;
     // Where `out` is a link, what it leads to is what changes places.
     let out = fs::canonicalize(asked).unwrap_or_else(|_| asked.to_owned());
-    let parent = match out.parent() {
-        Some(parent) if parent != Path::new("") => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    let Some(name) = out.file_name() else {
-        let mend = "name a directory in another one with --out";
-        return Err(Error::invalid(out.display().to_string(), "has no name to be replaced by", mend));
-    };
+    let parent = place_of(out.parent().unwrap_or(Path::new("")));
     fs::create_dir_all(&parent).map_err(Error::io("create the directory", &parent))?;
-    // One at a time. Where the file system has no locks, two at the same moment are the user's to avoid.
-    let lock = File::open(&parent).map_err(Error::io("open", &parent))?;
-    let _ = lock.lock();
+    let _lock = lock(&parent, waits)?;
+    // Somebody may have been quicker.
     check(&out)?;
-    let new = parent.join(staging(&name.to_string_lossy()));
+    let new = beside(&out, out.file_name().unwrap_or_default());
     // What a killed process left, or the report before last.
     discard(&new)?;
     let made = fill(&new, files).and_then(|()| replace(&new, &out));
@@ -81,6 +169,20 @@ pub fn write(asked: &Path, files: &Files) -> Result<PathBuf> {
     made?;
     cleared?;
     Ok(asked.join(PAGE))
+}
+
+/// One at a time beside each other. Where the file system has no locks, two at the same moment are the user's to avoid.
+fn lock(parent: &Path, waits: impl FnOnce(&Path)) -> Result<File> {
+    let lock = File::open(parent).map_err(Error::io("open", parent))?;
+    let begun = Instant::now();
+    let mut waits = Some(waits);
+    while let Err(TryLockError::WouldBlock) = lock.try_lock() {
+        if let Some(waits) = waits.take_if(|_| begun.elapsed() > PATIENCE) {
+            waits(parent);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(lock)
 }
 
 /// The name of the directory in which a report of that name is made.
@@ -107,9 +209,9 @@ fn fill(dir: &Path, files: &Files) -> Result<()> {
 /// Puts `new` where `out` is; what was there is then where `new` was.
 fn replace(new: &Path, out: &Path) -> Result<()> {
     let failed = || Error::io("write", out);
-    if !out.exists() {
-        return fs::rename(new, out).map_err(failed());
-    }
+    let Ok(before) = fs::metadata(out) else { return fs::rename(new, out).map_err(failed()) };
+    // Who may read it is for whoever made the directory to say.
+    fs::set_permissions(new, before.permissions()).map_err(failed())?;
     match renameat_with(CWD, new, CWD, out, RenameFlags::EXCHANGE) {
         Ok(()) => Ok(()),
         // Not every file system can exchange two directories at once.
@@ -130,7 +232,7 @@ fn discard(dir: &Path) -> Result<()> {
     if !dir.exists() {
         return Ok(());
     }
-    let own = listed(dir)?.unwrap_or_default();
+    let own: BTreeSet<PathBuf> = listed(dir, false)?.unwrap_or_default().into_keys().collect();
     for path in own.iter().map(|path| dir.join(path)).chain([dir.join(SUMS)]) {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -150,8 +252,9 @@ fn discard(dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The paths that a report lists as its own; none where there is no list of a report.
-fn listed(dir: &Path) -> Result<Option<BTreeSet<PathBuf>>> {
+/// The paths that a report lists as its own, each with its digest; none where there is no list of a report. Of one that is
+/// not `finished`, the list itself may be half-written.
+fn listed(dir: &Path, finished: bool) -> Result<Option<BTreeMap<PathBuf, String>>> {
     let path = dir.join(SUMS);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
@@ -161,26 +264,27 @@ fn listed(dir: &Path) -> Result<Option<BTreeSet<PathBuf>>> {
         Err(error) => return Err(Error::io("read", &path)(error)),
     };
     let mut lines = text.lines();
-    if lines.next() != Some(MARK) {
+    if lines.next() != Some(MARK) && (finished || !MARK.starts_with(&text)) {
         return Ok(None);
     }
     let inside = |path: &Path| path.components().all(|part| matches!(part, std::path::Component::Normal(_)));
-    let paths = lines.filter_map(|line| line.split_once("  ")).map(|(_, path)| PathBuf::from(path));
-    Ok(Some(paths.filter(|path| inside(path)).collect()))
+    let pairs = lines.filter_map(|line| line.split_once("  "));
+    let pairs = pairs.map(|(digest, path)| (PathBuf::from(path), digest.to_owned()));
+    Ok(Some(pairs.filter(|(path, _)| inside(path)).collect()))
 }
 
-/// Everything below a directory that is no directory, by its path from there.
-fn below(dir: &Path) -> Result<Vec<PathBuf>> {
+/// Everything below a directory by its path from there, and whether it is a directory.
+fn below(dir: &Path) -> Result<Vec<(PathBuf, bool)>> {
     let mut found = Vec::new();
     let mut open = vec![dir.to_owned()];
     while let Some(next) = open.pop() {
         for entry in fs::read_dir(&next).map_err(Error::io("read the directory", &next))? {
             let entry = entry.map_err(Error::io("read the directory", &next))?;
             let kind = entry.file_type().map_err(Error::io("read", &entry.path()))?;
-            match kind.is_dir() {
-                true => open.push(entry.path()),
-                false => found.push(entry.path().strip_prefix(dir).unwrap_or(&entry.path()).to_owned()),
+            if kind.is_dir() {
+                open.push(entry.path());
             }
+            found.push((entry.path().strip_prefix(dir).unwrap_or(&entry.path()).to_owned(), kind.is_dir()));
         }
     }
     found.sort();
@@ -188,61 +292,4 @@ fn below(dir: &Path) -> Result<Vec<PathBuf>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn files(texts: &[(&str, &str)]) -> Files {
-        texts.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect()
-    }
-
-    fn names(dir: &Path) -> Vec<String> {
-        below(dir).unwrap().iter().map(|path| path.display().to_string()).collect()
-    }
-
-    #[test]
-    fn a_report_takes_the_place_of_the_one_before_and_of_nothing_else() {
-        let dir = tempfile::tempdir().unwrap();
-        let out = dir.path().join("deep/report");
-        let first = files(&[("index.html", "1"), ("figures/a.svg", "a")]);
-        assert_eq!(write(&out, &first).unwrap(), out.join("index.html"));
-        assert_eq!(names(&out), ["SHA256SUMS", "figures/a.svg", "index.html"]);
-        let second = files(&[("index.html", "2"), ("data/b.csv", "b")]);
-        write(&out, &second).unwrap();
-        assert_eq!(names(&out), ["SHA256SUMS", "data/b.csv", "index.html"]);
-        assert_eq!(fs::read_to_string(out.join("index.html")).unwrap(), "2");
-        // Nothing is left beside it.
-        assert_eq!(names(out.parent().unwrap()).len(), 3);
-        fs::write(out.join("data/notes.txt"), "mine").unwrap();
-        let refused = write(&out, &first).unwrap_err().to_string();
-        assert!(refused.contains("notes.txt") && refused.contains("--out"), "{refused}");
-        assert_eq!(fs::read_to_string(out.join("index.html")).unwrap(), "2");
-    }
-
-    #[test]
-    fn other_directories_are_refused_and_empty_ones_taken() {
-        let dir = tempfile::tempdir().unwrap();
-        let report = files(&[("index.html", "1")]);
-        for (name, other) in [("a", "index.html"), ("b", SUMS)] {
-            let out = dir.path().join(name);
-            fs::create_dir(&out).unwrap();
-            fs::write(out.join(other), "mine").unwrap();
-            assert!(write(&out, &report).is_err());
-            assert_eq!(fs::read_to_string(out.join(other)).unwrap(), "mine");
-        }
-        fs::create_dir(dir.path().join("empty")).unwrap();
-        write(&dir.path().join("empty"), &report).unwrap();
-        fs::write(dir.path().join("file"), "").unwrap();
-        assert!(check(&dir.path().join("file")).is_err());
-    }
-
-    #[test]
-    fn what_a_killed_process_left_is_no_hindrance() {
-        let dir = tempfile::tempdir().unwrap();
-        let out = dir.path().join("report");
-        let new = dir.path().join(staging("report"));
-        fill(&new, &files(&[("index.html", "half"), ("figures/x.svg", "x")])).unwrap();
-        fs::remove_file(new.join("index.html")).unwrap();
-        write(&out, &files(&[("index.html", "whole")])).unwrap();
-        assert_eq!(names(dir.path()), ["report/SHA256SUMS", "report/index.html"]);
-    }
-}
+mod tests;

@@ -38,6 +38,8 @@ pub struct Side {
     pub inputs: Vec<Input>,
     /// Commands that give the numbers again: what for, and the command.
     pub commands: Vec<(&'static str, String)>,
+    /// What `selffer report` is told for this side.
+    pub options: String,
     /// What is to be kept in mind.
     pub remarks: Vec<String>,
     by_name: BTreeMap<String, usize>,
@@ -143,7 +145,7 @@ pub struct Curve {
 
 /// One validation of a run.
 pub struct Place {
-    /// Epochs or iterations done.
+    /// The epoch that it ends, from 0 as everywhere, or how many iterations were done.
     pub at: u64,
     /// The share of validation images that were right.
     pub valid: f64,
@@ -195,6 +197,7 @@ impl Side {
             filters: Vec::new(),
             inputs: Vec::new(),
             commands: Vec::new(),
+            options: String::new(),
             remarks: Vec::new(),
             by_name,
         }
@@ -203,6 +206,17 @@ impl Side {
     /// The run of that name.
     pub fn run(&self, name: &str) -> Option<&Entry> {
         self.by_name.get(name).map(|index| &self.runs[*index])
+    }
+
+    /// The target of a point's run by its name in the source, without that of a seed.
+    pub fn target<'a>(&'a self, point: &'a Point) -> &'a str {
+        self.run(&point.run).map_or(&point.unit, |run| &run.target)
+    }
+
+    /// The name of a point's split; of the archive, whose splits have none, that of its kind.
+    pub fn split(&self, point: &Point) -> &str {
+        let named = self.run(&point.run).and_then(|run| run.target.rsplit_once('/'));
+        named.map_or(split_words(point.split), |(split, _)| split)
     }
 
     /// The base network of a point's own target, where there is one that learnt.

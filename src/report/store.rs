@@ -16,7 +16,7 @@ use crate::manifest::{Environment, Manifest, Outcome};
 use crate::plan::{Plan, PlannedRun};
 use crate::protocol;
 use crate::store::Entry as StoreEntry;
-use crate::table::Table;
+use crate::table::{Table, are, networks};
 use crate::treatment;
 use crate::verify::golden::{Golden, Scope};
 use crate::verify::{Context, Finding, Report, Severity};
@@ -39,8 +39,8 @@ pub fn store(context: &Context<'_>, report: &Report) -> Result<Side> {
     let there = manifests.iter().flatten().count();
     let title = "These runs".to_owned();
     let about = format!(
-        "A store of {there} of the {} networks of protocol {name}, under {} numerics.",
-        plan.runs.len(),
+        "A store of {there} of the {} of protocol {name}, under {} numerics.",
+        networks(plan.runs.len()),
         policy.name()
     );
     let mut side = Side::new(Parts { title, about, audit, points, runs });
@@ -51,7 +51,9 @@ pub fn store(context: &Context<'_>, report: &Report) -> Result<Side> {
     side.facts = facts(context);
     side.facts.extend(golden(context, &table)?);
     side.remarks = remarks(context, report, &options);
-    side.commands = commands(&options);
+    let has_golden = Golden::embedded(name, &Scope::of(*policy, &context.manifests))?.is_some();
+    side.commands = commands(&options, has_golden);
+    side.options = options;
     Ok(side)
 }
 
@@ -59,8 +61,8 @@ pub fn store(context: &Context<'_>, report: &Report) -> Result<Side> {
 fn options(protocol: &str, policy: &str) -> String {
     let built_in = protocol::EMBEDDED.iter().any(|(name, _)| *name == protocol);
     let file = if built_in { protocol.to_owned() } else { format!("{protocol}.toml") };
-    let numerics = if policy == "portable" { String::new() } else { format!(" --numerics {policy}") };
-    format!("--protocol {file}{numerics} --store \"$STORE\"")
+    // The policy too, since a machine with a GPU has another default.
+    format!("--protocol {file} --numerics {policy} --store \"$STORE\"")
 }
 
 fn entry(context: &Context<'_>, run: &PlannedRun, manifest: Option<&Manifest>, options: &str) -> Entry {
@@ -79,7 +81,7 @@ fn entry(context: &Context<'_>, run: &PlannedRun, manifest: Option<&Manifest>, o
     let lacks = match manifest.map(|manifest| &manifest.outcome) {
         None => Some("the store has no manifest of it".to_owned()),
         Some(Outcome::Diverged { epoch, step }) => {
-            Some(format!("training diverged in epoch {}, step {step}", epoch + 1))
+            Some(format!("training diverged in epoch {epoch}, step {step}"))
         }
         Some(Outcome::Trained { .. }) => None,
     };
@@ -99,7 +101,7 @@ fn entry(context: &Context<'_>, run: &PlannedRun, manifest: Option<&Manifest>, o
         }
         facts.push(Fact::words("took", format!("{:.1} s", manifest.wall_ms as f64 / 1000.0)));
     }
-    let places = manifest.map(|manifest| manifest.epochs.as_slice()).unwrap_or_default().iter().zip(1..);
+    let places = manifest.map(|manifest| manifest.epochs.as_slice()).unwrap_or_default().iter().zip(0..);
     let place = |(epoch, at): (&crate::manifest::Epoch, u64)| Place {
         at,
         valid: epoch.valid.share(),
@@ -210,6 +212,7 @@ fn facts(context: &Context<'_>) -> Vec<Fact> {
             "training",
             format!("{} epochs, batches of {}, learning rate {}", solver.epochs, solver.batch, solver.rate),
         ),
+        Fact::words("epochs and steps", "count from 0"),
         Fact::words("seeds", seeds.join(", ")),
     ];
     let mut places: Vec<(&Environment, usize)> = Vec::new();
@@ -220,8 +223,7 @@ fn facts(context: &Context<'_>) -> Vec<Fact> {
         }
     }
     for (Environment { selffer, libtorch, cpu, settings, fingerprint }, count) in places {
-        let of = grouped(count as u64);
-        facts.push(Fact::words("trained here", format!("{of} networks, by selffer {selffer}")));
+        facts.push(Fact::words("trained here", format!("{}, by selffer {selffer}", networks(count))));
         facts.push(Fact::words("libtorch", libtorch));
         facts.push(Fact::words("processor", cpu));
         facts.push(Fact::code("fingerprint", fingerprint.hex()));
@@ -245,8 +247,9 @@ fn golden(context: &Context<'_>, table: &Table) -> Result<Vec<Fact>> {
         .filter(|cell| golden.runs.get(&cell.run()).is_some_and(|entry| entry.weights == cell.weights))
         .count();
     let text = format!(
-        "{same} of {} networks are those of {origin}, bit for bit ({} there)",
-        table.cells.len(),
+        "{same} of {} {} those of {origin}, bit for bit ({} there)",
+        networks(table.cells.len()),
+        are(same),
         golden.runs.len()
     );
     Ok(vec![Fact::words("golden", text)])
@@ -296,8 +299,8 @@ fn remarks(context: &Context<'_>, report: &Report, options: &str) -> Vec<String>
     ];
     let missing = context.manifests.iter().filter(|manifest| manifest.is_none()).count();
     if missing > 0 {
-        let of = context.plan.runs.len();
-        remarks.push(format!("{missing} of {of} networks of the protocol are not in the store."));
+        let of = networks(context.plan.runs.len());
+        remarks.push(format!("{missing} of {of} of the protocol {} not in the store.", are(missing)));
     }
     remarks
 }
@@ -307,21 +310,32 @@ fn audit(options: &str) -> String {
     format!("selffer audit \"$STORE\" {}", options.replace("--store \"$STORE\"", "").trim())
 }
 
-fn commands(options: &str) -> Vec<(&'static str, String)> {
-    vec![
+fn commands(options: &str, has_golden: bool) -> Vec<(&'static str, String)> {
+    let mut commands = vec![
         ("the networks themselves", format!("selffer reproduce {options}")),
         (ACCURACIES, format!("selffer table {options} --format csv")),
         (FINDINGS, format!("selffer verify {options}")),
         (CONCLUSIONS, audit(options)),
         ("the plan and its digests", format!("selffer plan {options}")),
-        ("the comparison with golden", format!("selffer golden check {options}")),
-        ("this report", format!("selffer report {options} --out report")),
-    ]
+    ];
+    // What there is nothing to compare with could only fail.
+    if has_golden {
+        commands.push(("the comparison with golden", format!("selffer golden check {options}")));
+    }
+    commands
 }
 
 #[cfg(test)]
 mod tests {
-    use super::without;
+    use super::{commands, without};
+
+    #[test]
+    fn a_golden_that_is_not_there_is_not_asked_for() {
+        let golden = |has_golden: bool| {
+            commands("--protocol x", has_golden).iter().filter(|(_, text)| text.contains("golden")).count()
+        };
+        assert_eq!((golden(true), golden(false)), (1, 0));
+    }
 
     #[test]
     fn the_store_s_place_is_taken_off_and_no_other_word_changed() {

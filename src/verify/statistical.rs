@@ -8,6 +8,7 @@ use super::golden::{Entry, Golden};
 use super::{Code, Finding};
 use crate::equivalence::{Lies, ONE_SIDED, lies};
 use crate::manifest::Count;
+use crate::table::networks;
 use crate::treatment::{Kind, Treatment};
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
@@ -119,8 +120,8 @@ pub fn findings(old: &Golden, new: &Golden) -> Vec<Finding> {
             Lies::Open => (Code::GoldenUndecided, "lies on both sides of"),
         };
         let message = format!(
-            "{} networks, {:+.2} points (90 %: {:+.2} to {:+.2}), which {what} the margin of {}",
-            family.runs,
+            "{}, {:+.2} points (90 %: {:+.2} to {:+.2}), which {what} the margin of {}",
+            networks(family.runs),
             points(family.difference),
             points(family.low),
             points(family.high),

@@ -1101,7 +1101,7 @@ fn quiet_silences_what_is_no_error() {
     let manifest = fs::read_dir(store.join("manifests")).unwrap().next().unwrap().unwrap().path();
     fs::remove_file(manifest).unwrap();
     let told = on_store(&["table"], &protocol(), &store).expect(0);
-    assert_eq!(told.err, "1 of 23 networks are not in the store; `selffer verify` says why\n");
+    assert_eq!(told.err, "1 of 23 networks is not in the store; `selffer verify` says why\n");
     let quiet = on_store(&["table", "--quiet"], &protocol(), &store).expect(0);
     assert_eq!((quiet.err.as_str(), &quiet.out), ("", &told.out));
     assert_eq!(quiet.json()["cells"].as_array().unwrap().len(), 22);
@@ -1258,4 +1258,37 @@ fn fingerprint_of(store: &Path) -> String {
     let manifest = files(&store.join("manifests")).into_values().next().expect("a manifest");
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();
     manifest["manifest"]["environment"]["fingerprint"].as_str().expect("a fingerprint").to_owned()
+}
+
+/// Another process has a network: who needs it waits, says so, and goes on when that one is gone.
+#[test]
+fn who_waits_for_another_process_says_so() {
+    use selffer::claim::Holder;
+    use selffer::fence::Fence;
+    use selffer::plan::Plan;
+    use selffer::protocol::Protocol;
+    use selffer::recipe::Policy;
+    use selffer::split::Catalog;
+    use std::io::BufRead as _;
+    let dir = scratch();
+    let (protocol, store) = (three_networks(dir.path()), dir.path().join("store"));
+    let read = Protocol::named(protocol.to_str().unwrap()).unwrap();
+    let data = Dataset::read(&read.data).unwrap();
+    let catalog = Catalog::of(&data);
+    let plan = Plan::make(&read, &catalog).unwrap();
+    let base = plan.runs.iter().find(|run| run.parent.is_none()).unwrap();
+    let recipe = plan.recipe(base, Policy::Portable, None).digest();
+    let open = Store::create(&store).unwrap();
+    let fence = Fence::new(&open, Holder::here());
+    let hold = fence.take(recipe, &plan.name(base), 1).unwrap().unwrap();
+    let mut call = selffer(["reproduce", "--no-report", "--protocol"]);
+    call.arg(&protocol).arg("--store").arg(&store);
+    let mut child = call.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = std::io::BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let waiting = lines.find(|line| line.starts_with("waiting for")).expect("it says what it waits for");
+    assert!(waiting.contains(&plan.name(base)) && waiting.contains("`selffer status`"), "{waiting}");
+    drop((hold, fence));
+    assert!(lines.any(|line| line.starts_with(&plan.name(base))), "it trains what it waited for");
+    lines.for_each(drop);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
 }

@@ -4,6 +4,8 @@
 use crate::archive::{self, Size};
 use crate::browser::Browser;
 use crate::common::{Ran, files, good_copy, good_store, on_store, protocol, run, say, scratch, selffer};
+use selffer::manifest::Outcome;
+use selffer::store::{Entry, Store};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -196,6 +198,157 @@ fn numbers_are_those_that_other_commands_give() {
         audit["runs"].as_array().unwrap().iter().map(|run| run["scores"].as_u64().unwrap()).sum();
     assert_eq!(csv("archive-curves.csv").len() as u64, scores);
     assert_eq!(csv("store-curves.csv").len(), 23 * 2);
+    // Epochs count from 0, as in `show` and in protocols.
+    for row in csv("store-curves.csv").chunks(2) {
+        assert_eq!((row[0][1].as_str(), row[0][2].as_str(), row[1][2].as_str()), ("epoch", "0", "1"));
+    }
+}
+
+/// One command makes both sides again, and none is named that could not work.
+#[test]
+fn commands_are_those_that_work() {
+    let page = fs::read_to_string(both().join("index.html")).unwrap();
+    let commands: Vec<&str> =
+        page.split("<pre><code>").skip(1).filter_map(|rest| rest.split("</code>").next()).collect();
+    let own: Vec<_> = commands.iter().filter(|text| text.starts_with("selffer report ")).collect();
+    let options = "--protocol store.toml --numerics portable --store &quot;$STORE&quot; --archive &quot;$ARCHIVE&quot; --out report";
+    assert_eq!(own, [&format!("selffer report {options}")]);
+    // The program has no golden snapshot of this protocol.
+    assert!(!commands.iter().any(|text| text.contains("golden")), "{commands:?}");
+    // In sentences as well they are told from words.
+    let text = page.replace("&quot;", "\"");
+    let verify = "<code>selffer verify --protocol store.toml --numerics portable --store \"$STORE\"</code> held every file";
+    assert!(text.contains(verify) && !text.contains('`'), "{verify}");
+    // As printed, from where the protocol's file is.
+    let dir = scratch();
+    let line = own[0].replace("&quot;", "\"").replace("--out report", "--out \"$OUT\"");
+    let line = line.replacen("selffer", env!("CARGO_BIN_EXE_selffer"), 1);
+    let mut call = std::process::Command::new("sh");
+    call.args(["-c", &line]).current_dir(protocol().parent().unwrap());
+    call.env("STORE", good_store()).env("ARCHIVE", small_archive()).env("OUT", dir.path().join("out"));
+    run(call).expect(0);
+    assert!(fs::read_to_string(dir.path().join("out/index.html")).unwrap() == page);
+}
+
+/// Every treatment that the notation has, on every kind of split: as few images as there can be.
+const ALL_TREATMENTS: &str = r#"
+name = "all"
+data = "embedded"
+train_per_class = 6
+valid_per_class = 10
+seeds = [1]
+depths = [1, 5]
+
+[network]
+conv = [8, 8, 8, 8, 8]
+hidden = [24, 24]
+filler = "he"
+
+[solver]
+epochs = 1
+batch = 10
+rate = 0.01
+rate_drops = []
+rate_factor = 0.1
+momentum = 0.9
+decay = 5e-4
+
+[[split]]
+name = "random-0"
+halves = { random = 0 }
+treatments = [
+  "baseA", "baseB", "BnB", "BnB+", "AnB", "AnB+", "BnB^k", "AnB^k", "BnA^2", "RnB", "baseB@2", "baseB@5", "baseA@3",
+]
+
+[[split]]
+name = "kinds"
+treatments = ["baseA", "baseB", "BnB", "BnB+", "AnB", "AnB+", "BnB^2", "AnB^k", "AnA", "RnB", "baseB@2", "baseB@4"]
+
+[split.halves.named]
+A = ["digit-0", "digit-1"]
+B = ["trouser", "bag"]
+
+[[split]]
+name = "a-name-that-is-longer-than-the-picture-of-a-figure-is-wide-on-a-phone"
+treatments = ["baseB", "AnB", "BnB"]
+
+[split.halves.named]
+A = ["digit-2", "digit-3"]
+B = ["coat", "sandal"]
+
+[[split]]
+name = "whole"
+halves = "whole"
+treatments = ["baseA", "AnA", "AnA+", "AnA^1", "RnA", "baseA@2"]
+"#;
+
+/// The report of those, written once.
+fn all_treatments() -> &'static Path {
+    static ALL: OnceLock<TempDir> = OnceLock::new();
+    let dir = ALL.get_or_init(|| {
+        let dir = scratch();
+        fs::write(dir.path().join("all.toml"), ALL_TREATMENTS).unwrap();
+        // So little training leaves some at chance, which is a finding.
+        let (file, store) = (dir.path().join("all.toml"), dir.path().join("store"));
+        let ran = on_store(&["reproduce", "-q", "--jobs", "2"], &file, &store);
+        assert!(ran.code == Some(0) || ran.code == Some(1), "{}", ran.err);
+        dir
+    });
+    dir.path()
+}
+
+#[test]
+fn every_run_of_every_treatment_is_in_a_figure() {
+    let dir = all_treatments();
+    let plan = on_store(&["plan"], &dir.join("all.toml"), &dir.join("store")).expect(0).json();
+    let runs: Vec<&str> =
+        plan["runs"].as_array().unwrap().iter().map(|run| run["run"].as_str().unwrap()).collect();
+    assert!(runs.len() > 70, "{}", runs.len());
+    let report = dir.join("store/report");
+    let mut shown = BTreeSet::new();
+    for (path, bytes) in files(&report.join("data")) {
+        let name = path.to_str().unwrap();
+        if name.ends_with("-runs.csv") && name != "store-accuracy-runs.csv" || name.ends_with("-curves.csv") {
+            continue;
+        }
+        let mut csv = csv::Reader::from_reader(bytes.as_slice());
+        let Some(column) = csv.headers().unwrap().iter().position(|name| name == "run") else { continue };
+        shown.extend(csv.records().map(|row| row.unwrap()[column].to_owned()));
+    }
+    let lost: Vec<&&str> = runs.iter().filter(|run| !shown.contains(**run)).collect();
+    assert_eq!(lost, [&""; 0], "in no figure's numbers");
+    // And each is a marker that leads to its entry; entries are in the plan's order.
+    let pictures: String = files(&report.join("figures"))
+        .into_iter()
+        .filter(|(path, _)| !path.starts_with("curves"))
+        .map(|(_, bytes)| String::from_utf8(bytes).unwrap())
+        .collect();
+    for (index, run) in runs.iter().enumerate() {
+        assert!(pictures.contains(&format!("index.html#store-run-{index}\"")), "{run} has no marker");
+    }
+    // Tasks have lines of their own.
+    let examples = fs::read_to_string(report.join("figures/store-examples.svg")).unwrap();
+    for task in ["random-0/A", "random-0/B", "kinds/B", "whole/A"] {
+        assert!(examples.contains(&format!(">base networks, {task}<")), "{task}");
+    }
+}
+
+/// A mean that has runs at chance in it says so; the number is that of the figures' own list of runs.
+#[test]
+fn runs_at_chance_are_told_beside_their_means() {
+    let dir = all_treatments();
+    let csv = fs::read(dir.join("store/report/data/store-runs.csv")).unwrap();
+    let rows: Vec<csv::StringRecord> =
+        csv::Reader::from_reader(csv.as_slice()).into_records().map(|row| row.unwrap()).collect();
+    let page = fs::read_to_string(dir.join("store/report/index.html")).unwrap();
+    let tables =
+        page.split("<section id=\"accuracies\">").nth(1).unwrap().split("</section>").next().unwrap();
+    let chance = rows.iter().filter(|row| &row[9] == "true").count();
+    assert!(chance > 0, "no run is at chance, so there is nothing to see");
+    let told: Vec<&str> =
+        tables.split(" ×</small>").filter_map(|before| before.rsplit("<br>").next()).collect();
+    let told: usize = told.iter().filter_map(|count| count.parse::<usize>().ok()).sum();
+    assert_eq!(told, chance);
 }
 
 #[test]
@@ -250,6 +403,20 @@ fn a_store_with_findings_or_without_networks_has_a_page_that_says_so() {
     let page = fs::read_to_string(out.path().join("index.html")).unwrap();
     assert!(page.contains("file-damaged") && page.contains(manifest.to_str().unwrap()));
     assert!(page.contains("the store has no manifest of it"));
+    // A place in training is called as `show` and `verify` call it.
+    let kept = Store::open(&store).unwrap();
+    let whole = |entry| match entry {
+        Entry::Manifest(digest) => kept.manifest(digest).unwrap().whole(),
+        _ => None,
+    };
+    let mut diverged = kept.list().unwrap().0.into_iter().find_map(whole).unwrap();
+    diverged.outcome = Outcome::Diverged { epoch: 1, step: 3 };
+    diverged.epochs.pop();
+    kept.put_manifest(&diverged).unwrap();
+    report(Some(&store), None, out.path()).expect(0);
+    let page = fs::read_to_string(out.path().join("index.html")).unwrap();
+    assert!(page.contains("training diverged in epoch 1, step 3"));
+    assert!(page.contains("the loss was not finite in epoch 1, step 3"));
     for sub in ["manifests", "checkpoints"] {
         fs::remove_dir_all(store.join(sub)).unwrap();
         fs::create_dir(store.join(sub)).unwrap();
@@ -367,6 +534,22 @@ fn a_browser_shows_all_of_it_on_a_desk_and_on_a_phone_in_light_and_dark() {
         }
     }
     assert_eq!(papers.len(), 2, "light and dark have one paper: {papers:?}");
+    // Names that are longer than a figure is wide, and every kind of figure.
+    browser.looks(390, false);
+    browser.open(&all_treatments().join("store/report/index.html"));
+    let seen = browser.run(LOOK);
+    assert_eq!((texts(&seen["wrong"]), texts(&seen["broken"])), (vec![], vec![]));
+    assert!(seen["scroll"].as_u64() <= Some(390), "it scrolls sideways: {}", seen["scroll"]);
+    assert_eq!(browser.console(), [""; 0]);
+    for title in [
+        "Treatments and controls on kinds/B",
+        "Treatments and controls on whole/A",
+        "AnB^k: k more layers copied",
+        "BnB^k: k more layers copied on kinds/B",
+        "Base networks by task",
+    ] {
+        assert!(texts(&seen["names"]).contains(&title), "there is no figure {title}");
+    }
 }
 
 #[test]

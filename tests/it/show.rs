@@ -98,10 +98,16 @@ fn text_has_all_of_it_in_80_columns() {
     for (store, name) in [(good_store(), "mixed/1/A4B"), (good_store(), "whole/1/baseA")] {
         let run_ = manifest(store, name);
         let text = utf8(&["show", name], store);
-        // Paths alone are as long as they are.
+        // Where the store lies is as long as it is.
         for line in text.lines().filter(|line| !line.contains(store.to_str().unwrap())) {
             assert!(line.chars().count() <= 80, "{line}");
             assert!(!line.contains('\x1b'), "{line}");
+        }
+        let lines: Vec<&str> = text.lines().collect();
+        for (name, end) in [("manifest", ".json"), ("checkpoint", ".safetensors")] {
+            let at = lines.iter().position(|line| line.trim_start().starts_with(name)).unwrap();
+            let path = format!("{}{}", lines[at].split_whitespace().nth(1).unwrap(), lines[at + 1].trim());
+            assert!(path.ends_with(end) && Path::new(&path).is_file(), "{path} in:\n{text}");
         }
         let count = run_.accuracy().unwrap();
         let digests = [run_.recipe_digest().hex(), run_.trained().unwrap().whole().hex()];
@@ -117,6 +123,24 @@ fn text_has_all_of_it_in_80_columns() {
         // Two charts of two curves each.
         assert_eq!(text.matches("● training").count(), 2, "{text}");
         assert_eq!(text.matches("○ validation").count(), 2, "{text}");
+    }
+}
+
+/// A narrow terminal, and words that are longer than usual.
+#[test]
+fn text_keeps_to_the_width_that_is_asked_for() {
+    let text = utf8(&["show", "mixed/1/A4B", "--width", "80"], good_store());
+    assert!(text.contains("rate outside the momentum, biases as weights"), "{text}");
+    let narrow = utf8(&["show", "mixed/1/A4B", "--width", "44"], good_store());
+    let words = |text: &str| {
+        let recipe = text.split("recipe\n").nth(1).unwrap().split("\ntrained on").next().unwrap();
+        recipe.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(words(&narrow), words(&text), "a word is lost");
+    let short = |line: &&str| line.split_whitespace().all(|word| word.len() <= 24);
+    let recipe = narrow.split("recipe\n").nth(1).unwrap().split("\ntrained on").next().unwrap();
+    for line in recipe.lines().filter(short) {
+        assert!(line.chars().count() <= 44, "{line}");
     }
 }
 
@@ -155,6 +179,9 @@ fn what_is_no_run_is_answered_with_the_nearest() {
     let store = good_store();
     let refuse = |name: &str, words: &[&str]| refused(run(call(&["show", name], store)), words);
     refuse("mixed/1/A3B", &["is no run of the protocol", "mixed/1/A4B", "`selffer plan` lists all"]);
+    // As people type it.
+    refuse("MIXED/1/BASEb", &["the nearest are mixed/1/baseB, "]);
+    refuse("a4b+", &["the nearest are mixed/1/A4B+, "]);
     refuse("A4B+", &["mixed/1/A4B+", "`selffer plan` lists all"]);
     refuse("mixed/2/baseA", &["mixed/1/baseA"]);
     refuse("", &["`selffer plan` lists all"]);

@@ -122,10 +122,18 @@ pub fn means(side: &Side) -> Result<Option<Figure>> {
         return Ok(None);
     }
     let title = "Means, and what is lost to what".to_owned();
+    // How many runs a marker is of: a reader of a page on paper has nothing to point with.
+    let grafts = TREATMENTS.iter().skip(1).flat_map(|(kind, _)| of(*kind)).map(|(_, _, count)| count);
+    let (least, most) = grafts.fold((usize::MAX, 0), |(low, high), count| (low.min(count), high.max(count)));
+    let each = if least >= most { counted(most) } else { format!("{least} to {most} runs") };
+    let chance = match points.iter().filter(|point| point.at_chance).count() {
+        0 => String::new(),
+        count => format!("; {count} at chance, left out"),
+    };
     let below = format!(
-        "{}: means of {} on random halves, {bases} of them base networks",
+        "{}: means on random halves; base is of {}, each other marker of {each}{chance}",
         side.title,
-        counted(points.iter().filter(|point| !point.at_chance).count()),
+        counted(bases)
     );
     let line = |kind: Kind| -> Vec<(f64, f64)> {
         of(kind).into_iter().map(|(n, mean, _)| (f64::from(n), 100.0 * mean)).collect()
@@ -186,7 +194,7 @@ pub fn means(side: &Side) -> Result<Option<Figure>> {
         kind: Shown::Means,
         name: format!("{}-accuracy-means", side.key),
         note: "Base less BnB is what learning the upper layers again loses; BnB less AnB is what layers lose because they \
-               were learnt for another task. Each marker leads to its runs; the table of accuracies says how many they are."
+               were learnt for another task. Each marker leads to its runs."
             .into(),
         svg: sheet.finish(&title),
         csv: Some(csv),

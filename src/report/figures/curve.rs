@@ -22,7 +22,7 @@ pub fn curve(side: &Side, run: &Entry) -> Option<Figure> {
     let thousands = run.curve.unit == "iteration" && last.at >= 10_000;
     let x = |place: &Place| if thousands { place.at as f64 / 1000.0 } else { place.at as f64 };
     let label = match (run.curve.unit, thousands) {
-        ("epoch", _) => "epoch",
+        ("epoch", _) => "epoch, from 0",
         (_, true) => "thousand iterations",
         _ => "iteration",
     };

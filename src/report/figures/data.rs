@@ -11,6 +11,9 @@ use crate::report::model::{Side, grouped};
 use crate::treatment::Kind;
 use std::collections::BTreeMap;
 
+/// What is across where layers are copied.
+pub const LAYERS: &str = "n, layers copied";
+
 /// Rows as CSV, the header first.
 ///
 /// # Errors

@@ -5,17 +5,20 @@
 
 mod accuracy;
 pub mod canvas;
+mod controls;
 mod curve;
 pub mod data;
+mod examples;
 mod first_layer;
 mod others;
 pub mod plot;
-mod questions;
+pub mod questions;
+mod rows;
 
 use super::model::Side;
 use crate::error::Result;
 
-/// What a figure shows; a side has at most one of each but the last two.
+/// What a figure shows; a side has at most one of those of the paper's figure 2 and of the questions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Every run's accuracy by n (figure 2, top).
@@ -28,8 +31,14 @@ pub enum Kind {
     Random,
     /// All three relative to base (figure 3, right).
     Relative,
+    /// All treatments on a dissimilar task, or on all classes.
+    Treatments,
+    /// Networks with more layers copied and trained on above the frozen ones.
+    Preserved,
     /// Accuracy against examples of each class (supplement).
     Reduced,
+    /// Base networks by task.
+    Bases,
     /// Base less BnB by layer.
     Coadaptation,
     /// BnB less AnB by layer, with the transition.
@@ -123,7 +132,10 @@ pub fn all(sides: &[Side]) -> Result<Drawn> {
         found.extend(others::dissimilar(side)?);
         found.extend(others::random(side)?);
         found.extend(others::relative(side)?);
-        found.extend(others::reduced(side)?);
+        found.extend(controls::treatments(side)?);
+        found.extend(controls::preserved(side)?);
+        found.extend(examples::reduced(side)?);
+        found.extend(examples::bases(side)?);
         found.extend(questions::all(side)?);
         found.extend(first_layer::all(side)?);
         figures.push(found);

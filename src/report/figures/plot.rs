@@ -70,13 +70,13 @@ impl Axis {
     pub fn layers(from: u8) -> Self {
         let range = f64::from(from) - 0.5..7.5;
         let marks = (from..=7).map(|n| (f64::from(n), if n == 0 { "base".into() } else { n.to_string() }));
-        Self { label: "n, layers copied", range, marks: marks.collect(), room: 0.0 }
+        Self { label: super::data::LAYERS, range, marks: marks.collect(), room: 0.0 }
     }
 }
 
-/// Round numbers in a range, about five of them: multiples of one of `steps` times a power of ten.
+/// Round numbers in a range, three to seven of them: multiples of one of `steps` times a power of ten.
 fn marks(range: &Range<f64>, steps: &[f64]) -> Vec<(f64, String)> {
-    let raw = (range.end - range.start) / 5.0;
+    let raw = (range.end - range.start) / 6.5;
     let power = 10f64.powf(raw.log10().floor());
     let step = steps.iter().map(|times| times * power).find(|step| *step >= raw * 0.999);
     let step = step.unwrap_or(10.0 * power);
@@ -186,8 +186,10 @@ pub fn heading(sheet: &Sheet, title: &str, below: &str, keys: &[Key]) -> f64 {
     let row = TEXT * 1.45;
     for key in keys {
         let sample = if key.dash.is_some() { 30.0 } else { 16.0 };
-        let wide = sample + 6.0 + width(&key.text, TEXT) + 8.0;
-        if x > 4.0 && x + wide > sheet.width {
+        let lines = filled(&key.text, TEXT, sheet.width - sample - 18.0);
+        let longest = lines.iter().map(|line| width(line, TEXT)).fold(0.0, f64::max);
+        let wide = sample + 6.0 + longest + 14.0;
+        if x > 4.0 && (x + wide > sheet.width || lines.len() > 1) {
             (x, y) = (4.0, y + row);
         }
         let middle = y + row / 2.0;
@@ -209,8 +211,15 @@ pub fn heading(sheet: &Sheet, title: &str, below: &str, keys: &[Key]) -> f64 {
             )),
             None => {}
         }
-        sheet.text((x + sample + 6.0, middle + TEXT * 0.35), TEXT, "start", Paint::Ink, false, &key.text);
+        for (index, line) in lines.iter().enumerate() {
+            let baseline = middle + TEXT * 0.35 + index as f64 * row;
+            sheet.text((x + sample + 6.0, baseline), TEXT, "start", Paint::Ink, false, line);
+        }
         x += wide;
+        if lines.len() > 1 {
+            // What follows begins below it.
+            (x, y) = (sheet.width, y + (lines.len() - 1) as f64 * row);
+        }
     }
     if keys.is_empty() { y } else { y + row + 4.0 }
 }
@@ -225,7 +234,14 @@ pub fn wrapped(text: &str, size: f64, wide: f64) -> Vec<String> {
 
 fn filled(text: &str, size: f64, wide: f64) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
-    for word in text.split_whitespace() {
+    // A word that is wider than all is cut, for a picture cannot grow.
+    let letters = ((wide / width("x", size)) as usize).max(1);
+    let cut = |word: &str| -> Vec<String> {
+        let all: Vec<char> = word.chars().collect();
+        all.chunks(letters).map(|part| part.iter().collect()).collect()
+    };
+    for word in text.split_whitespace().flat_map(cut) {
+        let word = word.as_str();
         match lines.last_mut() {
             Some(line) if width(line, size) + width(word, size) + size / 2.0 <= wide => {
                 line.push(' ');
@@ -403,9 +419,10 @@ mod tests {
         let texts = |range: Range<f64>| -> Vec<String> {
             marks(&range, &[1.0, 2.0, 2.5, 5.0, 10.0]).into_iter().map(|(_, text)| text).collect()
         };
-        assert_eq!(texts(53.2..65.9), ["55", "60", "65"].map(|text| text.to_owned()));
+        assert_eq!(texts(53.2..65.9), ["54", "56", "58", "60", "62", "64"].map(|text| text.to_owned()));
+        assert_eq!(texts(60.4..89.2), ["65", "70", "75", "80", "85"].map(|text| text.to_owned()));
         assert_eq!(texts(0.0..1.0), ["0.2", "0.4", "0.6", "0.8"]);
-        assert_eq!(texts(-3.0..101.0), ["0", "25", "50", "75"]);
+        assert_eq!(texts(-3.0..101.0), ["0", "20", "40", "60", "80"]);
         let epochs: Vec<String> =
             Axis::counted("epoch", 1.0, 10.0).marks.into_iter().map(|(_, text)| text).collect();
         assert_eq!(epochs, ["2", "4", "6", "8", "10"].map(|text| text.to_owned()));
@@ -421,5 +438,10 @@ mod tests {
         let lines = wrapped(text, 12.0, 150.0);
         assert!(lines.len() > 1 && lines.iter().all(|line| width(line, 12.0) <= 150.0));
         assert_eq!(lines.join(" "), text);
+        // A name without a blank is cut, and loses no letter either.
+        let name = "a".repeat(64);
+        let lines = wrapped(&name, 12.0, 150.0);
+        assert!(lines.len() > 1 && lines.iter().all(|line| width(line, 12.0) <= 150.0));
+        assert_eq!(lines.concat(), name);
     }
 }

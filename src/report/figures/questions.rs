@@ -101,7 +101,9 @@ pub fn all(side: &Side) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     for (question, mut answers) in questions {
         if question.kind == Kind::Generality {
-            sources(side, &mut answers);
+            for answer in &mut answers {
+                answer.runs = sources(side, answer.n);
+            }
         }
         if !answers.is_empty() {
             figures.push(figure(side, question, &answers)?);
@@ -116,30 +118,25 @@ fn generality(layer: &Layer) -> Option<Answer> {
 }
 
 /// The runs that a generality rests on: of its depth, the three treatments; and their base networks where it is relative.
-fn sources(side: &Side, answers: &mut [Answer]) {
+pub fn sources(side: &Side, n: u8) -> Vec<String> {
     use crate::audit::names::SplitKind;
     use crate::treatment::Kind as Treated;
-    let relative = |n: u8| {
-        let layer = side.audit.questions.layers.iter().find(|layer| layer.n == n);
-        layer.and_then(|layer| layer.generality_form) == Some(Form::RelativeToBase)
-    };
-    for answer in answers {
-        let relative = relative(answer.n);
-        let used = |point: &&crate::audit::effect::Point| {
-            let split = match (relative, point.kind) {
-                (true, Treated::Random) => SplitKind::Whole,
-                _ => SplitKind::Random,
-            };
-            let base = point.kind == Treated::Base
-                && relative
-                && matches!(point.split, SplitKind::Random | SplitKind::Whole);
-            let graft = matches!(point.kind, Treated::Random | Treated::Transfer | Treated::Selffer)
-                && point.n == answer.n
-                && point.split == split;
-            !point.at_chance && (base || graft)
+    let layer = side.audit.questions.layers.iter().find(|layer| layer.n == n);
+    let relative = layer.and_then(|layer| layer.generality_form) == Some(Form::RelativeToBase);
+    let used = |point: &&crate::audit::effect::Point| {
+        let split = match (relative, point.kind) {
+            (true, Treated::Random) => SplitKind::Whole,
+            _ => SplitKind::Random,
         };
-        answer.runs = side.points.iter().filter(used).map(|point| point.run.clone()).collect();
-    }
+        let base = point.kind == Treated::Base
+            && relative
+            && matches!(point.split, SplitKind::Random | SplitKind::Whole);
+        let graft = matches!(point.kind, Treated::Random | Treated::Transfer | Treated::Selffer)
+            && point.n == n
+            && point.split == split;
+        !point.at_chance && (base || graft)
+    };
+    side.points.iter().filter(used).map(|point| point.run.clone()).collect()
 }
 
 fn figure(side: &Side, question: Question, answers: &[Answer]) -> Result<Figure> {

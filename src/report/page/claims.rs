@@ -68,7 +68,7 @@ fn part(runs: &str, part: &Judged, several: bool) -> Markup {
     html! {
         tr {
             td.words {
-                (part.left) " − " (part.right) (depths(&part.depths)) br; small { (relation) " points" }
+                (part.left) " − " (part.right) " " span.keep { (depths(&part.depths)) } br; small { (relation) " points" }
                 @if several { br; (tag(part.verdict)) }
             }
             td.n {

@@ -43,7 +43,7 @@ fn word(severity: Severity) -> &'static str {
 fn finding(side: &Side, finding: &Finding) -> Markup {
     html! {
         li {
-            (runs::link(side, &finding.subject)) ": " (finding.message)
+            (runs::link(side, &finding.subject)) ": " (runs::coded(&finding.message))
             @if !finding.evidence.is_empty() { ul { @for line in &finding.evidence { li { (line) } } } }
         }
     }

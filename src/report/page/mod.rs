@@ -16,10 +16,12 @@ use crate::audit::claims::Verdict;
 use crate::filters::Reading;
 use crate::verify::Severity;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use std::collections::BTreeSet;
 
-const SECTIONS: [(&str, &str); 10] = [
+const SECTIONS: [(&str, &str); 11] = [
     ("similar", "Similar tasks"),
     ("other", "Dissimilar tasks, random features"),
+    ("more", "Other treatments and tasks"),
     ("questions", "The three questions"),
     ("first-layer", "First layer"),
     ("table-1", "Table 1"),
@@ -59,24 +61,27 @@ pub fn page(sides: &[Side], drawn: &Drawn) -> String {
                     (section(1, html! {
                         p { "Where the halves differ in kind, layers may transfer worse; random layers are what any of them are measured "
                             "against." }
-                        (figures(
-                            sides, drawn, &[Kind::Dissimilar, Kind::Random, Kind::Relative, Kind::Reduced]
-                        ))
+                        (figures(sides, drawn, &[Kind::Dissimilar, Kind::Random, Kind::Relative]))
                     }))
                     (section(2, html! {
+                        p { "What the paper has in its supplement, or does not draw: the controls on other tasks, more layers copied above the "
+                            "frozen ones, fewer examples, and what base networks reach on each task." }
+                        (figures(sides, drawn, &[Kind::Treatments, Kind::Preserved, Kind::Reduced, Kind::Bases]))
+                    }))
+                    (section(3, html! {
                         p { "Whether a layer depends on the layers above it, and whether on its task; and where the one turns into the "
                             "other." }
                         (figures(sides, drawn, &[Kind::Coadaptation, Kind::Specificity, Kind::Generality]))
                         (tables::questions(sides))
                         (again(sides, CONCLUSIONS))
                     }))
-                    (section(3, first_layer(sides, drawn)))
-                    (section(4, html! { (tables::table1(sides)) (again(sides, CONCLUSIONS)) }))
-                    (section(5, html! { (claims::claims(sides)) (again(sides, CONCLUSIONS)) }))
-                    (section(6, html! { (tables::accuracies(sides)) (again(sides, ACCURACIES)) }))
-                    (section(7, html! { (findings::findings(sides)) (again(sides, FINDINGS)) }))
-                    (section(8, runs::runs(sides, drawn)))
-                    (section(9, runs::sources(sides)))
+                    (section(4, first_layer(sides, drawn)))
+                    (section(5, html! { (tables::table1(sides)) (again(sides, CONCLUSIONS)) }))
+                    (section(6, html! { (claims::claims(sides)) (again(sides, CONCLUSIONS)) }))
+                    (section(7, html! { (tables::accuracies(sides)) (again(sides, ACCURACIES)) }))
+                    (section(8, html! { (findings::findings(sides)) (again(sides, FINDINGS)) }))
+                    (section(9, runs::runs(sides, drawn)))
+                    (section(10, runs::sources(sides)))
                 }
                 footer {
                     "Yosinski, Clune, Bengio and Lipson, " i { "How transferable are features in deep neural networks?" }
@@ -136,13 +141,21 @@ fn card(side: &Side) -> Markup {
                 } }
                 @if let Some(transition) = &side.audit.questions.transition {
                     div { b { a href="#questions" { (format!("{:.2}", transition.layer.value)) } } span {
-                        "the layer where features turn specific, by " (transition.targets.len())
+                        "the layer where features turn specific, by " (counted(specific(side))) " on " (transition.targets.len())
                         (if transition.targets.len() == 1 { " target" } else { " targets" })
                     } }
                 }
             }
         }
     }
+}
+
+/// How many runs the transition rests on: those of every layer's specificity.
+fn specific(side: &Side) -> usize {
+    let effects = side.audit.questions.layers.iter().filter_map(|layer| layer.specificity.as_ref());
+    let runs: BTreeSet<&String> =
+        effects.flat_map(|effect| effect.left.iter().chain(&effect.right)).collect();
+    runs.len()
 }
 
 /// Figures of some kinds, side by side: a row for each kind where there are two sides.
@@ -174,7 +187,10 @@ fn lacking(kind: Kind) -> &'static str {
         Kind::Dissimilar => "no networks on halves that differ in kind",
         Kind::Random => "no networks with random layers",
         Kind::Relative => "no two treatments to be set beside each other",
+        Kind::Treatments => "no controls on dissimilar halves or on all classes",
+        Kind::Preserved => "no networks with more layers copied above frozen ones",
         Kind::Reduced => "no networks on fewer examples of each class",
+        Kind::Bases => "no base networks",
         Kind::Coadaptation => "no runs of base and BnB to compare",
         Kind::Specificity => "no runs of BnB and AnB to compare",
         Kind::Generality => "no runs of BnB, AnB and RnB to compare",
@@ -256,7 +272,7 @@ fn explained(filters: &Filters) -> Markup {
                 @if let Some(Reading { network, per_filter, random, .. }) = reading {
                     tr {
                         td { (what) } td.n { (per_filter.len()) } td.n { (percent(*network)) }
-                        td.n { (percent(random.low)) " to " (percent(random.high)) }
+                        td.n.keep { (percent(random.low)) " to " (percent(random.high)) }
                         td.n { (format!("{:.4}", random.p)) }
                     }
                 }
@@ -266,7 +282,7 @@ fn explained(filters: &Filters) -> Markup {
             (Some(training), _) => Some(training.verdict),
             (None, reading) => reading.as_ref().map(|reading| reading.verdict),
         };
-        @if let Some(verdict) = verdict { p.small { "Of 1 network, " b { (verdict.says()) } "." } }
+        @if let Some(verdict) = verdict { p.small { "Filters of 1 network: " b { (verdict.says()) } "." } }
     }
 }
 

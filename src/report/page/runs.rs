@@ -99,6 +99,13 @@ fn entry(index: usize, side: &Side, at: usize, drawn: &Drawn) -> Markup {
     }
 }
 
+/// A text whose commands stand between backticks.
+pub fn coded(text: &str) -> Markup {
+    html! { @for (index, part) in text.split('`').enumerate() {
+        @if index % 2 == 1 { code { (part) } } @else { (part) }
+    } }
+}
+
 fn fact(fact: &Fact) -> Markup {
     html! { dt { (fact.name) } dd { @if fact.code { code { (fact.value) } } @else { (fact.value) } } }
 }
@@ -113,11 +120,13 @@ pub fn sources(sides: &[Side]) -> Markup {
                 Source::Archive => "the archive",
             }
         } "; a protocol of your own is named by its file." }
+        @let options: Vec<&str> = sides.iter().map(|side| side.options.as_str()).collect();
+        p.small.quiet { "this report" (command(&format!("selffer report {} --out report", options.join(" ")))) }
         div.pair {
             @for side in sides {
                 div {
                     h3 { (side.title) }
-                    @for remark in &side.remarks { p.small { (remark) } }
+                    @for remark in &side.remarks { p.small { (coded(remark)) } }
                     dl.facts { @for fact in &side.facts { (self::fact(fact)) } }
                     @if !side.splits.is_empty() { h4 { "Splits" } (splits(side)) }
                     @if !side.checked.is_empty() {

@@ -2,16 +2,18 @@
 //!
 //! Used by `page`.
 
+use super::super::figures::questions::sources;
 use super::super::model::{Side, cell_anchor, runs as counted, split_words};
 use super::{points, runs};
 use crate::audit::effect::Effect;
 use crate::audit::names::SplitKind;
 use crate::audit::numbers::Cell;
 use crate::audit::questions::Estimate;
+use crate::audit::stats::mean;
 use crate::audit::table1::Row;
 use crate::treatment::Kind;
 use maud::{Markup, html};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Table 1: what the paper prints, and what each side gives.
 pub fn table1(sides: &[Side]) -> Markup {
@@ -60,13 +62,11 @@ pub fn table1(sides: &[Side]) -> Markup {
 
 fn table1_row(side: &Side, row: &Row, right: Kind) -> Markup {
     let on = |kind: Kind| {
-        side.points
-            .iter()
-            .filter(|point| {
-                let depth = kind == Kind::Base || (row.layers.0..=row.layers.1).contains(&point.n);
-                point.split == SplitKind::Random && point.kind == kind && depth
-            })
-            .count()
+        let all = side.points.iter().filter(|point| {
+            let depth = kind == Kind::Base || (row.layers.0..=row.layers.1).contains(&point.n);
+            point.split == SplitKind::Random && point.kind == kind && depth
+        });
+        all.map(|point| point.run.clone()).collect::<Vec<_>>()
     };
     let (printed, means, matched) = match right {
         Kind::Base => (row.published_over_base, row.over_base, Some(&row.target_matched)),
@@ -76,7 +76,9 @@ fn table1_row(side: &Side, row: &Row, right: Kind) -> Markup {
         tr {
             td { (row.layers.0) "–" (row.layers.1) br; small { (side.title) } }
             td.n { (format!("{:+.1}", 100.0 * printed)) }
-            td.n { a href={ "#" (runs_id(side, row)) } { (points(means)) } br; small { (on(Kind::TransferTuned)) " and " (counted(on(right))) } }
+            td.n { a href={ "#" (runs_id(side, row)) } { (points(means)) } br; small {
+                (on(Kind::TransferTuned).len()) " and " (of_runs(side, &on(right)))
+            } }
             td.n { @match matched {
                 None => "–",
                 Some(effect) => {
@@ -94,10 +96,14 @@ fn runs_id(side: &Side, row: &Row) -> String {
     format!("{}-table-1-{}-{}", side.key, row.layers.0, row.layers.1)
 }
 
+/// Treatments beside each other.
+const COLUMNS: usize = 6;
+
 /// Means by split, treatment and depth.
 pub fn accuracies(sides: &[Side]) -> Markup {
     html! {
-        p { "Mean accuracy in percent, the change from base in points, and how many runs: each cell leads to them." }
+        p { "Mean accuracy in percent, the change from base in points, and how many runs: each cell leads to them. Runs that "
+            "never left chance are in these means, as in the commands below, and counted with a ×; the figures' means leave them out." }
         div.pair {
             @for side in sides {
                 div {
@@ -127,39 +133,66 @@ fn grid(side: &Side, split: SplitKind, target: Option<&str>) -> Markup {
         .filter(|cell| cell.split == split && cell.target.as_deref() == target)
         .collect();
     if split == SplitKind::Reduced {
-        return reduced(side, &cells);
+        return reduced(side);
     }
     let base = cells.iter().find(|cell| cell.n == 0).map(|cell| cell.mean);
     let at = |kind: Kind, n: u8| cells.iter().find(|cell| cell.n == n && cell.treatment == kind.name());
     let kinds: BTreeSet<Kind> = side.points.iter().map(|point| point.kind).collect();
     let kinds: Vec<Kind> =
         kinds.into_iter().filter(|kind| cells.iter().any(|cell| cell.treatment == kind.name())).collect();
-    let depths: BTreeSet<u8> = cells.iter().map(|cell| cell.n).collect();
-    html! {
+    // The paper's first, then the others; no more beside each other than a phone is wide.
+    let paper = |kind: &&Kind| !matches!(kind, Kind::SelfferPreserved(_) | Kind::TransferPreserved(_));
+    let (papers, others): (Vec<Kind>, Vec<Kind>) = kinds.iter().partition(paper);
+    let parts: Vec<&[Kind]> = papers.chunks(COLUMNS).chain(others.chunks(COLUMNS)).collect();
+    let depths = |part: &[Kind]| -> BTreeSet<u8> {
+        let shown = cells.iter().filter(|cell| part.iter().any(|kind| kind.name() == cell.treatment));
+        shown.map(|cell| cell.n).collect()
+    };
+    html! { @for part in parts {
         div.wide { table {
-            thead { tr { th { "n" } @for kind in &kinds { th.n { (kind.name()) } } } }
-            tbody { @for n in depths { tr {
+            thead { tr { th { "n" } @for kind in part { th.n { (kind.name()) } } } }
+            tbody { @for n in depths(part) { tr {
                 th { (n) }
-                @for kind in &kinds { td.n { @if let Some(cell) = at(*kind, n) {
+                @for kind in part { td.n { @if let Some(cell) = at(*kind, n) {
                     a href={ "#" (cell_anchor(side.key, split, *kind, n)) } { (format!("{:.2}", 100.0 * cell.mean)) }
                     @if let Some(base) = base.filter(|_| n > 0) { br; small { (points(cell.mean - base)) } }
-                    br; small { (counted(cell.runs.len())) }
+                    br; small { (of_runs(side, &cell.runs)) }
                 } } }
             } } }
         } }
+    } }
+}
+
+/// How many runs a mean is of, and how many of them never left chance.
+fn of_runs(side: &Side, runs: &[String]) -> Markup {
+    let chance = runs.iter().filter(|run| side.run(run).is_some_and(|run| run.at_chance)).count();
+    html! {
+        (counted(runs.len()))
+        @if chance > 0 { br; (chance) " ×" }
     }
 }
 
-fn reduced(side: &Side, cells: &[&Cell]) -> Markup {
+/// A row for each number of examples and task: networks on other classes are not pooled.
+fn reduced(side: &Side) -> Markup {
+    let mut rows: BTreeMap<(&str, u32), (Vec<f64>, Vec<String>)> = BTreeMap::new();
+    for run in &side.runs {
+        if let (Some(examples), Some(accuracy)) = (run.examples, run.accuracy) {
+            let row = rows.entry((&run.target, examples)).or_default();
+            row.0.push(accuracy);
+            row.1.push(run.name.clone());
+        }
+    }
     html! {
         div.wide { table {
-            thead { tr { th.n { "examples of each class" } th.n { "accuracy, %" } th { "run" } } }
-            tbody { @for cell in cells { tr {
-                td.n { @if let Some(examples) = cell.examples { (examples) } }
-                td.n { (format!("{:.2}", 100.0 * cell.mean)) }
-                td { @for run in &cell.runs { (runs::link(side, run)) @if side.run(run).is_some_and(|run| run.at_chance) {
-                    " " small { "never left chance" }
-                } } }
+            thead { tr { th { "task" } th.n { "examples of" br; "each class" } th.n { "accuracy, %" } th { "runs" } } }
+            tbody { @for ((target, examples), (accuracies, runs)) in &rows { tr {
+                td.words { (target) }
+                td.n { (examples) }
+                td.n {
+                    @if let Some(mean) = mean(accuracies) { (format!("{:.2}", 100.0 * mean)) }
+                    br; small { (of_runs(side, runs)) }
+                }
+                td.words { @for (index, run) in runs.iter().enumerate() { @if index > 0 { ", " } (runs::link(side, run)) } }
             } } }
         } }
     }
@@ -195,17 +228,16 @@ fn effect(side: &Side, effect: Option<&Effect>, kind: Kind, n: u8) -> Markup {
 }
 
 fn estimate(side: &Side, estimate: Option<&Estimate>, n: u8) -> Markup {
+    let names = sources(side, n);
     let random =
-        |point: &&crate::audit::effect::Point| point.kind == Kind::Random && point.n == n && !point.at_chance;
-    let whole = side.points.iter().filter(random).all(|point| point.split != SplitKind::Random);
-    let split = if whole { SplitKind::Whole } else { SplitKind::Random };
-    let count = side.points.iter().filter(random).filter(|point| point.split == split).count();
+        names.iter().filter_map(|name| side.run(name)).find(|run| run.treatment.kind() == Kind::Random);
+    let split = random.map_or(SplitKind::Random, |run| run.split);
     html! { @match estimate {
         None => "–",
         Some(found) => {
             a href={ "#" (cell_anchor(side.key, split, Kind::Random, n)) } { (format!("{:.3}", found.value)) }
             @if let Some(interval) = found.interval { br; small { (format!("{:.3} to {:.3}", interval.low, interval.high)) } }
-            br; small { (counted(count)) " of RnB" }
+            br; small { (counted(names.len())) }
         }
     } }
 }
