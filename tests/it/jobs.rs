@@ -216,7 +216,10 @@ fn of_two_starts_of_one_job_the_later_trains() {
     for (run, stages) in &stages {
         assert_eq!(stages.iter().filter(|stage| *stage == "finished").count(), 1, "{run}: {stages:?}");
         assert!(!stages.iter().any(|stage| stage == "superseded"), "{run}: {stages:?}");
+        // The one that was taken over from did not fail.
+        assert!(!stages.iter().any(|stage| stage.contains("failed")), "{run}: {stages:?}");
     }
+    assert!(stages.values().flatten().any(|stage| stage == "replaced"), "{stages:?}");
     let seen = status(&protocol, &store);
     assert_eq!((seen["done"].as_u64(), stages.len()), (Some(2), 2));
     // The bits are those of a run that nothing disturbed.
