@@ -4,6 +4,7 @@
 //! Results go to standard output in one piece; progress and messages go to standard error.
 
 mod bisect;
+mod cancel;
 pub mod data;
 mod jobs;
 mod replay;
@@ -74,9 +75,9 @@ pub fn run(cli: Cli) -> anyhow::Result<Verdict> {
         }
         Command::Fingerprint(args) => fingerprint(&args),
         Command::Status(args) => status::run(&args),
-        Command::Submit(args) => submit::submit(&args),
+        Command::Submit(args) => submit::run(&args),
         Command::Work(args) => work::run(&args),
-        Command::Cancel(args) => submit::cancel(&args),
+        Command::Cancel(args) => cancel::run(&args),
         Command::Data(command) => data::run(&command),
     }
 }
