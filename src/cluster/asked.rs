@@ -91,7 +91,8 @@ pub fn jobs(
                 continue;
             }
         };
-        let mut unread: BTreeSet<usize> = BTreeSet::new();
+        // Jobs that live and whose orders cannot be read. One that has ended has nothing, whatever its order says.
+        let mut unread: BTreeMap<PathBuf, String> = BTreeMap::new();
         for mut element in elements {
             let Some(at) = of.get(&element.job).copied() else { continue };
             let (path, order, _) = &batches[at];
@@ -102,7 +103,7 @@ pub fn jobs(
             element.log = Some(path.with_file_name(log));
             let Ok(order) = order else {
                 if element.phase.alive() {
-                    unread.insert(at);
+                    unread.insert(path.clone(), element.job);
                 }
                 continue;
             };
@@ -117,10 +118,11 @@ pub fn jobs(
                 }
             }
         }
-        // A job that has ended has nothing, whatever its order says.
-        let alive = batches.into_iter().enumerate().filter(|(at, _)| unread.contains(at));
-        let why = alive.filter_map(|(_, (_, order, _))| order.err());
-        jobs.unknown.extend(why.map(|why| Unknown { why, runs: runs(None) }));
+        jobs.unknown.extend(unread.into_iter().map(|(path, job)| {
+            let problem = format!("is not as `selffer submit` wrote it, and its job {job} lives");
+            let mend = "take that back in its queue, then have it forgotten: `selffer cancel --forget`";
+            Unknown { why: Error::invalid(path.display().to_string(), problem, mend), runs: runs(None) }
+        }));
     }
     jobs
 }

@@ -490,6 +490,26 @@ fn a_job_without_progress_is_not_started_again() {
     assert_eq!(asked(), "requeue 9\n");
 }
 
+/// What a user set for sbatch by hand goes before the lines of a script: what would undo them is left out, and the
+/// rest is kept.
+#[test]
+fn the_environment_does_not_undo_a_script() {
+    let dir = scratch();
+    let path = pretended(dir.path(), FORGOT);
+    let seen = dir.path().join("seen");
+    fs::write(dir.path().join("bin/sbatch"), format!("#!/bin/sh\nenv >> '{}'\necho 7\n", seen.display()))
+        .unwrap();
+    let mut call = submit(&protocol(), &dir.path().join("store"), &[]);
+    call.env("PATH", path)
+        .env("SBATCH_ARRAY_INX", "0-3")
+        .env("SBATCH_WAIT", "1")
+        .env("SBATCH_ACCOUNT", "lab");
+    run(call).expect(0);
+    let seen = fs::read_to_string(&seen).unwrap();
+    assert!(seen.contains("SBATCH_ACCOUNT=lab\n"), "{seen}");
+    assert!(!seen.contains("SBATCH_ARRAY_INX") && !seen.contains("SBATCH_WAIT"), "{seen}");
+}
+
 /// What cannot be handed to Slurm as it is is refused in one sentence, before anything is made.
 #[test]
 fn what_slurm_would_read_otherwise_is_refused_first() {

@@ -167,6 +167,8 @@ fn a_damaged_order_hides_everything_as_long_as_its_job_lives() {
             std::fs::write(&world.orders[0], damage(&text)).unwrap();
             let seen = world.ask(plan, &world.fake);
             assert_eq!((alive(&seen), unknown(&seen)), (vec![1], every.clone()));
+            let why = seen.unknown[0].why.to_string();
+            assert!(why.contains("its job 1 lives") && why.contains("selffer cancel --forget"), "{why}");
             let seen = world.ask(plan, &Fake { silent: true, ..world.fake.clone() });
             assert_eq!(unknown(&seen), every);
             // One that has ended has nothing.
