@@ -103,6 +103,8 @@ pub enum Stage {
     Found,
     /// Stopped as asked, its state kept.
     Stopped,
+    /// Another process was given the network while this one was training it: it stopped and left it to that one.
+    Replaced,
     /// It could not go on: why.
     Failed(String),
     /// All steps were done, and then another process held the network: nothing was written.
@@ -119,6 +121,10 @@ pub struct Claim {
     pub number: u64,
     /// Whose it is.
     pub holder: Holder,
+    /// Whether the holder has the network's lock. A requeued copy may not have it yet, because the process that it
+    /// replaces lives on with it. Claims of older programs do not say, and were made with the lock.
+    #[serde(default = "yes")]
+    pub locked: bool,
     /// When it was made, in seconds since 1970 by the holder's clock.
     pub since: u64,
     /// When it was last written.
@@ -133,7 +139,21 @@ pub struct Claim {
     pub stage: Stage,
 }
 
+fn yes() -> bool {
+    true
+}
+
 impl Claim {
+    /// Whether the lock alone says at `here` if the holder still has the network. Else only the claim's silence does.
+    pub fn told_by_lock(&self, here: &Holder) -> bool {
+        self.over() || (self.locked && self.holder.beside(here))
+    }
+
+    /// How long ago it was last written, if the holder's clock and this machine's agree.
+    pub fn silent(&self) -> Duration {
+        Duration::from_secs(now().saturating_sub(self.at))
+    }
+
     /// Whether the process says that it is through with it, well or not.
     pub fn over(&self) -> bool {
         !matches!(self.stage, Stage::Training | Stage::Finishing)

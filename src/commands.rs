@@ -4,6 +4,7 @@
 //! Results go to standard output in one piece; progress and messages go to standard error.
 
 mod bisect;
+mod cancel;
 pub mod data;
 mod inputs;
 mod jobs;
@@ -75,9 +76,9 @@ pub fn run(mut cli: Cli) -> anyhow::Result<Verdict> {
         }
         Command::Fingerprint(args) => fingerprint(&args),
         Command::Status(args) => status::run(&args),
-        Command::Submit(args) => submit::submit(&args),
+        Command::Submit(args) => submit::run(&args),
         Command::Work(args) => work::run(&args),
-        Command::Cancel(args) => submit::cancel(&args),
+        Command::Cancel(args) => cancel::run(&args),
         Command::Data(command) => data::run(&command),
     }
 }

@@ -6,15 +6,21 @@
 //! made by one process alone, whatever the file system does with locks. To finish a network is to make the
 //! next claim: a process that was replaced meanwhile cannot, and writes nothing. ARCHITECTURE.md has why.
 
+mod silence;
+
+pub use silence::{Silence, Silences};
+
 use crate::claim::{BEAT, Claim, Holder, STALE, Stage, now};
 use crate::digest::RecipeDigest;
 use crate::error::Result;
 use crate::store::{Last, Lock, Store};
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+/// How often a process that holds a network without its lock tries for it.
+const LATE: Duration = Duration::from_secs(1);
 
 /// What a process fences its networks with.
 pub struct Fence<'a> {
@@ -22,8 +28,8 @@ pub struct Fence<'a> {
     holder: Holder,
     beat: Duration,
     stale: Duration,
-    // Claims of other machines, and since when they have not changed.
-    seen: Mutex<HashMap<RecipeDigest, (Last, Instant)>>,
+    // Of claims that no lock speaks for.
+    silences: Silences,
     // What is being trained.
     held: Mutex<Vec<Arc<Hold>>>,
 }
@@ -40,8 +46,8 @@ pub struct Hold {
 impl<'a> Fence<'a> {
     /// The fence of the process `holder`.
     pub fn new(store: &'a Store, holder: Holder) -> Self {
-        let (seen, held) = (Mutex::default(), Mutex::default());
-        Self { store, holder, beat: BEAT, stale: STALE, seen, held }
+        let (silences, held) = (Silences::default(), Mutex::default());
+        Self { store, holder, beat: BEAT, stale: STALE, silences, held }
     }
 
     /// The same with other times, for tests.
@@ -63,7 +69,9 @@ impl<'a> Fence<'a> {
         }
         let (number, time) = (last.map_or(0, |(number, _)| number) + 1, now());
         let (run, holder, stage) = (run.to_owned(), self.holder.clone(), Stage::Training);
-        let claim = Claim { run, number, holder, since: time, at: time, from: 0, images: 0, of, stage };
+        let locked = lock.is_some();
+        let claim =
+            Claim { run, number, holder, locked, since: time, at: time, from: 0, images: 0, of, stage };
         if !self.store.make_claim(recipe, &claim)? {
             return Ok(None);
         }
@@ -80,7 +88,7 @@ impl<'a> Fence<'a> {
             // The queueing system gave that process up, and started this one in its place. What it is
             // writing at this moment it may finish.
             Some(claim) if self.holder.replaces(&claim.holder) && claim.stage == Stage::Training => true,
-            Some(claim) if claim.over() || claim.holder.beside(&self.holder) => locked,
+            Some(claim) if claim.told_by_lock(&self.holder) => locked,
             _ => locked && self.stale(recipe, last),
         }
     }
@@ -93,11 +101,7 @@ impl<'a> Fence<'a> {
         let locked = self.store.locked(recipe)?;
         Ok(match self.store.last_claim(recipe)? {
             None => locked,
-            Some(last)
-                if last.1.as_ref().is_some_and(|claim| claim.over() || claim.holder.beside(&self.holder)) =>
-            {
-                locked
-            }
+            Some(last) if last.1.as_ref().is_some_and(|claim| claim.told_by_lock(&self.holder)) => locked,
             Some(last) => locked || !self.stale(recipe, &last),
         })
     }
@@ -105,34 +109,40 @@ impl<'a> Fence<'a> {
     /// Whether a claim has not changed for as long as no living process would leave it, by this machine's
     /// clock alone.
     fn stale(&self, recipe: RecipeDigest, last: &Last) -> bool {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let (before, since) = seen.entry(recipe).or_insert_with(|| (last.clone(), Instant::now()));
-        if before != last {
-            (*before, *since) = (last.clone(), Instant::now());
-        }
-        since.elapsed() >= self.stale
+        self.silences.of(recipe, last).seen >= self.stale
     }
 
     /// Says of all networks in hand how far they are, time and again, until `end` is closed.
     pub fn beat_until(&self, end: &Receiver<()>) {
-        while end.recv_timeout(self.beat) == Err(RecvTimeoutError::Timeout) {
+        let mut last = Instant::now();
+        while end.recv_timeout(self.beat.min(LATE)) == Err(RecvTimeoutError::Timeout) {
+            let due = last.elapsed() >= self.beat;
+            if due {
+                last = Instant::now();
+            }
             let held = self.held().clone();
             for hold in held {
                 // What cannot be said now may be said next time; training goes on.
-                let _ = self.beat(&hold);
+                let _ = self.beat(&hold, due);
             }
         }
     }
 
-    fn beat(&self, hold: &Hold) -> Result<()> {
+    /// Says how far a network is where that is due, and that it has the lock as soon as it has.
+    fn beat(&self, hold: &Hold, due: bool) -> Result<()> {
         let mut state = hold.state();
-        if state.0.over() || self.check(hold, &state.0)? {
+        if (!due && state.1.is_some()) || state.0.over() || self.check(hold, &state.0)? {
             return Ok(());
         }
         if state.1.is_none() {
             state.1 = self.store.lock_late(hold.recipe);
         }
-        hold.renew(self.store, &mut state.0)
+        let news = state.0.locked != state.1.is_some();
+        state.0.locked = state.1.is_some();
+        match due || news {
+            true => hold.renew(self.store, &mut state.0),
+            false => Ok(()),
+        }
     }
 
     /// Whether the network is another's now.

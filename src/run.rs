@@ -292,6 +292,8 @@ impl Runner<'_> {
                 &hold,
                 match error {
                     Error::Interrupted => Stage::Stopped,
+                    // Nothing failed here: the network is in other hands.
+                    Error::Superseded { .. } => Stage::Replaced,
                     other => Stage::Failed(other.to_string()),
                 },
             );

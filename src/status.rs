@@ -1,6 +1,6 @@
 //! How a plan stands: what is done, who trains what and how far it is, what waits for what, what failed.
 //!
-//! Uses `plan`, `store`, `claim`, `cluster` and the checks that need a record alone; used by the command
+//! Uses `plan`, `store`, `claim`, `fence`, `cluster` and the checks that need a record alone; used by the command
 //! line. It reads and never writes, so that a plan can be followed from anywhere while others train it.
 //! What was seen to be done is remembered and not read again.
 
@@ -8,6 +8,7 @@ use crate::claim::{Claim, Holder, STALE, Stage, now};
 use crate::cluster::{Element, Phase};
 use crate::digest::{RecipeDigest, WeightsDigest};
 use crate::error::Result;
+use crate::fence::Silences;
 use crate::manifest::Count;
 use crate::plan::Plan;
 use crate::recipe::Policy;
@@ -15,6 +16,7 @@ use crate::store::{Entry, Store};
 use crate::verify::{Code, Finding, of_record};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
 
 /// Above so many networks, of those that nothing copies from the names of their records are read alone. That a
 /// record is there means that the network is; what is wrong with it, and how long it took, is then not known here.
@@ -71,6 +73,8 @@ pub struct Watch<'a> {
     findings: Vec<Finding>,
     // Whether the record of each network is to be read.
     read: Vec<bool>,
+    silences: Silences,
+    stale: Duration,
 }
 
 /// How a plan stands at one time.
@@ -104,7 +108,14 @@ impl<'a> Watch<'a> {
             read[parent] = true;
         }
         let finished = vec![None; plan.runs.len()];
-        Self { plan, store, policy, finished, findings: Vec::new(), read }
+        let (findings, silences) = (Vec::new(), Silences::default());
+        Self { plan, store, policy, finished, findings, read, silences, stale: STALE }
+    }
+
+    /// The same with another time, for tests.
+    #[cfg(test)]
+    fn with_stale(self, stale: Duration) -> Self {
+        Self { stale, ..self }
     }
 
     /// Looks. `jobs` has what queueing systems say of runs, by index.
@@ -171,14 +182,27 @@ impl<'a> Watch<'a> {
             Some(number) => self.store.claim(recipe, *number)?,
             None => None,
         };
-        let here = Holder::here();
-        let alive = match &claim {
-            None => self.store.locked(recipe)?,
-            Some(claim) if claim.over() => false,
-            Some(claim) if self.store.locked(recipe)? => !claim.over(),
-            Some(claim) => !claim.holder.beside(&here) && now().saturating_sub(claim.at) < STALE.as_secs(),
-        };
+        let alive = self.alive(recipe, claim.as_ref())?;
         Ok(Some(Look::Other(standing(claim, alive, job))))
+    }
+
+    /// Whether a process has a network in hand that its last claim says is being trained.
+    ///
+    /// Of one on another machine, a claim that was seen to change, or was watched for long enough, is judged by this
+    /// machine's clock alone. The first looks have nothing but what both clocks say.
+    fn alive(&self, recipe: RecipeDigest, claim: Option<&Claim>) -> Result<bool> {
+        let Some(claim) = claim else { return self.store.locked(recipe) };
+        if claim.over() {
+            return Ok(false);
+        }
+        let silence = self.silences.of(recipe, &(claim.number, Some(claim.clone())));
+        if self.store.locked(recipe)? {
+            return Ok(true);
+        }
+        if claim.told_by_lock(&Holder::here()) || silence.seen >= self.stale {
+            return Ok(false);
+        }
+        Ok(silence.changed || claim.silent() < self.stale)
     }
 
     /// The recipe of a run, if what it copies from is done.
@@ -333,7 +357,16 @@ fn gone(claim: &Claim, job: Option<&Element>) -> Failure {
         (Stage::Failed(why), _) => why.clone(),
         (_, Some(Phase::Ended { why, .. })) if !why.is_empty() => why.clone(),
         // The machine is named beside it.
-        _ => format!("{} ended without a word", claim.holder.on_its_host()),
+        _ if claim.holder.beside(&Holder::here()) => {
+            format!("{} ended without a word", claim.holder.on_its_host())
+        }
+        // Nobody here saw it end.
+        _ => {
+            let (holder, seconds) = (claim.holder.on_its_host(), claim.silent().as_secs());
+            format!(
+                "{holder} gives no sign any more; its last was {seconds} s ago, if its clock agrees with this one's"
+            )
+        }
     };
     Failure { host: claim.holder.host.clone(), why, job: job.cloned() }
 }

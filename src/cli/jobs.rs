@@ -133,6 +133,13 @@ pub struct CancelArgs {
     /// The runs whose jobs are cancelled, as `selffer plan` names them. [default: all]
     #[arg(value_name = "RUN")]
     pub runs: Vec<String>,
+    /// Cancel also the other networks of the elements that have them; else that is refused.
+    #[arg(long, requires = "runs")]
+    pub together: bool,
+    /// Cancel nothing, but forget jobs that cannot be asked after: those of an engine that does not answer, and those
+    /// whose record in the store is damaged. One that lives on all the same harms nothing.
+    #[arg(long, conflicts_with = "runs")]
+    pub forget: bool,
     /// The protocol: an embedded one, or a TOML file.
     #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
     pub protocol: String,

@@ -54,7 +54,7 @@ impl Engine for Local {
         Ok(Limits { array: 1, elements: usize::MAX, whole: true })
     }
 
-    fn submit(&self, _batch: &Batch, order: &Path, _after: &After) -> Result<String> {
+    fn submit(&self, _batch: &Batch, order: &Path, _name: &str, _after: &After) -> Result<String> {
         let path = order.with_file_name("local.log");
         let open = || File::options().create(true).append(true).open(&path);
         let [out, err] =

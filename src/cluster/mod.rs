@@ -6,6 +6,8 @@
 //! is all that jobs have in common.
 
 pub mod arrange;
+pub mod asked;
+mod flags;
 pub mod local;
 pub mod order;
 pub mod record;
@@ -93,12 +95,12 @@ pub trait Engine {
     /// Where it does not say.
     fn limits(&self) -> Result<Limits>;
 
-    /// Hands over a batch whose order is the file `order`, in a directory that is the batch's own. `after`
-    /// are the jobs that it waits for. Answers with the job's name.
+    /// Hands over a batch whose order is the file `order`, in a directory that is the batch's own. `name` is what
+    /// [`Engine::find`] is to find it by; `after` are the jobs that it waits for. Answers with the job's own name.
     ///
     /// # Errors
     /// Where the engine refuses; then nothing of the batch runs.
-    fn submit(&self, batch: &Batch, order: &Path, after: &After) -> Result<String>;
+    fn submit(&self, batch: &Batch, order: &Path, name: &str, after: &After) -> Result<String>;
 
     /// How the elements of these jobs stand, as far as the engine still knows them.
     ///
@@ -106,7 +108,7 @@ pub trait Engine {
     /// Where it does not answer.
     fn poll(&self, jobs: &[String]) -> Result<Vec<Element>>;
 
-    /// The job of that name for people, where it was handed over and its record was not written.
+    /// The job that was given that name, where it was handed over and its record was not written.
     ///
     /// # Errors
     /// Where it does not answer.

@@ -57,13 +57,19 @@ impl Order {
     /// Reads an order.
     ///
     /// # Errors
-    /// Where it cannot be read or is none.
+    /// Where it cannot be read, is none, or was changed since it was written.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-        serde_json::from_slice(&bytes).map_err(|error| {
+        let order = serde_json::from_slice(&bytes).map_err(|error| {
             let mend = "name a plan.json that `selffer submit` wrote";
             Error::invalid(path.display().to_string(), format!("is no work order ({error})"), mend)
-        })
+        })?;
+        let named = path.parent().and_then(Path::file_name).unwrap_or_default();
+        if *named != *Digest::of(&bytes).hex() {
+            let problem = "is not what its directory is named by: it was changed after it was written";
+            return Err(Error::invalid(path.display().to_string(), problem, "submit again"));
+        }
+        Ok(order)
     }
 
     /// The protocol, which is to be the one that was planned.

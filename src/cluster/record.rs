@@ -1,6 +1,6 @@
 //! What of a plan was handed to an engine: one directory of the store for each batch.
 //!
-//! Uses `order`; written by `selffer submit`, read by `status`, `reproduce`, `cancel` and the next `submit`.
+//! Uses `order` and `claim`; written by `selffer submit`, read by `asked`.
 //!
 //! ```text
 //! STORE/jobs/DIGEST/plan.json    the work order, named by its own digest
@@ -12,17 +12,17 @@
 
 use super::arrange::Batch;
 use super::order::Order;
-use super::{After, Element, Engine};
+use super::{After, Engine};
+use crate::claim::Holder;
+use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::plan::Plan;
-use crate::recipe::Policy;
 use crate::store::Store;
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The file of an order, in its directory.
 pub const ORDER: &str = "plan.json";
@@ -34,19 +34,39 @@ const JOBS: &str = "jobs.json";
 struct Made {
     engine: String,
     jobs: Vec<String>,
+    /// The name that a job is being handed over under, which no other has: a process that is killed meanwhile leaves
+    /// what can be asked for by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pending: Option<String>,
 }
 
 /// A batch that was handed over.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Handed {
     /// The file of its order.
     pub path: PathBuf,
-    /// Its order.
-    pub order: Order,
+    /// Its order, if it can be read.
+    pub order: Result<Order>,
+    /// Who has it, if the record can be read.
+    pub given: Result<Given>,
+}
+
+/// Whom a batch was handed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Given {
     /// The engine's name.
     pub engine: String,
-    /// Its last job; none where the process that was submitting it was killed.
-    pub job: Option<String>,
+    /// Its last job.
+    pub job: Job,
+}
+
+/// A job, by what is known of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Job {
+    /// Its name in its engine.
+    Known(String),
+    /// The name that it was to be found by, where the process that was submitting it was killed.
+    Pending(String),
 }
 
 /// The right to submit for a store.
@@ -96,16 +116,37 @@ pub fn hand_over(
     let dir = path.parent().unwrap_or(store.dir());
     fs::create_dir_all(dir).map_err(Error::io("create the directory", dir))?;
     put(&path, &order.to_bytes())?;
-    let mut made = made(dir)?;
-    // Before it is handed over: a process that is killed here leaves what can be asked for by name.
-    made.engine = engine.name().to_owned();
-    made.jobs.push(String::new());
-    put(&dir.join(JOBS), &json(&made))?;
-    let job = engine.submit(batch, &path, after);
-    made.jobs.pop();
-    made.jobs.extend(job.as_ref().ok().cloned());
-    put(&dir.join(JOBS), &json(&made))?;
-    job
+    let before = made(dir)?;
+    let name = job_name(&path);
+    let record = dir.join(JOBS);
+    let engine_name = engine.name().to_owned();
+    let pending = Made { engine: engine_name.clone(), pending: Some(name.clone()), ..before.clone() };
+    put(&record, &json(&pending))?;
+    match engine.submit(batch, &path, &name, after) {
+        Ok(job) => {
+            let jobs = before.jobs.into_iter().chain([job.clone()]).collect();
+            put(&record, &json(&Made { engine: engine_name, jobs, pending: None }))?;
+            Ok(job)
+        }
+        Err(error) => {
+            put(&record, &json(&before))?;
+            Err(error)
+        }
+    }
+}
+
+/// A name for a job of that order: the order's own for people, and what no other submission has, be it of the same
+/// plan into another store.
+fn job_name(order: &Path) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let this = format!("{order:?} {:?} {now:?}", Holder::here());
+    format!("{}-{}", shown_name(order), &Digest::of(this.as_bytes()).hex()[..8])
+}
+
+/// What a dry run shows as the name of that order's job: all but what tells one submission from others.
+pub fn shown_name(order: &Path) -> String {
+    let dir = order.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
+    format!("selffer-{}", &dir[..dir.len().min(16)])
 }
 
 fn json(made: &Made) -> Vec<u8> {
@@ -119,7 +160,7 @@ fn made(dir: &Path) -> Result<Made> {
     }
     let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
     serde_json::from_slice(&bytes).map_err(|error| {
-        let mend = "cancel its jobs by hand, and delete its directory";
+        let mend = "see to its jobs in the queue, then have them forgotten: `selffer cancel --forget`";
         Error::invalid(path.display().to_string(), format!("is no record of jobs ({error})"), mend)
     })
 }
@@ -138,10 +179,19 @@ fn put(path: &Path, bytes: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Every batch of a store.
+/// Takes a batch's jobs out of the store's memory. Its order and what its jobs said stay.
 ///
 /// # Errors
-/// Where a record cannot be read.
+/// Where the system refuses.
+pub fn forget(order: &Path) -> Result<()> {
+    let record = order.with_file_name(JOBS);
+    fs::remove_file(&record).map_err(Error::io("remove", &record))
+}
+
+/// Every batch of a store, those that cannot be read too.
+///
+/// # Errors
+/// Where the directory cannot be read.
 pub fn handed(store: &Path) -> Result<Vec<Handed>> {
     let all = dir(store);
     if !all.exists() {
@@ -152,68 +202,17 @@ pub fn handed(store: &Path) -> Result<Vec<Handed>> {
     dirs.sort();
     let mut found = Vec::new();
     for dir in dirs.into_iter().filter(|dir| dir.join(JOBS).exists()) {
-        let Made { engine, jobs } = made(&dir)?;
-        if let Some(job) = jobs.into_iter().next_back() {
-            let path = dir.join(ORDER);
-            let order = Order::read(&path)?;
-            found.push(Handed { path, order, engine, job: Some(job).filter(|job| !job.is_empty()) });
-        }
-    }
-    Ok(found)
-}
-
-/// What engines say of a plan's runs, by index. Of a run that several jobs have, one that is alive counts,
-/// else the last.
-///
-/// # Errors
-/// Where a record cannot be read, or an engine does not answer.
-pub fn jobs(
-    plan: &Plan<'_>,
-    policy: Policy,
-    store: &Path,
-    engine: impl Fn(&str) -> Result<Box<dyn Engine>>,
-) -> Result<HashMap<usize, Element>> {
-    let digest = plan.protocol.digest();
-    let mut handed = handed(store)?;
-    handed.retain(|batch| batch.order.protocol_digest == digest && batch.order.numerics == policy);
-    if handed.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let mut known = HashMap::with_capacity(plan.runs.len());
-    known.extend(plan.runs.iter().enumerate().map(|(index, run)| (plan.name(run), index)));
-    let mut found: HashMap<usize, Element> = HashMap::new();
-    let mut engines: Vec<String> = handed.iter().map(|batch| batch.engine.clone()).collect();
-    engines.sort();
-    engines.dedup();
-    for name in engines {
-        let engine = engine(&name)?;
-        let mut of: HashMap<String, &Handed> = HashMap::new();
-        for batch in handed.iter().filter(|batch| batch.engine == name) {
-            let job = match &batch.job {
-                Some(job) => Some(job.clone()),
-                None => engine.find(&super::slurm::job_name(&batch.path))?,
-            };
-            of.extend(job.map(|job| (job, batch)));
-        }
-        let names: Vec<String> = of.keys().cloned().collect();
-        for mut element in engine.poll(&names)? {
-            let Some(batch) = of.get(&element.job) else { continue };
-            let log = match element.index {
-                Some(index) => format!("{}_{index}.log", element.job),
-                None => "local.log".to_owned(),
-            };
-            element.log = Some(batch.path.with_file_name(log));
-            let runs = match element.index {
-                Some(index) => batch.order.elements.get(&index).into_iter().flatten().collect::<Vec<_>>(),
-                None => batch.order.elements.values().flatten().collect(),
-            };
-            for index in runs.into_iter().filter_map(|run| known.get(run)) {
-                let better = |old: &Element| element.phase.alive() || !old.phase.alive();
-                if found.get(index).is_none_or(better) {
-                    found.insert(*index, element.clone());
-                }
-            }
-        }
+        let path = dir.join(ORDER);
+        let given = match made(&dir) {
+            Ok(Made { engine, pending: Some(name), .. }) => Ok(Given { engine, job: Job::Pending(name) }),
+            Ok(Made { engine, mut jobs, .. }) => match jobs.pop() {
+                Some(job) => Ok(Given { engine, job: Job::Known(job) }),
+                // Its engine refused it.
+                None => continue,
+            },
+            Err(error) => Err(error),
+        };
+        found.push(Handed { order: Order::read(&path), path, given });
     }
     Ok(found)
 }

@@ -1,8 +1,9 @@
 //! What a network is to be given by a queueing system, as a protocol, a file or the command line says.
 //!
-//! Uses nothing of this crate but `error` and `treatment`; used by `protocol`, `arrange` and `slurm`. None of
+//! Uses nothing of this crate but `error`, `treatment` and `flags`; used by `protocol`, `arrange` and `slurm`. None of
 //! it changes a bit, so it is in no digest.
 
+use super::flags;
 use crate::error::{Error, Result};
 use crate::treatment::Treatment;
 use serde::{Deserialize, Serialize};
@@ -106,6 +107,33 @@ impl Resources {
     }
 }
 
+/// How long one of Slurm's times is: `M`, `M:S`, `H:M:S`, `D-H`, `D-H:M`, `D-H:M:S`. Slurm goes by whole minutes,
+/// rounded up. None for what has no end or is no time, which is for Slurm to say.
+fn seconds(time: &str) -> Option<u64> {
+    let numbers = |text: &str| text.split(':').map(|part| part.parse().ok()).collect::<Option<Vec<u64>>>();
+    let (days, rest) = match time.split_once('-') {
+        Some((days, rest)) => (days.parse::<u64>().ok()?, numbers(rest)?),
+        None => (0, Vec::new()),
+    };
+    let [hours, minutes, seconds] = match (time.contains('-'), rest.as_slice()) {
+        (true, [hours]) => [*hours, 0, 0],
+        (true, [hours, minutes]) => [*hours, *minutes, 0],
+        (true, [hours, minutes, seconds]) => [*hours, *minutes, *seconds],
+        (true, _) => return None,
+        (false, _) => match numbers(time)?.as_slice() {
+            [minutes] => [0, *minutes, 0],
+            [minutes, seconds] => [0, *minutes, *seconds],
+            [hours, minutes, seconds] => [*hours, *minutes, *seconds],
+            _ => return None,
+        },
+    };
+    let minute = |amount: u64, each: u64| amount.checked_mul(each);
+    let all = [minute(days, 1440)?, minute(hours, 60)?, minutes, seconds.div_ceil(60)];
+    let all = all.into_iter().try_fold(0u64, |sum, part| sum.checked_add(part))?;
+    // For Slurm no time at all is no limit.
+    all.checked_mul(60).filter(|seconds| *seconds > 0)
+}
+
 impl Cluster {
     /// Reads a file of resources.
     ///
@@ -141,14 +169,7 @@ impl Cluster {
             if let Some(text) = texts.clone().find(|text| text.chars().any(char::is_control)) {
                 return refuse(text.trim(), "has a line break or a control character", "leave it out");
             }
-            if let Some(flag) = given.flags.iter().find(|flag| !flag.starts_with('-')) {
-                return refuse(flag, "is no option of sbatch", "write it as `--name=value`");
-            }
-            let ours = ["--array", "-a", "--dependency", "-d", "--output", "-o", "--chdir", "-D", "--wrap"];
-            let name = |flag: &str| flag.split('=').next().unwrap_or_default().to_owned();
-            if let Some(flag) = given.flags.iter().find(|flag| ours.contains(&name(flag).as_str())) {
-                return refuse(flag, "is what selffer says itself", "leave it out");
-            }
+            given.flags.iter().try_for_each(|flag| flags::check(origin, flag))?;
         }
         for special in &self.network {
             if special.treatments.is_empty() {
@@ -158,6 +179,28 @@ impl Cluster {
                 if crate::treatment::family(text, &[1]).is_err() {
                     return refuse(text, "is no treatment", "`selffer --help` explains the notation");
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether every network has time before it is told to save; on everything that was said together.
+    ///
+    /// # Errors
+    /// Where one has not: it would be started, told to stop and started again for ever.
+    pub fn check_times(&self) -> Result<()> {
+        let specials = self.network.iter().map(|special| special.given.or(&self.all));
+        for given in std::iter::once(self.all.clone()).chain(specials) {
+            let Some((time, limit)) = given.time.as_deref().and_then(|time| Some((time, seconds(time)?)))
+            else {
+                continue;
+            };
+            let warn = given.warn_seconds.unwrap_or(WARN);
+            if limit <= u64::from(warn) {
+                let problem =
+                    format!("ends {limit} s after its start, and is told to save {warn} s before that");
+                let mend = "take a longer --time, or fewer --warn-seconds";
+                return Err(Error::invalid(format!("--time {time}"), problem, mend));
             }
         }
         Ok(())
@@ -184,6 +227,55 @@ impl Cluster {
         match self.network.iter().find(named) {
             Some(special) => special.given.or(&self.all),
             None => self.all.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_slurm_reads_them() {
+        for (text, minutes) in [
+            ("1", 1),
+            ("90", 90),
+            ("1:00", 1),
+            ("1:01", 2),
+            ("2:00:00", 120),
+            ("1-0", 1440),
+            ("1-2:30", 1590),
+            ("1-2:30:30", 1591),
+        ] {
+            assert_eq!(seconds(text), Some(minutes * 60), "{text}");
+        }
+        for text in
+            ["", "0", "UNLIMITED", "INFINITE", "-1", "1:2:3:4", "1-", "x", "99999999999999999999", "1h"]
+        {
+            assert_eq!(seconds(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_job_that_would_be_told_to_stop_at_its_start_is_refused() {
+        let checked = |text: &str| {
+            let cluster: Cluster = toml::from_str(text).expect(text);
+            cluster.check_times().map_err(|error| error.to_string())
+        };
+        for text in [
+            "time = \"2\"",
+            "time = \"1:30\"",
+            "time = \"10\"\nwarn_seconds = 600",
+            "time = \"60\"\n[[network]]\ntreatments = [\"AnB\"]\ntime = \"1\"",
+            "time = \"60\"\n[[network]]\ntreatments = [\"AnB\"]\nwarn_seconds = 4000",
+        ] {
+            let said = checked(text).expect_err(text);
+            assert!(said.contains("take a longer --time, or fewer --warn-seconds"), "{said}");
+        }
+        for text in
+            ["", "time = \"3\"", "time = \"1\"\nwarn_seconds = 55", "time = \"UNLIMITED\"", "time = \"0\""]
+        {
+            checked(text).expect(text);
         }
     }
 }

@@ -1,11 +1,11 @@
 //! Slurm: the script of a batch, and `sbatch`, `squeue`, `scancel`, `scontrol` called and read.
 //!
-//! Uses `arrange`; used by the command line through [`Engine`]. What Slurm is asked is plain text in formats
+//! Uses `arrange` and `flags`; used by the command line through [`Engine`]. What Slurm is asked is plain text in formats
 //! that this module names itself, so nothing depends on how a site set its defaults.
 
 use super::arrange::Batch;
 use super::resources::{Resources, WARN};
-use super::{After, Element, Engine, Limits, Phase};
+use super::{After, Element, Engine, Limits, Phase, flags};
 use crate::error::{Error, Result};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,25 @@ pub const DEFAULTS: Limits = Limits { array: 1001, elements: 10_000, whole: fals
 
 /// How squeue is asked: job, element, state, node, reason. The reason may hold anything, so it is last.
 const FORMAT: &str = "%F|%K|%T|%N|%r";
+
+/// What in the environment goes before the lines of a script, and would undo them.
+const OVERRIDES: [&str; 15] = [
+    "SBATCH_ARRAY_INX",
+    "SBATCH_GRES",
+    "SBATCH_JOB_NAME",
+    "SBATCH_MEM_PER_CPU",
+    "SBATCH_MEM_PER_GPU",
+    "SBATCH_MEM_PER_NODE",
+    "SBATCH_NO_REQUEUE",
+    "SBATCH_OPEN_MODE",
+    "SBATCH_OUTPUT",
+    "SBATCH_ERROR",
+    "SBATCH_PARTITION",
+    "SBATCH_REQUEUE",
+    "SBATCH_SIGNAL",
+    "SBATCH_TIMELIMIT",
+    "SBATCH_WAIT",
+];
 
 /// How many jobs one call names.
 const AT_ONCE: usize = 200;
@@ -45,6 +64,13 @@ impl Slurm {
     /// The answer of a command of Slurm's, or why it refused.
     fn ask(command: &mut Command) -> Result<String> {
         let name = command.get_program().to_string_lossy().into_owned();
+        // A user's own defaults for what is shown and whom it concerns are not for calls from here.
+        for (variable, _) in std::env::vars_os() {
+            let own = ["SQUEUE_", "SCANCEL_"].iter().any(|own| variable.to_string_lossy().starts_with(own));
+            if own || OVERRIDES.iter().any(|over| variable == *over) {
+                command.env_remove(variable);
+            }
+        }
         let out = command.output().map_err(Error::io("run", Path::new(&name)))?;
         match out.status.success() {
             true => Ok(String::from_utf8_lossy(&out.stdout).into_owned()),
@@ -52,8 +78,12 @@ impl Slurm {
                 let said = String::from_utf8_lossy(&out.stderr);
                 // What comes before the last line led to it.
                 let said = said.trim().lines().next_back().unwrap_or("it does not say why").to_owned();
-                let mend =
-                    "see what Slurm says; what was submitted before stays, and the same command goes on";
+                let mend = match name.as_str() {
+                    "sbatch" => {
+                        "see what Slurm says; what was submitted before stays, and the same command goes on"
+                    }
+                    _ => "see what Slurm says, and try again (`scontrol ping` tells whether it answers)",
+                };
                 Err(Error::invalid(name, format!("refused: {said}"), mend))
             }
         }
@@ -88,21 +118,41 @@ fn ranges(indices: impl Iterator<Item = u32>) -> String {
     runs.into_iter().map(one).collect::<Vec<_>>().join(",")
 }
 
-/// The name that a batch's job has in Slurm, by its order's directory.
-pub fn job_name(order: &Path) -> String {
-    let dir = order.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
-    format!("selffer-{}", &dir[..dir.len().min(16)])
+/// The path as text, where it can stand in a script and in the name of a log.
+///
+/// # Errors
+/// Where it cannot: Slurm replaces nothing in a log's name that has a backslash, a script is lines, and a path that
+/// is no UTF-8 cannot be written down.
+pub fn nameable(path: &Path) -> Result<&str> {
+    let problem = match path.to_str() {
+        Some(text) if text.contains('\\') => "has a backslash in it, which Slurm takes for a command",
+        Some(text) if text.chars().any(char::is_control) => "has a line break or a control character in it",
+        Some(text) => return Ok(text),
+        None => "is not UTF-8, which a script has to be",
+    };
+    let mend = "name it by another path, such as a symbolic link to it";
+    // In quotes that show what is in it.
+    Err(Error::invalid(format!("{path:?}"), problem, mend))
 }
+
+/// What is done with a warning that came before the program was called: starting again would come to the same.
+const LATE: &str = "\
+trap '' USR1
+if [ -n \"${late:-}\" ]; then
+    echo 'the time limit is near before training could begin; submit again with a longer --time' >&2
+    exit 2
+fi
+";
 
 /// The script of a batch.
 ///
 /// No path stands in a line that Slurm reads; see [`options`]. `exec`, so that Slurm's signals reach the program.
-pub fn script(program: &Path, batch: &Batch, order: &Path) -> String {
+pub fn script(program: &Path, batch: &Batch, order: &Path, name: &str) -> String {
     let Resources { partition, gres, time, mem, cpus, warn_seconds, flags, setup } = &batch.resources;
     let throttle = batch.throttle.map_or_else(String::new, |most| format!("%{most}"));
     let array = ranges(batch.elements.keys().copied());
     let mut lines = vec![
-        format!("--job-name={}", job_name(order)),
+        format!("--job-name={name}"),
         format!("--array={array}{throttle}"),
         "--open-mode=append".to_owned(),
         "--requeue".to_owned(),
@@ -115,17 +165,18 @@ pub fn script(program: &Path, batch: &Batch, order: &Path) -> String {
     {
         lines.extend(value.as_ref().map(|value| format!("--{name}={}", directive(value))));
     }
-    lines.extend(flags.iter().map(|flag| match flag.split_once('=') {
-        Some((name, value)) => format!("{name}={}", directive(value)),
-        None => directive(flag),
-    }));
+    lines.extend(flags.iter().map(|flag| flags::line(flag, directive)));
     let mut text = "#!/bin/bash\n".to_owned();
     for line in lines {
         let _ = writeln!(text, "#SBATCH {line}");
     }
+    // The warning may come while the lines of a user run, or before the program listens: it is not to end the job
+    // without a word.
+    text.push_str("trap 'late=1' USR1\n");
     for line in setup {
         let _ = writeln!(text, "{line}");
     }
+    text.push_str(LATE);
     let (program, order) = (quoted(&program.display().to_string()), quoted(&order.display().to_string()));
     let _ = writeln!(text, "exec {program} work --plan {order} --index \"$SLURM_ARRAY_TASK_ID\"");
     text
@@ -199,10 +250,13 @@ impl Engine for Slurm {
         })
     }
 
-    fn submit(&self, batch: &Batch, order: &Path, after: &After) -> Result<String> {
+    fn submit(&self, batch: &Batch, order: &Path, name: &str, after: &After) -> Result<String> {
+        nameable(&self.program)?;
+        nameable(order)?;
         let dir = order.parent().unwrap_or(Path::new("."));
         let path = dir.join("script.sh");
-        std::fs::write(&path, script(&self.program, batch, order)).map_err(Error::io("write", &path))?;
+        std::fs::write(&path, script(&self.program, batch, order, name))
+            .map_err(Error::io("write", &path))?;
         let mut call = Command::new("sbatch");
         call.current_dir("/").arg("--parsable").args(options(after, order)).arg(&path);
         let answer = Self::ask(&mut call)?;

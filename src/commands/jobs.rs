@@ -3,15 +3,17 @@
 //! Uses the library's `cluster`; used by `status`, `submit`, `cancel` and `reproduce`.
 
 use super::say;
+use selffer::cluster::Engine;
+use selffer::cluster::asked::{self, Jobs};
 use selffer::cluster::local::Local;
 use selffer::cluster::slurm::Slurm;
-use selffer::cluster::{Element, Engine, record};
 use selffer::plan::Plan;
 use selffer::recipe::Policy;
 use selffer::run::Runner;
+use selffer::status::{Standing, Status, Watch};
 use selffer::store::Store;
 use selffer::{Error, Result};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -30,37 +32,71 @@ pub fn program() -> Result<PathBuf> {
     std::env::current_exe().map_err(Error::io("find the program in", Path::new("/proc/self/exe")))
 }
 
-/// What the jobs of a store say of a plan's runs. Where an engine cannot be asked, that is said and the store
-/// alone counts.
-pub fn of(plan: &Plan<'_>, policy: Policy, store: &Store, quiet: bool) -> HashMap<usize, Element> {
-    record::jobs(plan, policy, store.dir(), engine).unwrap_or_else(|error| {
-        if !quiet {
-            say(&format!("what jobs do is not known: {error}"));
-        }
-        HashMap::new()
-    })
+/// Asks after the jobs of a plan, time and again. What is not known is said once.
+pub struct Asker<'a> {
+    plan: &'a Plan<'a>,
+    policy: Policy,
+    store: &'a Store,
+    quiet: bool,
+    said: HashSet<String>,
 }
+
+impl<'a> Asker<'a> {
+    pub fn new(plan: &'a Plan<'a>, policy: Policy, store: &'a Store, quiet: bool) -> Self {
+        Self { plan, policy, store, quiet, said: HashSet::new() }
+    }
+
+    pub fn ask(&mut self) -> Jobs {
+        let jobs = asked::jobs(self.plan, self.policy, self.store.dir(), engine);
+        for unknown in &jobs.unknown {
+            let why = unknown.why.to_string();
+            if !self.quiet && !self.said.contains(&why) {
+                say(&format!("what jobs do is not known: {why}"));
+                self.said.insert(why);
+            }
+        }
+        jobs
+    }
+}
+
+/// Of the runs that jobs may have of which nothing is known, those that are still to be done.
+pub fn unknown_left(jobs: &Jobs, status: &Status) -> BTreeSet<usize> {
+    jobs.unknown_of(|run| !matches!(status.standing[run], Standing::Done | Standing::Barred))
+}
+
+/// The way out where jobs will never be heard of again.
+pub const FORGET: &str = "where they are gone for good, `selffer cancel --forget` says so";
 
 /// How often jobs are asked how they stand, where they are waited for.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// Waits until no job has a network of the runner's plan any more. What no job has is left for the runner, so
-/// that a network that was handed to others is not trained here as well.
+/// that a network that was handed to others is not trained here as well. What is not known is waited for.
 pub fn leave(runner: &Runner<'_>, quiet: bool) -> Result<()> {
-    let mut said = false;
+    let mut asker = Asker::new(runner.plan, runner.policy, runner.store, quiet);
+    let mut watch = Watch::new(runner.plan, runner.store, runner.policy);
+    let (mut said, mut said_unknown) = (quiet, quiet);
     loop {
-        let elsewhere = of(runner.plan, runner.policy, runner.store, quiet);
-        let alive = elsewhere.values().filter(|element| element.phase.alive()).count();
-        if alive == 0 {
+        let jobs = asker.ask();
+        let alive = jobs.of.values().filter(|element| element.phase.alive()).count();
+        let unknown = match jobs.unknown.is_empty() {
+            true => 0,
+            false => unknown_left(&jobs, &watch.look(&jobs.of)?).len(),
+        };
+        if alive + unknown == 0 {
             return Ok(());
         }
-        if !said && !quiet {
+        if alive > 0 && !said {
             say(&format!(
                 "jobs have {alive} networks; waiting for them (`selffer status` shows how they stand, `selffer \
                  cancel` takes them back)"
             ));
+            said = true;
         }
-        said = true;
+        if unknown > 0 && !said_unknown {
+            say(&format!("jobs may have {unknown} networks; waiting until they can be asked ({FORGET})"));
+            said_unknown = true;
+        }
         for _ in 0..ASK_AGAIN.as_secs() * 5 {
             if runner.stop.load(Ordering::Relaxed) {
                 return Err(Error::Interrupted);

@@ -2,7 +2,8 @@
 //!
 //! Uses the library's `status`; used by `commands`. It writes nothing, so it may be run beside anything.
 
-use super::{Verdict, inputs, jobs, planned, print, verdict, write_out};
+use super::jobs::{Asker, FORGET, unknown_left};
+use super::{Verdict, inputs, planned, print, say, verdict, write_out};
 use crate::cli::{Format, StatusArgs};
 use crate::output;
 use selffer::split::Catalog;
@@ -23,9 +24,11 @@ pub fn run(args: &StatusArgs) -> anyhow::Result<Verdict> {
     let mut watch = Watch::new(&plan, &store, policy);
     let redraws = args.follow && args.format == Format::Text && std::io::stdout().is_terminal();
     let mut before = None;
+    let mut asker = Asker::new(&plan, policy, &store, args.quiet);
+    let mut said = args.quiet;
     loop {
-        let elsewhere = jobs::of(&plan, policy, &store, args.quiet || before.is_some());
-        let status = watch.look(&elsewhere)?;
+        let jobs = asker.ask();
+        let status = watch.look(&jobs.of)?;
         let shown = output::Status::of(&plan, &status, policy);
         // One that reads lines is told what is new alone.
         if before.as_ref() != Some(&status) || redraws {
@@ -35,7 +38,13 @@ pub fn run(args: &StatusArgs) -> anyhow::Result<Verdict> {
                 _ => print(args.format, &shown, || shown.text())?,
             }
         }
-        if !args.follow || settled(&status) {
+        // A queue that does not answer may have what is left.
+        let unknown = unknown_left(&jobs, &status).len();
+        if unknown > 0 && !said {
+            say(&format!("jobs may have {unknown} networks of which nothing is known here ({FORGET})"));
+            said = true;
+        }
+        if !args.follow || (settled(&status) && unknown == 0) {
             let failed = status.standing.iter().any(|standing| matches!(standing, Standing::Failed(_)));
             return Ok(if failed { Verdict::Findings } else { verdict(&status.findings) });
         }

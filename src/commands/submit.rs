@@ -1,9 +1,10 @@
-//! `selffer submit`: hands what is to be trained to an engine, and ends. `selffer cancel`: takes it back.
+//! `selffer submit`: hands what is to be trained to an engine, and ends.
 //!
 //! Uses the library's `cluster`; used by `commands`.
 
-use super::{Verdict, inputs, jobs, planned, print, say, write_out};
-use crate::cli::{CancelArgs, EngineName, SubmitArgs};
+use super::jobs::{Asker, FORGET, unknown_left};
+use super::{Verdict, images, jobs, planned, print, say, write_out};
+use crate::cli::{EngineName, SubmitArgs};
 use selffer::cluster::arrange::{Arrangement, Batch, Pair, arrange};
 use selffer::cluster::order::{Format as OrderFormat, Order};
 use selffer::cluster::resources::{Cluster, Resources};
@@ -51,21 +52,30 @@ struct Todo {
     bases: HashMap<usize, (String, u32)>,
 }
 
-pub fn submit(args: &SubmitArgs) -> anyhow::Result<Verdict> {
+pub fn run(args: &SubmitArgs) -> anyhow::Result<Verdict> {
     let cluster = resources(args)?;
-    let (protocol, data) = inputs(&args.protocol)?;
+    // Read once: what is planned here is what jobs are told.
+    let text = Protocol::text(&args.protocol)?;
+    let protocol = Protocol::of_text(&text, &args.protocol)?;
+    let data = images(&protocol)?;
     let catalog = Catalog::of(&data);
     let plan = planned(&args.protocol, &protocol, &catalog)?;
     let cluster = cluster.or(&protocol.slurm);
+    let origin = origin(&args.protocol)?;
+    let dir = absolute(&args.store)?;
+    if args.engine == EngineName::Slurm {
+        cluster.check_times()?;
+        slurm::nameable(&jobs::program()?)?;
+        slurm::nameable(&dir)?;
+    }
+    let orders = Orders { args, plan: &plan, text, origin };
     if args.dry_run {
-        return dry_run(args, &plan, &cluster);
+        return dry_run(&orders, &cluster, &dir);
     }
     let engine = jobs::engine(args.engine.name())?;
-    let store = Store::create(&args.store)?;
-    let store = Store::create(&absolute(store.dir())?)?;
+    let store = Store::create(&dir)?;
     let _submitting = record::begin(&store)?;
-    let elsewhere = record::jobs(&plan, args.numerics.policy, store.dir(), jobs::engine)?;
-    let todo = todo(&plan, &store, args, &elsewhere)?;
+    let todo = todo(&plan, &store, args)?;
     for (split, _) in &plan.splits {
         store.put_split(split)?;
     }
@@ -79,7 +89,7 @@ pub fn submit(args: &SubmitArgs) -> anyhow::Result<Verdict> {
     let mut ids: Vec<String> = Vec::new();
     let mut submitted = Vec::new();
     for batch in &batches {
-        let order = order(args, &plan, batch)?;
+        let order = orders.of(batch);
         let after = after(batch, &ids);
         let handed = record::hand_over(&store, engine.as_ref(), batch, &order, &after);
         if handed.is_err() && !ids.is_empty() && !args.quiet {
@@ -131,16 +141,25 @@ fn resources(args: &SubmitArgs) -> Result<Cluster> {
     }
 }
 
-fn todo(
-    plan: &Plan<'_>,
-    store: &Store,
-    args: &SubmitArgs,
-    elsewhere: &HashMap<usize, Element>,
-) -> Result<Todo> {
-    let status = Watch::new(plan, store, args.numerics.policy).look(elsewhere)?;
+fn todo(plan: &Plan<'_>, store: &Store, args: &SubmitArgs) -> Result<Todo> {
+    let policy = args.numerics.policy;
+    let jobs = Asker::new(plan, policy, store, args.quiet).ask();
+    let elsewhere = &jobs.of;
+    let status = Watch::new(plan, store, policy).look(elsewhere)?;
+    // A queue that does not answer may have these, and what copies from them would not find them.
+    let unknown = unknown_left(&jobs, &status);
+    if !unknown.is_empty() && !args.quiet {
+        let count = unknown.len();
+        say(&format!(
+            "jobs may have {count} networks of which nothing is known; they are left out ({FORGET})"
+        ));
+    }
     let (mut runs, mut done, mut held) = (Vec::new(), 0, 0);
     for (index, standing) in status.standing.iter().enumerate() {
+        let base = plan.runs[index].parent;
+        let perhaps = unknown.contains(&index) || base.is_some_and(|base| unknown.contains(&base));
         match standing {
+            _ if perhaps && !matches!(standing, Standing::Done | Standing::Barred) => held += 1,
             Standing::Done | Standing::Barred => done += 1,
             Standing::Running(_) | Standing::Starting(_) | Standing::Queued(_) => held += 1,
             Standing::Waiting(_) | Standing::Failed(_) | Standing::Stopped(_) | Standing::Free => {
@@ -158,24 +177,42 @@ fn todo(
     Ok(Todo { runs, done, elsewhere: held, elements: elements.len(), bases })
 }
 
-fn order(args: &SubmitArgs, plan: &Plan<'_>, batch: &Batch) -> Result<Order> {
-    let embedded = EMBEDDED.iter().any(|(name, _)| *name == args.protocol);
-    let origin = match embedded {
-        true => args.protocol.clone(),
-        false => absolute(Path::new(&args.protocol))?.display().to_string(),
-    };
-    let names = |runs: &Vec<usize>| runs.iter().map(|run| plan.name(&plan.runs[*run])).collect();
-    let elements: BTreeMap<u32, Vec<String>> =
-        batch.elements.iter().map(|(element, runs)| (*element, names(runs))).collect();
-    Ok(Order {
-        format: OrderFormat::V1,
-        origin,
-        protocol: Protocol::text(&args.protocol)?,
-        protocol_digest: plan.protocol.digest(),
-        numerics: args.numerics.policy,
-        snapshot_every: args.snapshot_every.clone(),
-        jobs: args.jobs,
-        elements,
+/// What is the same in the orders of all batches.
+struct Orders<'a> {
+    args: &'a SubmitArgs,
+    plan: &'a Plan<'a>,
+    text: String,
+    origin: String,
+}
+
+impl Orders<'_> {
+    fn of(&self, batch: &Batch) -> Order {
+        let Self { args, plan, text, origin } = self;
+        let names = |runs: &Vec<usize>| runs.iter().map(|run| plan.name(&plan.runs[*run])).collect();
+        let elements: BTreeMap<u32, Vec<String>> =
+            batch.elements.iter().map(|(element, runs)| (*element, names(runs))).collect();
+        Order {
+            format: OrderFormat::V1,
+            origin: origin.clone(),
+            protocol: text.clone(),
+            protocol_digest: plan.protocol.digest(),
+            numerics: args.numerics.policy,
+            snapshot_every: args.snapshot_every.clone(),
+            jobs: args.jobs,
+            elements,
+        }
+    }
+}
+
+/// The protocol's name, or its file as it is found from anywhere.
+fn origin(protocol: &str) -> Result<String> {
+    if EMBEDDED.iter().any(|(name, _)| *name == protocol) {
+        return Ok(protocol.to_owned());
+    }
+    let path = absolute(Path::new(protocol))?;
+    path.to_str().map(str::to_owned).ok_or_else(|| {
+        let problem = "lies in a directory whose name is not UTF-8, which a work order cannot hold";
+        Error::invalid(protocol, problem, "name it by another path, such as a symbolic link to it")
     })
 }
 
@@ -189,7 +226,8 @@ fn after(batch: &Batch, ids: &[String]) -> After {
 }
 
 /// Prints what would be submitted, and touches nothing.
-fn dry_run(args: &SubmitArgs, plan: &Plan<'_>, cluster: &Cluster) -> anyhow::Result<Verdict> {
+fn dry_run(orders: &Orders<'_>, cluster: &Cluster, store: &Path) -> anyhow::Result<Verdict> {
+    let Orders { args, plan, .. } = orders;
     let asked = match args.engine {
         EngineName::Local => jobs::engine("local")?.limits(),
         EngineName::Slurm => Slurm::find(jobs::program()?).and_then(|slurm| slurm.limits()),
@@ -199,25 +237,20 @@ fn dry_run(args: &SubmitArgs, plan: &Plan<'_>, cluster: &Cluster) -> anyhow::Res
         Err(error) => (slurm::DEFAULTS, Some(error)),
     };
     let todo = match Store::is_at(&args.store) {
-        true => {
-            let store = Store::open(&args.store)?;
-            let elsewhere = jobs::of(plan, args.numerics.policy, &store, args.quiet);
-            todo(plan, &store, args, &elsewhere)?
-        }
+        true => todo(plan, &Store::open(&args.store)?, args)?,
         false => {
             let runs = (0..plan.runs.len()).collect();
             Todo { runs, done: 0, elsewhere: 0, elements: 0, bases: HashMap::new() }
         }
     };
-    let store = absolute(&args.store)?;
     let Limits { array, elements, .. } = limits;
     let arrangement = arrange(plan, &todo.runs, &todo.bases, cluster, limits, todo.elements);
     // Names for jobs that have none yet.
     let ids: Vec<String> = (0..arrangement.batches.len()).map(|batch| format!("$job{batch}")).collect();
     let mut text = String::new();
     for (at, batch) in arrangement.batches.iter().enumerate() {
-        let path = record::path(&store, &order(args, plan, batch)?);
-        let dir = slurm::quoted(&path.parent().unwrap_or(&store).display().to_string());
+        let path = record::path(store, &orders.of(batch));
+        let dir = slurm::quoted(&path.parent().unwrap_or(store).display().to_string());
         let program = jobs::program()?;
         if args.engine == EngineName::Local {
             let (program, path) = (program.display().to_string(), path.display().to_string());
@@ -233,7 +266,7 @@ fn dry_run(args: &SubmitArgs, plan: &Plan<'_>, cluster: &Cluster) -> anyhow::Res
         };
         let options: Vec<String> = options.iter().map(word).collect();
         let _ = writeln!(text, "# job{at}=$(sbatch --parsable {} {dir}/script.sh)", options.join(" "));
-        let _ = writeln!(text, "{}", slurm::script(&program, batch, &path));
+        let _ = writeln!(text, "{}", slurm::script(&program, batch, &path, &record::shown_name(&path)));
     }
     write_out(&text)?;
     if !args.quiet {
@@ -298,58 +331,4 @@ impl Submitted {
 
 fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).map_err(Error::io("find", path))
-}
-
-/// What was taken back.
-#[derive(Serialize)]
-struct Cancelled {
-    jobs: Vec<String>,
-    networks: usize,
-}
-
-pub fn cancel(args: &CancelArgs) -> anyhow::Result<Verdict> {
-    let (protocol, data) = inputs(&args.protocol)?;
-    let catalog = Catalog::of(&data);
-    let plan = planned(&args.protocol, &protocol, &catalog)?;
-    let store = Store::open(&args.store)?;
-    let _submitting = record::begin(&store)?;
-    let elsewhere = record::jobs(&plan, args.numerics.policy, store.dir(), jobs::engine)?;
-    let alive = || elsewhere.iter().filter(|(_, element)| element.phase.alive());
-    for name in &args.runs {
-        if !alive().any(|(index, _)| plan.name(&plan.runs[*index]) == *name) {
-            let mend = "`selffer status` says who has it; leave out the names to cancel all";
-            return Err(Error::invalid(name, "no job has it", mend).into());
-        }
-    }
-    let named = |index: usize| args.runs.is_empty() || args.runs.contains(&plan.name(&plan.runs[index]));
-    let mut of: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for (index, element) in alive().filter(|(index, _)| named(**index)) {
-        // Everything: whole jobs, with as few words as can be. Else the elements that have the runs.
-        let job = if args.runs.is_empty() { element.job.clone() } else { element.name() };
-        of.entry(job).or_default().push(*index);
-    }
-    let engines = record::handed(store.dir())?;
-    let mut by_engine: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for job in of.keys() {
-        let whole = job.split('_').next().unwrap_or(job);
-        let engine = engines.iter().find(|batch| batch.job.as_deref() == Some(whole));
-        let engine = engine.map_or_else(|| "slurm".to_owned(), |batch| batch.engine.clone());
-        by_engine.entry(engine).or_default().push(job.clone());
-    }
-    for (engine, mut jobs) in by_engine {
-        // What depends on others first: else it may start in between.
-        jobs.reverse();
-        jobs::engine(&engine)?.cancel(&jobs)?;
-    }
-    let networks = of.values().map(Vec::len).sum();
-    let result = Cancelled { jobs: of.into_keys().collect(), networks };
-    print(args.format, &result, || match result.jobs.is_empty() {
-        true => "no job of this protocol is alive\n".to_owned(),
-        false => format!(
-            "cancelled {} with {} networks; what they trained so far is kept\n",
-            result.jobs.join(", "),
-            result.networks
-        ),
-    })?;
-    Ok(Verdict::Clean)
 }

@@ -8,21 +8,25 @@ use super::{Verdict, planned, say, stop_on_signals};
 use crate::cli::WorkArgs;
 use crate::progress::Progress;
 use anyhow::Context as _;
-use selffer::claim::Holder;
+use selffer::claim::{Claim, Holder, Stage};
 use selffer::cluster::order::Order;
 use selffer::cluster::slurm::requeue;
 use selffer::data::Dataset;
 use selffer::numerics::Numerics;
-use selffer::run::{Done, Every, Observer, Runner, Snapshots};
+use selffer::plan::Plan;
+use selffer::recipe::Policy;
+use selffer::run::{Runner, Snapshots};
 use selffer::split::Catalog;
 use selffer::store::Store;
 use selffer::train::Torch;
 use selffer::{Error, Result};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 pub fn run(args: &WorkArgs) -> anyhow::Result<Verdict> {
+    // First of all: a warning ends who does not listen.
+    let signals = Signals::listen()?;
     let order = Order::read(&args.plan)?;
     // Before any thread is started: it sets environment variables.
     let numerics = Numerics::engage(order.numerics)?;
@@ -32,14 +36,7 @@ pub fn run(args: &WorkArgs) -> anyhow::Result<Verdict> {
     let plan = planned(&order.origin, &protocol, &catalog)?;
     let runs = order.runs(&plan, args.index)?;
     let store = Store::create(store_of(&args.plan)?)?;
-    let stop = stop_on_signals()?;
-    let time_is_up = Arc::new(AtomicBool::new(false));
-    // One whose terminal is closed goes on.
-    signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::default())
-        .and_then(|_| signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&time_is_up)))
-        .and_then(|_| signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&stop)))
-        .context("cannot listen for signals")?;
-    let diary = Diary { shown: Progress::new(&plan, &runs, false), begun: 0.into(), moved: 0.into() };
+    let progress = Progress::new(&plan, &runs, false);
     let every = crate::cli::every(&order.snapshot_every)
         .map_err(|mend| Error::invalid("snapshot_every", order.snapshot_every.clone(), mend))?;
     let memory = numerics.memory_at_hand();
@@ -52,38 +49,102 @@ pub fn run(args: &WorkArgs) -> anyhow::Result<Verdict> {
         memory,
         snapshots: Snapshots { every, keep: false },
         only: Some(&runs),
-        stop: &stop,
-        observer: &diary,
+        stop: &signals.stop,
+        observer: &progress,
     };
     match runner.run() {
         Ok(done) => {
-            diary.shown.finish();
+            progress.finish();
             let trained =
                 |index: &usize| done[*index].as_ref().is_some_and(|done| done.manifest.trained().is_some());
-            // That a network diverged is said with the exit code, so that nothing that copies from it starts.
-            Ok(if runs.iter().all(trained) { Verdict::Clean } else { Verdict::Findings })
+            Ok(ended(runs.iter().map(trained)))
         }
-        Err(Error::Interrupted) if time_is_up.load(Ordering::Relaxed) => again(&diary, every),
+        Err(Error::Interrupted) if signals.time_is_up.load(Ordering::Relaxed) => {
+            progress.finish();
+            let mut moved = false;
+            for run in &runs {
+                moved |= went_on(&claims(&plan, &store, order.numerics, *run)?, &Holder::here());
+            }
+            again(moved)
+        }
         Err(error) => Err(error.into()),
     }
 }
 
-/// Has the job started again, now that its state is kept.
-fn again(diary: &Diary<'_>, every: Every) -> anyhow::Result<Verdict> {
-    let job = std::env::var("SLURM_JOB_ID").ok();
-    let Some(job) = job else { return Err(Error::Interrupted.into()) };
-    let begun = diary.begun.load(Ordering::Relaxed) > 0;
-    if every == Every::Never || (begun && diary.moved.load(Ordering::Relaxed) == 0) {
-        let problem = "was over before one step was done, so starting again would come to the same";
+/// How an element ends, by whether each of its networks has weights. Where none has, nothing that copies from them is
+/// to start, and the exit code is what an engine goes by. Where one has, what copies from it is to start; what copies
+/// from another finds that there is nothing to copy.
+fn ended(mut trained: impl Iterator<Item = bool>) -> Verdict {
+    match trained.any(|trained| trained) {
+        true => Verdict::Clean,
+        false => Verdict::Findings,
+    }
+}
+
+/// What a job hears.
+struct Signals {
+    /// It is to keep its state and stop.
+    stop: Arc<AtomicBool>,
+    /// That is because its time limit is near.
+    time_is_up: Arc<AtomicBool>,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let (stop, time_is_up) = (stop_on_signals()?, Arc::new(AtomicBool::new(false)));
+        // One whose terminal is closed goes on.
+        signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::default())
+            .and_then(|_| signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&time_is_up)))
+            .and_then(|_| signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&stop)))
+            .context("cannot listen for signals")?;
+        Ok(Self { stop, time_is_up })
+    }
+}
+
+/// Has the job started again, now that its state is kept. Not where it came no further than starts before it did:
+/// the next would not either, and so on for ever.
+fn again(moved: bool) -> anyhow::Result<Verdict> {
+    let Ok(job) = std::env::var("SLURM_JOB_ID") else { return Err(Error::Interrupted.into()) };
+    if !moved {
+        let problem = "was near before training came further than it had been, so starting again would come to the same";
         return Err(
             Error::invalid("the job's time limit", problem, "submit again with a longer --time").into()
         );
     }
-    let name = Holder::here().job.map_or_else(|| job.clone(), |job| job.id);
-    say(&format!("the time limit is near; the state is kept, and job {name} is started again"));
     // Not by SLURM_JOB_ID: one element of an array has the array's own, which names all of them.
+    let name = Holder::here().job.map_or(job, |job| job.id);
+    say(&format!("the time limit is near; the state is kept, and job {name} is started again"));
     requeue(&name)?;
     Err(Error::Interrupted.into())
+}
+
+/// Every claim of a run, in order; none where what it copies from is not in the store.
+fn claims(plan: &Plan<'_>, store: &Store, policy: Policy, index: usize) -> Result<Vec<Claim>> {
+    let run = &plan.runs[index];
+    let parent = match run.parent {
+        None => None,
+        Some(base) => {
+            let recipe = plan.recipe(&plan.runs[base], policy, None);
+            let manifest = store.manifest(recipe.digest())?.whole();
+            match manifest.as_ref().and_then(|manifest| manifest.trained()) {
+                Some(layers) => Some(layers.whole()),
+                None => return Ok(Vec::new()),
+            }
+        }
+    };
+    store.claims(plan.recipe(run, policy, parent).digest())
+}
+
+/// Whether a process finished a network, or kept a state of it that is further than all that were kept before.
+fn went_on(claims: &[Claim], process: &Holder) -> bool {
+    let Some((ours, before)) = claims.split_last() else { return false };
+    let kept = before.iter().filter(|claim| claim.stage == Stage::Stopped).map(|claim| claim.images).max();
+    ours.holder == *process
+        && match ours.stage {
+            Stage::Finished => true,
+            Stage::Stopped => ours.images > kept.unwrap_or(0),
+            _ => false,
+        }
 }
 
 /// The store that an order lies in.
@@ -97,7 +158,7 @@ fn store_of(plan: &Path) -> Result<&Path> {
 
 /// How many networks are trained at once: all that the job has on an accelerator, as many as there are cores
 /// without one, and no more than the memory holds.
-fn side_by_side(order: &Order, plan: &selffer::plan::Plan<'_>, runs: &[usize], memory: u64) -> usize {
+fn side_by_side(order: &Order, plan: &Plan<'_>, runs: &[usize], memory: u64) -> usize {
     let accelerator = std::env::var("CUDA_VISIBLE_DEVICES").is_ok_and(|devices| !devices.is_empty());
     let most = match order.jobs {
         Some(jobs) => usize::from(jobs),
@@ -109,26 +170,56 @@ fn side_by_side(order: &Order, plan: &selffer::plan::Plan<'_>, runs: &[usize], m
     most.min(runs.len()).min(fit).max(1)
 }
 
-/// Shows progress, and knows whether any was made.
-struct Diary<'a> {
-    shown: Progress<'a>,
-    begun: AtomicUsize,
-    moved: AtomicUsize,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use selffer::claim::Job;
 
-impl Observer for Diary<'_> {
-    fn started(&self, run: usize) {
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        self.shown.started(run);
+    fn holder(restarts: u32) -> Holder {
+        let job = Some(Job { id: "9_1".to_owned(), restarts });
+        Holder { host: "n1".to_owned(), boot: "x".to_owned(), pid: 1 + restarts, job }
     }
-    fn advanced(&self, run: usize, images: u64) {
-        self.moved.fetch_add(1, Ordering::Relaxed);
-        self.shown.advanced(run, images);
+
+    /// A claim of the so-manieth start.
+    fn claim(restarts: u32, images: u64, stage: Stage) -> Claim {
+        let (run, number) = ("half/1/baseA".to_owned(), u64::from(restarts) + 1);
+        let (since, at, from, of) = (0, 0, 0, 1000);
+        Claim { run, number, holder: holder(restarts), locked: true, since, at, from, images, of, stage }
     }
-    fn finished(&self, run: usize, done: &Done) {
-        self.shown.finished(run, done);
+
+    #[test]
+    fn a_base_that_diverged_holds_up_its_own_transfers_alone() {
+        for (trained, verdict) in [
+            (vec![true], Verdict::Clean),
+            (vec![false], Verdict::Findings),
+            (vec![false, true], Verdict::Clean),
+            (vec![false, false], Verdict::Findings),
+        ] {
+            assert_eq!(ended(trained.into_iter()), verdict);
+        }
     }
-    fn barred(&self, run: usize) {
-        self.shown.barred(run);
+
+    #[test]
+    fn a_start_that_came_no_further_than_another_is_told() {
+        use Stage::{Failed, Finished, Found, Stopped, Training};
+        for (before, now, moved) in [
+            (vec![], claim(1, 10, Stopped), true),
+            (vec![], claim(1, 0, Stopped), false),
+            (vec![claim(0, 10, Stopped)], claim(1, 20, Stopped), true),
+            // It began anew: its state was of no use on this machine, and the same may happen on the next.
+            (vec![claim(0, 20, Stopped)], claim(1, 20, Stopped), false),
+            (vec![claim(0, 30, Stopped), claim(0, 10, Stopped)], claim(1, 20, Stopped), false),
+            // What was lost with its node was not kept.
+            (vec![claim(0, 30, Training)], claim(1, 20, Stopped), true),
+            (vec![claim(0, 20, Stopped)], claim(1, 1000, Finished), true),
+            (vec![claim(0, 20, Stopped)], claim(1, 30, Failed("full".to_owned())), false),
+            (vec![claim(0, 1000, Finished)], claim(1, 0, Found), false),
+            // Nothing of this start's.
+            (vec![], claim(0, 20, Stopped), false),
+        ] {
+            let claims = [before, vec![now]].concat();
+            assert_eq!(went_on(&claims, &holder(1)), moved, "{claims:?}");
+        }
+        assert!(!went_on(&[], &holder(1)));
     }
 }

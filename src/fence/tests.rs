@@ -105,10 +105,65 @@ fn the_later_start_of_a_job_wins_and_the_earlier_writes_nothing() {
     let begin = Instant::now();
     while newer.state().1.is_none() {
         assert!(begin.elapsed() < Duration::from_secs(20), "the lock is free");
-        new.beat(&newer).unwrap();
+        new.beat(&newer, false).unwrap();
     }
     assert_eq!(new.finish(&newer, || Ok(())).unwrap(), Some(()));
     assert_eq!(stages(&store), [Stage::Superseded, Stage::Training, Stage::Finished]);
+}
+
+/// A requeued copy on the machine of the process that it replaces has no lock while that one lives, and for a moment
+/// after: nobody else there may take it for dead, and from its first second with the lock on, the lock speaks for it.
+#[test]
+fn a_copy_without_the_lock_is_let_live_by_its_neighbours() {
+    let (_dir, store) = fresh();
+    let old = fence(&store, process("x", 1, Some(("9_1", 0))));
+    let hold = take(&old).unwrap();
+    let hour = Duration::from_secs(3600);
+    let new = Fence::new(&store, process("x", 2, Some(("9_1", 1)))).with_times(hour, hour);
+    let newer = take(&new).expect("it replaces the old one");
+    let claim = |number| store.claim(recipe(), number).unwrap().unwrap();
+    assert_eq!((claim(1).locked, claim(2).locked), (true, false));
+    // The old one hears of it, stops, and gives the lock up; the new one has not beaten since.
+    old.end(&hold, Stage::Replaced);
+    assert!(!store.locked(recipe()).unwrap());
+    for other in [process("x", 3, Some(("9_2", 0))), process("x", 4, None), process("x", 5, Some(("9_1", 1)))]
+    {
+        let other = Fence::new(&store, other);
+        assert!(other.alive(recipe()).unwrap());
+        assert!(take(&other).is_none(), "{:?} takes what lives", other.holder);
+    }
+    // It has the lock and says so within seconds, though no beat is due for an hour.
+    std::thread::scope(|scope| {
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let new = &new;
+        scope.spawn(move || new.beat_until(&ended));
+        let begin = Instant::now();
+        while !claim(2).locked {
+            assert!(begin.elapsed() < Duration::from_secs(20), "it does not take the lock");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(store.locked(recipe()).unwrap());
+        drop(end);
+    });
+    // Now the lock decides: a copy that ends without a word is followed at once.
+    unlock(&newer);
+    let other = fence(&store, process("x", 3, None));
+    assert!(!other.alive(recipe()).unwrap());
+    assert!(take(&other).is_some());
+}
+
+/// One that died before it had the lock is followed when its claim has not changed for long enough.
+#[test]
+fn a_copy_that_died_without_the_lock_is_followed_after_a_while() {
+    let (_dir, store) = fresh();
+    let old = fence(&store, process("x", 1, Some(("9_1", 0))));
+    let hold = take(&old).unwrap();
+    take(&fence(&store, process("x", 2, Some(("9_1", 1))))).expect("it replaces the old one");
+    old.end(&hold, Stage::Replaced);
+    let other = fence(&store, process("x", 3, None));
+    assert!(take(&other).is_none());
+    std::thread::sleep(SHORT * 2);
+    assert!(take(&other).is_some());
 }
 
 /// The old one was first to say that it is finished: the new one waits for it, and finds the network.

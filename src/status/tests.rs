@@ -68,12 +68,83 @@ fn who_trains_is_told_from_who_is_gone() {
         if !locked {
             drop((hold, fence));
         }
+        // A copy that has not got the lock yet is not taken for dead by the machine that it is on.
+        if !locked && !running {
+            store.renew_claim(at, &Claim { locked: false, at: now(), ..claim.clone() }).unwrap();
+            let status = Watch::new(&plan, &store, Policy::Portable).look(&HashMap::new()).unwrap();
+            assert!(matches!(status.standing[0], Standing::Running(_)), "{name}");
+            store.renew_claim(at, &claim).unwrap();
+        }
         let status = Watch::new(&plan, &store, Policy::Portable).look(&HashMap::new()).unwrap();
         match running {
             true => assert_eq!(status.standing[0], Standing::Running(claim), "{name}"),
             false => assert!(matches!(status.standing[0], Standing::Failed(_)), "{name}"),
         }
     }
+}
+
+/// A claim that changes between looks is of a process that lives, and one that does not is of none, whatever the
+/// clock of its machine says.
+#[test]
+fn clocks_that_are_apart_decide_nothing_once_it_was_watched() {
+    let hour = 3600;
+    let (protocol, data) = (tiny(&[]), dataset(4, 6, 4, 8));
+    let catalog = Catalog::of(&data);
+    let plan = Plan::make(&protocol, &catalog).unwrap();
+    for ahead in [false, true] {
+        let dir = TempDir::new().unwrap();
+        let store = Store::create(dir.path()).unwrap();
+        let at = recipe(&plan, 0);
+        let fence = Fence::new(&store, holder("elsewhere", 1));
+        drop(fence.take(at, "half/1/baseA", 100).unwrap().unwrap());
+        drop(fence);
+        let mut claim = store.claim(at, 1).unwrap().unwrap();
+        claim.at = if ahead { now() + hour } else { now() - hour };
+        store.renew_claim(at, &claim).unwrap();
+        let short = Duration::from_millis(300);
+        let mut watch = Watch::new(&plan, &store, Policy::Portable).with_stale(short);
+        let mut running = || match watch.look(&HashMap::new()).unwrap().standing.swap_remove(0) {
+            Standing::Running(_) => None,
+            Standing::Failed(failure) => Some(failure.why),
+            other => panic!("{other:?}"),
+        };
+        // At first sight there are the clocks alone, and it is said that they are believed.
+        match running() {
+            None => assert!(ahead),
+            Some(why) => assert!(!ahead && why.contains("3600 s ago, if its clock agrees"), "{why}"),
+        }
+        claim.images += 1;
+        store.renew_claim(at, &claim).unwrap();
+        assert_eq!(running(), None, "it was seen to live");
+        std::thread::sleep(short * 2);
+        assert!(running().is_some(), "it was silent for long enough");
+    }
+}
+
+/// The process that a requeued copy replaced may go on for a while, and so may the machine it is on.
+#[test]
+fn a_machine_whose_processes_were_taken_over_from_is_not_blamed() {
+    let status = look(
+        |plan, store| {
+            for index in [0, 1] {
+                let start = |host: &str, restarts| {
+                    let job = Some(Job { id: format!("9_{index}"), restarts });
+                    Fence::new(store, Holder { job, ..holder(host, restarts) })
+                };
+                let (old, new) = (start("old", 0), start("new", 1));
+                let take =
+                    |fence: &Fence<'_>| fence.take(recipe(plan, index), "a run", 100).unwrap().unwrap();
+                let (first, second) = (take(&old), take(&new));
+                old.end(&first, Stage::Replaced);
+                new.end(&second, Stage::Stopped);
+                // A third claim, so that claims are looked through.
+                let third = take(&new);
+                new.end(&third, Stage::Stopped);
+            }
+        },
+        &HashMap::new(),
+    );
+    assert_eq!(status.troubled, BTreeMap::new());
 }
 
 #[test]

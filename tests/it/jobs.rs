@@ -5,6 +5,7 @@ use crate::common::{Ran, essence, files, good_store, on_store, protocol, reposit
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -160,8 +161,17 @@ fn what_is_cancelled_keeps_its_state_and_goes_on_from_it() {
     let images = || list(&status(&protocol, &store), "running").first()?["images"].as_u64();
     wait_for("it does not train", images);
     sleep(Duration::from_secs(1));
-    let cancelled = on_store(&["cancel"], &protocol, &store).expect(0).json();
-    assert_eq!(cancelled["networks"], 2);
+    // One of two that one process has cannot be taken back alone.
+    let refused = on_store(&["cancel", "random-0/1/A4B"], &protocol, &store).expect(2);
+    assert!(refused.err.contains("1 more that would stop as well: random-0/1/baseA"), "{}", refused.err);
+    assert!(images().is_some(), "it was cancelled all the same");
+    let none = on_store(&["cancel", "random-0/1/B4B"], &protocol, &store).expect(2);
+    assert!(none.err.contains("no job has it"), "{}", none.err);
+    let cancelled = on_store(&["cancel", "random-0/1/A4B", "--together"], &protocol, &store).expect(0).json();
+    assert_eq!(
+        (&cancelled["networks"], list(&cancelled, "also")),
+        (&Value::from(2), vec!["random-0/1/baseA".into()])
+    );
     let seen = wait_for("it does not stop", || {
         let seen = status(&protocol, &store);
         (list(&seen, "running").is_empty()).then_some(seen)
@@ -217,7 +227,10 @@ fn of_two_starts_of_one_job_the_later_trains() {
     for (run, stages) in &stages {
         assert_eq!(stages.iter().filter(|stage| *stage == "finished").count(), 1, "{run}: {stages:?}");
         assert!(!stages.iter().any(|stage| stage == "superseded"), "{run}: {stages:?}");
+        // The one that was taken over from did not fail.
+        assert!(!stages.iter().any(|stage| stage.contains("failed")), "{run}: {stages:?}");
     }
+    assert!(stages.values().flatten().any(|stage| stage == "replaced"), "{stages:?}");
     let seen = status(&protocol, &store);
     assert_eq!((seen["done"].as_u64(), stages.len()), (Some(2), 2));
     // The bits are those of a run that nothing disturbed.
@@ -279,6 +292,247 @@ fn a_shell_reads_what_was_quoted() {
     }
 }
 
+/// A directory of commands that stand for Slurm's: `sbatch` names job 7, and `squeue` does what its file says.
+fn pretended(dir: &Path, squeue: &str) -> String {
+    let bin = dir.join("bin");
+    fs::create_dir_all(&bin).unwrap();
+    let config = "echo MaxArraySize = 1001; echo MaxJobCount = 10000";
+    for (name, does) in [("sbatch", "echo 7"), ("scontrol", config), ("squeue", squeue)] {
+        // Renamed into place: one that is being run is not to be half written.
+        let (path, new) = (bin.join(name), bin.join("new"));
+        fs::write(&new, format!("#!/bin/sh\n{does}\n")).unwrap();
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
+        fs::rename(&new, &path).unwrap();
+    }
+    format!("{}:{}", bin.display(), std::env::var("PATH").unwrap())
+}
+
+const SILENT: &str = "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1";
+const FORGOT: &str = "exit 0";
+
+/// A program that is started, and what it says on standard error as far as it has said it.
+fn started(mut call: Command, log: &Path) -> Child {
+    call.stdout(Stdio::null()).stderr(fs::File::create(log).unwrap()).spawn().unwrap()
+}
+
+/// A queue that does not answer may have what it was handed: nobody trains it here, and nobody takes it for done.
+#[test]
+fn a_queue_that_does_not_answer_is_waited_for() {
+    let dir = scratch();
+    let (protocol, store) = (slow(dir.path(), 6), dir.path().join("store"));
+    let path = pretended(dir.path(), SILENT);
+    let call = |mut call: Command| {
+        call.env("PATH", &path);
+        call
+    };
+    let first = run(call(submit(&protocol, &store, &[]))).expect(0).json();
+    assert_eq!(first["networks"], 2);
+    // Nor is it submitted again, in earnest or not.
+    for more in [&["--dry-run"][..], &["--engine", "local"], &[]] {
+        let again = run(call(submit(&protocol, &store, more))).expect(0);
+        assert!(again.err.contains("jobs may have 2 networks of which nothing is known"), "{}", again.err);
+        match more {
+            ["--dry-run"] => assert!(!again.out.contains("sbatch"), "{}", again.out),
+            _ => assert_eq!((&again.json()["networks"], &again.json()["elsewhere"]), (&0.into(), &2.into())),
+        }
+    }
+    let command = |words: &[&str]| {
+        let mut call = selffer(words);
+        call.env("PATH", &path).arg("--protocol").arg(&protocol).arg("--store").arg(&store);
+        call
+    };
+    let logs = ["follow", "reproduce"].map(|name| dir.path().join(name));
+    let mut follow = started(command(&["status", "--follow", "--interval", "1"]), &logs[0]);
+    let mut reproduce = started(command(&["reproduce", "--no-report"]), &logs[1]);
+    for log in &logs {
+        let says =
+            || fs::read_to_string(log).unwrap().contains("`selffer cancel --forget` says so").then_some(());
+        wait_for("it does not say the way out", says);
+    }
+    // As long as three looks of either.
+    sleep(Duration::from_secs(11));
+    for (child, log) in [&mut follow, &mut reproduce].into_iter().zip(&logs) {
+        assert!(child.try_wait().unwrap().is_none(), "{}", fs::read_to_string(log).unwrap());
+        let said = fs::read_to_string(log).unwrap();
+        assert_eq!(said.matches("Unable to contact").count(), 1, "{said}");
+    }
+    assert_eq!(files(&store.join("claims")).len(), 0, "it was trained all the same");
+    let cancelled = run(command(&["cancel"])).expect(2);
+    assert!(cancelled.err.contains("could not be asked after, nor cancelled"), "{}", cancelled.err);
+    // The queue answers, and has none of it: then it is trained here, and followed to its end.
+    pretended(dir.path(), FORGOT);
+    assert_eq!(reproduce.wait().unwrap().code(), Some(0), "{}", fs::read_to_string(&logs[1]).unwrap());
+    let begin = Instant::now();
+    while follow.try_wait().unwrap().is_none() {
+        assert!(begin.elapsed() < PATIENCE, "it follows for ever");
+        sleep(Duration::from_millis(50));
+    }
+    assert_eq!(status(&protocol, &store)["done"], 2);
+}
+
+/// Slurm is not on this machine, and never will be again: what it was handed is forgotten by one command.
+#[test]
+fn jobs_of_a_queue_that_is_gone_can_be_forgotten() {
+    let dir = scratch();
+    let (protocol, store) = (slow(dir.path(), 6), dir.path().join("store"));
+    let path = pretended(dir.path(), FORGOT);
+    let mut call = submit(&protocol, &store, &[]);
+    call.env("PATH", path);
+    run(call).expect(0);
+    let command = |words: &[&str]| {
+        let mut call = selffer(words);
+        call.env("PATH", dir.path()).arg("--protocol").arg(&protocol).arg("--store").arg(&store);
+        run(call)
+    };
+    let seen = command(&["status"]).expect(0);
+    for says in ["there is no Slurm on this machine", "`selffer cancel --forget` says so"] {
+        assert!(seen.err.contains(says), "{says} in {}", seen.err);
+    }
+    let forgot = command(&["cancel", "--forget", "--format", "json"]).expect(0);
+    assert_eq!(list(&forgot.json(), "orders").len(), 2);
+    let seen = command(&["status"]).expect(0);
+    assert!(seen.err.is_empty() && seen.out.contains("1 not begun"), "{seen:?}");
+    assert!(command(&["cancel", "--forget"]).expect(0).out.starts_with("all jobs can be asked after"));
+    command(&["reproduce", "--quiet", "--no-report"]).expect(0);
+}
+
+/// A warning may come at any moment of a job, and is not to end it without a word.
+#[test]
+fn a_warning_is_heard_from_the_first_moment() {
+    let dir = scratch();
+    let pid = |child: &Child| rustix::process::Pid::from_child(child);
+    let warn =
+        |child: &Child| rustix::process::kill_process(pid(child), rustix::process::Signal::USR1).unwrap();
+    // Before the order is read: this one can be read when somebody writes it.
+    let order = dir.path().join("plan.json");
+    run({
+        let mut call = Command::new("mkfifo");
+        call.arg(&order);
+        call
+    })
+    .expect(0);
+    let child = work(&order, 0);
+    wait_for("it does not listen", || {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim().to_owned();
+        (u64::from_str_radix(&caught, 16).unwrap() & (1 << (10 - 1)) != 0).then_some(())
+    });
+    warn(&child);
+    fs::write(&order, "{}").unwrap();
+    Ran::from(child.wait_with_output().unwrap()).expect(2);
+    // In the lines of a user, which come before the program.
+    let (resources, begun) = (dir.path().join("resources.toml"), dir.path().join("begun"));
+    fs::write(&resources, format!("setup = [\"touch {}; sleep 2\"]\n", begun.display())).unwrap();
+    let mut call = submit(&protocol(), &dir.path().join("store"), &["--dry-run", "--resources"]);
+    call.arg(&resources);
+    let scripts = run(call).expect(0).out;
+    let script = scripts.split("#!/bin/bash\n").nth(1).unwrap();
+    let mut call = Command::new("bash");
+    call.arg("-c").arg(script).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = call.spawn().unwrap();
+    wait_for("it does not begin", || begun.exists().then_some(()));
+    warn(&child);
+    let ran: Ran = child.wait_with_output().unwrap().into();
+    let ran = ran.expect(2);
+    assert!(
+        ran.err.contains("submit again with a longer --time") && ran.err.lines().count() == 1,
+        "{}",
+        ran.err
+    );
+}
+
+/// A start that is told to stop before it did one step is not started again: the next would come to the same.
+#[test]
+fn a_job_without_progress_is_not_started_again() {
+    let dir = scratch();
+    let (protocol, store) = (slow(dir.path(), 300), dir.path().join("store"));
+    run(submit(&protocol, &store, &["--engine", "local"])).expect(0);
+    on_store(&["cancel"], &protocol, &store).expect(0);
+    wait_for("it does not stop", || list(&status(&protocol, &store), "running").is_empty().then_some(()));
+    let orders = files(&store.join("jobs")).into_keys().find(|path| path.ends_with("plan.json")).unwrap();
+    let order = store.join("jobs").join(orders);
+    // `scontrol` is what would start it again.
+    let bin = dir.path().join("bin");
+    fs::create_dir(&bin).unwrap();
+    fs::write(bin.join("scontrol"), format!("#!/bin/sh\necho \"$@\" >> {}/asked\n", dir.path().display()))
+        .unwrap();
+    fs::set_permissions(bin.join("scontrol"), fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    let asked = || fs::read_to_string(dir.path().join("asked")).unwrap_or_default();
+    let start = |restarts: u32| {
+        let mut call = selffer(["work", "--plan"]);
+        call.arg(&order)
+            .env("SLURM_JOB_ID", "9")
+            .env("SLURM_RESTART_COUNT", restarts.to_string())
+            .env("PATH", &path);
+        call.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let warn = |child: &Child| {
+        let pid = rustix::process::Pid::from_child(child);
+        rustix::process::kill_process(pid, rustix::process::Signal::USR1).unwrap();
+    };
+    let images = || list(&status(&protocol, &store), "running").first()?["images"].as_u64();
+    let child = start(0);
+    wait_for("it does not train", || images().filter(|images| *images > 0));
+    warn(&child);
+    Ran::from(child.wait_with_output().unwrap()).expect(130);
+    assert_eq!(asked(), "requeue 9\n");
+    // Told before it could begin: all that is caught at once is the end.
+    let child = start(1);
+    wait_for("it does not listen", || {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim().to_owned();
+        (u64::from_str_radix(&caught, 16).unwrap() & (1 << (10 - 1)) != 0).then_some(())
+    });
+    warn(&child);
+    let ran: Ran = child.wait_with_output().unwrap().into();
+    let ran = ran.expect(2);
+    assert!(ran.err.contains("submit again with a longer --time"), "{}", ran.err);
+    assert_eq!(asked(), "requeue 9\n");
+}
+
+/// What a user set for sbatch by hand goes before the lines of a script: what would undo them is left out, and the
+/// rest is kept.
+#[test]
+fn the_environment_does_not_undo_a_script() {
+    let dir = scratch();
+    let path = pretended(dir.path(), FORGOT);
+    let seen = dir.path().join("seen");
+    fs::write(dir.path().join("bin/sbatch"), format!("#!/bin/sh\nenv >> '{}'\necho 7\n", seen.display()))
+        .unwrap();
+    let mut call = submit(&protocol(), &dir.path().join("store"), &[]);
+    call.env("PATH", path)
+        .env("SBATCH_ARRAY_INX", "0-3")
+        .env("SBATCH_WAIT", "1")
+        .env("SBATCH_ACCOUNT", "lab");
+    run(call).expect(0);
+    let seen = fs::read_to_string(&seen).unwrap();
+    assert!(seen.contains("SBATCH_ACCOUNT=lab\n"), "{seen}");
+    assert!(!seen.contains("SBATCH_ARRAY_INX") && !seen.contains("SBATCH_WAIT"), "{seen}");
+}
+
+/// What cannot be handed to Slurm as it is is refused in one sentence, before anything is made.
+#[test]
+fn what_slurm_would_read_otherwise_is_refused_first() {
+    let dir = scratch();
+    let store = dir.path().join("store");
+    for (store, more, says) in [
+        (dir.path().join("back\\slash"), &[][..], "has a backslash in it"),
+        (dir.path().join("line\nbreak"), &[], "has a line break"),
+        (store.clone(), &["--sbatch=-a 0-3"], "sets sbatch's --array"),
+        (store.clone(), &["--sbatch=--job-name=mine"], "sets sbatch's --job-name"),
+        (store.clone(), &["--time", "2"], "take a longer --time, or fewer --warn-seconds"),
+    ] {
+        for dry in [true, false] {
+            let mut call = submit(&protocol(), &store, more);
+            call.args(dry.then_some("--dry-run"));
+            let ran = run(call).expect(2);
+            assert!(ran.err.contains(says) && ran.err.lines().count() == 1, "{}", ran.err);
+            assert!(!store.exists());
+        }
+    }
+}
+
 #[test]
 fn what_is_wrong_with_an_order_is_one_sentence() {
     let dir = scratch();
@@ -292,4 +546,19 @@ fn what_is_wrong_with_an_order_is_one_sentence() {
         let ran = run(call).expect(2);
         assert!(ran.err.contains(problem) && ran.err.lines().count() == 1, "{}", ran.err);
     }
+    // One that was edited in place trains nothing.
+    let store = dir.path().join("store");
+    let mut call = submit(&protocol(), &store, &[]);
+    call.env("PATH", pretended(dir.path(), FORGOT));
+    run(call).expect(0);
+    let written =
+        files(&store.join("jobs")).into_iter().find(|(path, _)| path.ends_with("plan.json")).unwrap();
+    let order = store.join("jobs").join(written.0);
+    let text = String::from_utf8(written.1).unwrap();
+    fs::write(&order, text.replacen("10min", "20min", 1)).unwrap();
+    let mut call = selffer(["work", "--index", "0", "--plan"]);
+    call.arg(&order);
+    let ran = run(call).expect(2);
+    assert!(ran.err.contains("it was changed after it was written"), "{}", ran.err);
+    assert_eq!(files(&store.join("claims")).len(), 0);
 }

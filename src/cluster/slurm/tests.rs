@@ -20,12 +20,13 @@ fn the_script_says_what_was_asked_for_and_quotes_it() {
         mem: text("16G"),
         cpus: Some(4),
         warn_seconds: Some(300),
-        flags: vec!["--account=a lab".to_owned(), "--exclusive".to_owned()],
+        flags: vec!["--account=a lab".to_owned(), "--exclusive".to_owned(), "-w n 1".to_owned()],
         setup: vec!["module load cuda".to_owned()],
     };
-    let script = script(Path::new("/opt/my program"), &batch(&[0, 1, 2, 7], resources), Path::new(ORDER));
+    let script =
+        script(Path::new("/opt/my program"), &batch(&[0, 1, 2, 7], resources), Path::new(ORDER), "a-name");
     let expected = r#"#!/bin/bash
-#SBATCH --job-name=selffer-0123456789abcdef
+#SBATCH --job-name=a-name
 #SBATCH --array=0-2,7%4
 #SBATCH --open-mode=append
 #SBATCH --requeue
@@ -38,7 +39,14 @@ fn the_script_says_what_was_asked_for_and_quotes_it() {
 #SBATCH --cpus-per-task=4
 #SBATCH --account="a lab"
 #SBATCH --exclusive
+#SBATCH -w "n 1"
+trap 'late=1' USR1
 module load cuda
+trap '' USR1
+if [ -n "${late:-}" ]; then
+    echo 'the time limit is near before training could begin; submit again with a longer --time' >&2
+    exit 2
+fi
 exec '/opt/my program' work --plan '/data/it'\''s a "store" %j/jobs/0123456789abcdef0123/plan.json' --index "$SLURM_ARRAY_TASK_ID"
 "#;
     assert_eq!(script, expected);
@@ -56,6 +64,17 @@ fn what_a_batch_waits_for_and_where_it_writes_are_options() {
     assert_eq!(after(None, None), [output]);
     assert_eq!(after(Some("7"), None), ["--dependency=aftercorr:7", output]);
     assert_eq!(after(Some("7"), Some("9")), ["--dependency=aftercorr:7,afterany:9", output]);
+}
+
+#[test]
+fn a_path_that_slurm_would_read_otherwise_is_refused() {
+    use std::os::unix::ffi::OsStrExt as _;
+    assert_eq!(nameable(Path::new(ORDER)).unwrap(), ORDER);
+    for bytes in [b"/a\\b/plan.json".as_slice(), b"/a\nb", b"/a\x07b", b"/a\xffb", b"/a\x7f"] {
+        let said = nameable(Path::new(std::ffi::OsStr::from_bytes(bytes))).unwrap_err().to_string();
+        assert!(said.contains("symbolic link") && said.lines().count() == 1, "{said}");
+        assert!(!said.chars().any(char::is_control), "{said}");
+    }
 }
 
 #[test]
