@@ -142,7 +142,7 @@ fn examples_axis(mut counts: Vec<u32>) -> Axis {
     };
     let ends = vec![least, most];
     let marks = [counts, round(&[1, 2, 5]), round(&[1])];
-    let marks = marks.into_iter().find(|marks| marks.len() != 0 && apart(marks)).unwrap_or(ends);
+    let marks = marks.into_iter().find(|marks| !marks.is_empty() && apart(marks)).unwrap_or(ends);
     Axis {
         label: "training examples of each class (logarithmic)",
         range,

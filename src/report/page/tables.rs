@@ -172,9 +172,12 @@ fn of_runs(side: &Side, runs: &[String]) -> Markup {
     }
 }
 
+/// Accuracies and the names of their runs.
+type Found = (Vec<f64>, Vec<String>);
+
 /// A row for each number of examples and task: networks on other classes are not pooled.
 fn reduced(side: &Side) -> Markup {
-    let mut rows: BTreeMap<(&str, u32), (Vec<f64>, Vec<String>)> = BTreeMap::new();
+    let mut rows: BTreeMap<(&str, u32), Found> = BTreeMap::new();
     for run in &side.runs {
         if let (Some(examples), Some(accuracy)) = (run.examples, run.accuracy) {
             let row = rows.entry((&run.target, examples)).or_default();
