@@ -13,6 +13,7 @@ use selffer::plan::Plan;
 use selffer::split::Catalog;
 use selffer::status::{Standing, Status, Watch};
 use selffer::store::Store;
+use selffer::table::{are, networks};
 use selffer::{Error, Result};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -169,9 +170,9 @@ impl Cancelled {
             return "no job of this protocol is alive\n".to_owned();
         }
         let mut text = format!(
-            "cancelled {} with {} networks; what they trained so far is kept\n",
+            "cancelled {} with {}; what they trained so far is kept\n",
             self.jobs.join(", "),
-            self.networks
+            networks(self.networks)
         );
         if !self.also.is_empty() {
             let _ = writeln!(text, "not named, in the same elements: {}", listed(&self.also));
@@ -179,8 +180,9 @@ impl Cancelled {
         if self.not_started > 0 {
             let _ = writeln!(
                 text,
-                "{} networks that were to copy from them are not started; `selffer submit` hands all over again",
-                self.not_started
+                "{} that were to copy from them {} not started; `selffer submit` hands all over again",
+                networks(self.not_started),
+                are(self.not_started)
             );
         }
         text

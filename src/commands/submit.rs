@@ -2,8 +2,9 @@
 //!
 //! Uses the library's `cluster`; used by `commands`.
 
+use super::inputs::images;
 use super::jobs::{Asker, FORGET, unknown_left};
-use super::{Verdict, images, jobs, planned, print, say, write_out};
+use super::{Verdict, jobs, planned, print, say, write_out};
 use crate::cli::{EngineName, SubmitArgs};
 use selffer::cluster::arrange::{Arrangement, Batch, Pair, arrange};
 use selffer::cluster::order::{Format as OrderFormat, Order};
@@ -12,10 +13,12 @@ use selffer::cluster::slurm::{self, Slurm};
 use selffer::cluster::{After, Element, Engine, Limits, record};
 use selffer::plan::Plan;
 use selffer::protocol::{EMBEDDED, Protocol};
+use selffer::recipe::Policy;
 use selffer::run::fits;
 use selffer::split::Catalog;
 use selffer::status::{Standing, Watch};
 use selffer::store::Store;
+use selffer::table::networks as networks_of;
 use selffer::{Error, Result};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -73,6 +76,15 @@ pub fn run(args: &SubmitArgs) -> anyhow::Result<Verdict> {
         return dry_run(&orders, &cluster, &dir);
     }
     let engine = jobs::engine(args.engine.name())?;
+    if let Some(gpus) = cluster.all.gres.as_deref().filter(|gres| gres.contains("gpu"))
+        && args.numerics.policy != Policy::Cuda
+        && !args.quiet
+    {
+        let policy = args.numerics.policy.name();
+        say(&format!(
+            "jobs get {gpus}, and {policy} numerics compute on the CPU; --numerics cuda computes on a GPU"
+        ));
+    }
     let store = Store::create(&dir)?;
     let _submitting = record::begin(&store)?;
     let todo = todo(&plan, &store, args)?;
@@ -301,9 +313,8 @@ fn follow(args: &SubmitArgs) -> String {
     };
     let _ = write!(command, " --protocol {}", word(&args.protocol));
     let _ = write!(command, " --store {}", word(&args.store.display().to_string()));
-    if args.numerics.policy != selffer::recipe::Policy::ALL[0] {
-        let _ = write!(command, " --numerics {}", args.numerics.policy.name());
-    }
+    // Always: where the jobs run there may be a GPU, and here none, or the other way about.
+    let _ = write!(command, " --numerics {}", args.numerics.policy.name());
     command
 }
 
@@ -314,9 +325,9 @@ impl Submitted {
             let after = after
                 .as_ref()
                 .map_or_else(String::new, |after| format!(", each after its base in job {after}"));
-            let _ = writeln!(text, "job {job}: {networks} networks in {elements} elements{after}");
+            let _ = writeln!(text, "job {job}: {} in {elements} elements{after}", networks_of(*networks));
         }
-        let _ = write!(text, "{} networks submitted, {} done before", self.networks, self.done);
+        let _ = write!(text, "{} submitted, {} done before", networks_of(self.networks), self.done);
         if self.elsewhere > 0 {
             let _ = write!(text, ", {} in other hands already", self.elsewhere);
         }
