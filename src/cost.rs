@@ -59,9 +59,9 @@ pub fn trained_image(protocol: &Protocol, image: [usize; 3], classes: usize) -> 
     2 * 3 * shapes.iter().map(|layer| layer.products).sum::<u64>()
 }
 
-/// Bytes for each number of an image while images enter whole: the byte itself, and the number as it is made, scaled and
-/// shifted (`net::scaled`).
-const ENTERING: u64 = 1 + 3 * 4;
+/// Bytes for each number of an image while images enter whole: the byte as it is read and as libtorch has it, and the
+/// number that it becomes (`net::scaled`).
+const ENTERING: u64 = 2 + 4;
 
 /// Bytes in memory at once while images are made ready to train on, at the least: weights as they were and as they are (and
 /// the parent's), momentum, and the images of one part; or as they wait and what leaves the cached layers, in pieces and put

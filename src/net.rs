@@ -171,10 +171,11 @@ pub(crate) fn scaled(
     (mean, deviation): (f64, f64),
     device: Device,
 ) -> Result<Tensor, TchError> {
-    let raw = Tensor::f_from_slice(bytes)?.f_to_device(device)?.f_to_kind(Kind::Float)?;
+    let mut raw = Tensor::f_from_slice(bytes)?.f_to_device(device)?.f_to_kind(Kind::Float)?;
     let [channels, rows, cols] = shape.map(|side| side as i64);
     let (scale, shift) = (1.0 / (255.0 * deviation), -mean / deviation);
-    raw.f_mul_scalar(scale)?.f_add_scalar(shift)?.f_reshape([-1, rows, cols, channels])
+    // In place: all images of a part are here at once.
+    raw.f_mul_scalar_(scale)?.f_add_scalar_(shift)?.f_reshape([-1, rows, cols, channels])
 }
 
 #[cfg(test)]

@@ -73,7 +73,8 @@ mod tests {
     const INPUT: Input = Input { crop: 3, mirror: true, subtract: Subtract::Moments };
 
     fn wanted(batches: u32) -> Vec<Wanted> {
-        let window = |at: u32| Window { row: at as usize % 3, col: at as usize % 2, mirrored: at % 5 == 0 };
+        let window =
+            |at: u32| Window { row: at as usize % 3, col: at as usize % 2, mirrored: at.is_multiple_of(5) };
         (0..batches)
             .map(|batch| (0..7).map(|at| ((batch + at) as usize % 10, window(batch * at))).collect())
             .collect()
