@@ -43,16 +43,17 @@ pub const VARIABLES: [&str; 5] = [
 
 /// Variables that a policy neither sets nor forbids, and that may change what `native` computes. Those that are
 /// set are recorded.
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 5] = [
     "DNNL_MAX_CPU_ISA",
     "ONEDNN_CPU_ISA_HINTS",
     "DNNL_CPU_ISA_HINTS",
     "ONEDNN_DEFAULT_FPMATH_MODE",
     "DNNL_DEFAULT_FPMATH_MODE",
-    "CUDA_VISIBLE_DEVICES",
-    "NVIDIA_TF32_OVERRIDE",
-    "PYTORCH_CUDA_ALLOC_CONF",
 ];
+
+/// The same where a GPU computes; where none does they say nothing.
+const OTHERS_OF_CUDA: [&str; 4] =
+    ["CUDA_VISIBLE_DEVICES", "NVIDIA_TF32_OVERRIDE", "PYTORCH_CUDA_ALLOC_CONF", "CUDA_LAUNCH_BLOCKING"];
 
 /// Variables that make libtorch's parts write to standard output, which holds results alone.
 const TALKATIVE: [&str; 4] = ["ONEDNN_VERBOSE", "DNNL_VERBOSE", "MKLDNN_VERBOSE", "MKL_VERBOSE"];
@@ -257,7 +258,7 @@ fn begin(policy: Policy, ordinal: u32) -> Result<Numerics, String> {
         ));
     }
     hold(policy, &readback)?;
-    let mut settings = settings(&readback, threads);
+    let mut settings = settings(policy, &readback, threads);
     if let Some(gpu) = &gpu {
         settings.extend(begin_cuda(gpu)?);
     }
@@ -379,7 +380,11 @@ fn hold(policy: Policy, readback: &Readback) -> Result<(), String> {
 }
 
 /// What a manifest records.
-fn settings(readback: &Readback, threads: i32) -> Vec<(String, String)> {
+fn settings(policy: Policy, readback: &Readback, threads: i32) -> Vec<(String, String)> {
+    let (others, pinned): (&[&str], &[&str]) = match policy {
+        Policy::Cuda => (&OTHERS_OF_CUDA, &VARIABLES),
+        _ => (&OTHERS, &VARIABLES[..4]),
+    };
     let set = |name: &str| Some((name.to_owned(), env::var_os(name)?.to_string_lossy().into_owned()));
     let told = |value: Option<String>| value.unwrap_or_else(|| "not told".to_owned());
     let read = [
@@ -390,7 +395,7 @@ fn settings(readback: &Readback, threads: i32) -> Vec<(String, String)> {
         ("threads", threads.to_string()),
     ];
     let read = read.into_iter().map(|(name, value)| (name.to_owned(), value));
-    VARIABLES.into_iter().chain(OTHERS).filter_map(set).chain(read).collect()
+    pinned.iter().chain(others).filter_map(|name| set(name)).chain(read).collect()
 }
 
 #[cfg(test)]

@@ -84,7 +84,10 @@ fn policies_have_names() {
     }
     for wrong in ["", "Portable", "fast", "cuda "] {
         let said = wrong.parse::<Policy>().unwrap_err().to_string();
-        assert_eq!(said, format!("`{wrong}` is no numerics policy: it takes portable, native or baseline"));
+        assert_eq!(
+            said,
+            format!("`{wrong}` is no numerics policy: it takes portable, native, baseline or cuda")
+        );
     }
     // Each makes other networks.
     let digests: HashSet<RecipeDigest> =

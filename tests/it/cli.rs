@@ -646,7 +646,11 @@ fn a_command_line_that_is_wrong_is_refused() {
         (&["plan", "--jobs", "many"], "--jobs", "invalid digit"),
         (&["plan", "--protokol", "ci"], "--protokol", "'--protocol'"),
         (&["plan", "--speed", "0"], "--speed", "take a number above 0"),
-        (&["plan", "--numerics", "fast"], "--numerics", "[possible values: portable, native, baseline]"),
+        (
+            &["plan", "--numerics", "fast"],
+            "--numerics",
+            "[possible values: portable, native, baseline, cuda]",
+        ),
         (&["plan", "--format", "csv"], "--format", "[possible values: text, json]"),
         (&["verfy"], "verfy", "'verify'"),
         (&["golden", "accept", "--reason", " "], "--reason", "say in a few words why the numbers may change"),

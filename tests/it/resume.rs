@@ -152,7 +152,12 @@ fn killed_within_a_network_it_goes_on_from_there() {
     }
     assert!(within >= 3, "no more than {within} of 10 kills left a state to go on from");
 
+    counts(wait(reproduce(&store, &["--jobs", "2"]).spawn().unwrap()));
+    same_as_good(&store);
+
     // That it goes on from such a state, and not from the beginning: one is made to say that it took an hour.
+    let store = dir.path().join("another");
+    Store::create(&store).unwrap();
     let open = Store::open(&store).unwrap();
     let mut caught = (0..20).find_map(|_| {
         let mut child = reproduce(&store, &["--jobs", "1", "--snapshot-every", "1"]).spawn().unwrap();
