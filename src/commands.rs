@@ -153,7 +153,12 @@ fn reproduce(
     let golden = Golden::find(golden.dir.as_deref(), &protocol.name, &scope)?;
     let store = Store::create(&common.store)?;
     if !no_report {
-        files::check(&store.dir().join(REPORT))?;
+        files::check(&store.dir().join(REPORT)).map_err(|error| match error {
+            Error::Invalid { subject, problem, .. } => {
+                Error::invalid(subject, problem, "move it elsewhere, or write no report with --no-report")
+            }
+            other => other,
+        })?;
     }
     let everything: Vec<usize> = (0..plan.runs.len()).collect();
     let progress = Progress::new(&plan, &everything, common.quiet);

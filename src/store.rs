@@ -129,7 +129,7 @@ impl Store {
         let path = dir.join(NEW).join(WRITERS);
         // Not the mark: a file that is renamed to its place can be another file than the one locked.
         let writers = lock_file(&path)?;
-        let mut store = Self { dir: dir.to_owned(), _writer: None };
+        let mut store = Self { dir: tidy(dir), _writer: None };
         if writers.try_lock().is_ok() {
             store.sweep()?;
             writers.unlock().map_err(Error::io("unlock", &path))?;
@@ -158,7 +158,7 @@ impl Store {
             return Err(Error::invalid(mark.display().to_string(), problem, "name another store"));
         }
         match fs::read(&mark) {
-            Ok(text) if text == MARK_TEXT => Ok(Self { dir: dir.to_owned(), _writer: None }),
+            Ok(text) if text == MARK_TEXT => Ok(Self { dir: tidy(dir), _writer: None }),
             Ok(_) => Err(Error::invalid(
                 mark.display().to_string(),
                 "is not the mark of a store of this version",
@@ -442,6 +442,11 @@ fn abandoned(path: &Path) -> bool {
     let elsewhere = name.starts_with(&format!("{UNFINISHED}-")) && !name.starts_with(&being_written());
     let age = fs::metadata(path).and_then(|meta| meta.modified()).map(|time| time.elapsed());
     !elsewhere || age.is_ok_and(|age| age.is_ok_and(|age| age > LEFT))
+}
+
+/// A path as it is written without a slash at its end, so that names within it read the same however it was typed.
+fn tidy(dir: &Path) -> PathBuf {
+    dir.components().collect()
 }
 
 /// Opens a file to lock, and makes it where there is none.

@@ -43,6 +43,11 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<Verdict> {
         (None, Some(store)) => store.join(REPORT),
         (None, None) => PathBuf::from(REPORT),
     };
+    if let Some(store) = args.store.as_deref().filter(|store| within(store, &out)) {
+        let problem = format!("lies in the store {}, which holds nothing else", store.display());
+        let mend = "leave out --out, or name a directory elsewhere with it";
+        return Err(Error::invalid(out.display().to_string(), problem, mend).into());
+    }
     files::check(&out)?;
     let mut sides = Vec::new();
     if let Some(path) = &args.store {
@@ -65,6 +70,15 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<Verdict> {
     }
     write_out(&format!("{}\n", page.display()))?;
     Ok(Verdict::Clean)
+}
+
+/// Whether a place lies in a store and is not the one that is for reports.
+fn within(store: &Path, out: &Path) -> bool {
+    // What is not there yet lies where what is there above it does.
+    let there = out.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+    let (Ok(store), Some((above, place))) = (store.canonicalize(), there) else { return false };
+    let place = out.strip_prefix(above).map_or_else(|_| place.clone(), |rest| place.join(rest));
+    place.starts_with(&store) && place != store.join(REPORT) && place != store
 }
 
 /// Another process writes a report into the same directory.

@@ -28,6 +28,9 @@ const SUMS: &str = "SHA256SUMS";
 /// Its first line.
 const MARK: &str = "# selffer report 1";
 
+/// Bytes of a file's name, at the most.
+const NAME_MAX: usize = 255;
+
 /// How long another process is waited for without a word.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -46,6 +49,9 @@ pub fn check(out: &Path) -> Result<()> {
                 return refuse("is a link to what is not there");
             }
             let Some(name) = out.file_name() else { return refuse("is no name of a directory") };
+            if staging(&name.to_string_lossy()).len() > NAME_MAX {
+                return refuse("has a name that is too long");
+            }
             let above = out.ancestors().skip(1).map(place_of);
             let Some(above) = above.into_iter().find(|above| above.exists()) else { return Ok(()) };
             writable(&above)?;

@@ -79,7 +79,8 @@ fn the_same_sources_give_the_same_bytes_wherever_they_lie() {
 /// What is wrong with a store is told without where it lies.
 #[test]
 fn a_damaged_store_gives_the_same_bytes_wherever_it_lies() {
-    let pages = [(); 2].map(|()| {
+    // A slash at the end is what a shell adds.
+    let pages = ["", "/"].map(|end| {
         let (dir, store) = good_copy();
         let checkpoints = fs::read_dir(store.join("checkpoints")).unwrap();
         let mut all: Vec<_> = checkpoints.map(|entry| entry.unwrap().path()).collect();
@@ -87,7 +88,8 @@ fn a_damaged_store_gives_the_same_bytes_wherever_it_lies() {
         fs::write(&all[0], "cut off").unwrap();
         fs::write(store.join("manifests/stray.txt"), "x").unwrap();
         let mut call = selffer(["report", "-q", "--protocol"]);
-        call.arg(protocol()).arg("--store").arg(&store).arg("--out").arg(dir.path().join("out"));
+        call.arg(protocol()).arg("--store").arg(format!("{}{end}", store.display()));
+        call.arg("--out").arg(dir.path().join("out"));
         run(call).expect(0);
         let page = fs::read_to_string(dir.path().join("out/index.html")).unwrap();
         assert!(page.contains("manifests/stray.txt") && !page.contains(store.to_str().unwrap()));
@@ -111,6 +113,37 @@ fn a_store_of_another_protocol_is_no_report() {
         ran.err
     );
     assert!(files(&store) == before, "something was written");
+}
+
+/// What is checked as a store stays one.
+#[test]
+fn a_report_within_a_store_is_where_it_belongs() {
+    let (_dir, store) = good_copy();
+    let before = files(&store);
+    for name in ["reportx", "a/b", "checkpoints", "manifests/../x"] {
+        let mut call = selffer(["report", "-q", "--protocol"]);
+        call.arg(protocol()).arg("--store").arg(&store).arg("--out").arg(store.join(name));
+        let ran = run(call).expect(2);
+        assert!(ran.err.contains("lies in the store"), "{name}: {}", ran.err);
+    }
+    assert!(files(&store) == before, "something was written");
+    let mut call = selffer(["report", "-q", "--protocol"]);
+    call.arg(protocol()).arg("--store").arg(&store).arg("--out").arg(store.join("report"));
+    run(call).expect(0);
+}
+
+/// A name for which the directory beside it would have too long a one is refused before anything is read.
+#[test]
+fn a_name_that_is_too_long_is_refused() {
+    let dir = scratch();
+    let out = dir.path().join("x".repeat(252));
+    let mut call = selffer(["report", "--archive", "/nowhere", "--out"]);
+    let ran = run({
+        call.arg(&out);
+        call
+    })
+    .expect(2);
+    assert!(ran.err.contains("has a name that is too long"), "{}", ran.err);
 }
 
 #[test]
@@ -371,7 +404,7 @@ fn reproduce_ends_in_a_report_that_is_no_stray_and_can_be_left_out() {
     // What somebody put there is refused before anything is trained, and stays.
     fs::write(store.join("report/mine.txt"), "mine").unwrap();
     let ran = on_store(&["reproduce", "-q"], &protocol(), &store).expect(2);
-    assert!(ran.err.contains("mine.txt") && ran.err.contains("--out"), "{}", ran.err);
+    assert!(ran.err.contains("mine.txt") && ran.err.contains("--no-report"), "{}", ran.err);
     assert!(store.join("report/mine.txt").exists() && fs::read(&page).unwrap() == first);
 }
 

@@ -4,6 +4,7 @@
 
 use super::canvas::{Paint, Sheet};
 use super::data::{self, anchor, look, note, percent};
+use super::label::{Lines, labels};
 use super::plot::{Axis, Key, Plot, Shape, heading};
 use super::{Figure, Kind as Shown};
 use crate::audit::effect::Point;
@@ -177,7 +178,9 @@ pub fn means(side: &Side) -> Result<Option<Figure>> {
     let note = format!("base: {:.2} %, mean of {}", 100.0 * base, counted(bases));
     let to = super::super::model::cell_anchor(side.key, SplitKind::Random, Kind::Base, 0);
     plot.marker((0.0, 100.0 * base), Shape::Square, Paint::Base, Some(&to), &note);
-    labels(&plot, &areas, (low, high, room));
+    let tuned_selffer = line(Kind::SelfferTuned);
+    let lines = [&base_line, &selffer, &transfer, &tuned, &tuned_selffer];
+    labels(&plot, &areas, &lines.map(Vec::as_slice), (low, high, room));
     let rows = TREATMENTS.iter().flat_map(|(kind, _)| {
         of(*kind).into_iter().map(|(n, mean, count)| {
             vec![
@@ -201,8 +204,6 @@ pub fn means(side: &Side) -> Result<Option<Figure>> {
         title,
     }))
 }
-
-type Lines = (Vec<(f64, f64)>, Vec<(f64, f64)>);
 
 /// The parts between two lines where the first is above the second, cut where they cross.
 fn area(high: &[(f64, f64)], low: &[(f64, f64)]) -> Vec<Lines> {
@@ -236,22 +237,6 @@ fn area(high: &[(f64, f64)], low: &[(f64, f64)]) -> Vec<Lines> {
     parts.push(open);
     parts.retain(|(high, low)| high.len() > 1 && high.iter().zip(low).any(|(a, b)| a.1 > b.1));
     parts
-}
-
-/// A label for each area: those of losses in the corner that curves leave free, that of the gain above them.
-fn labels(plot: &Plot, areas: &[(Vec<Lines>, Paint, &str)], (low, high, room): (f64, f64, f64)) {
-    for (row, (parts, _, text)) in areas.iter().enumerate() {
-        let places = parts.iter().flat_map(|(high, low)| high.iter().zip(low));
-        let widest = places.max_by(|a, b| (a.0.1 - a.1.1).total_cmp(&(b.0.1 - b.1.1)));
-        let Some((top, bottom)) = widest else { continue };
-        let middle = (top.0, (top.1 + bottom.1) / 2.0);
-        let beside = match row {
-            0 => plot.at(-0.35, low + 0.34 * room),
-            1 => plot.at(-0.35, low + 0.14 * room),
-            _ => plot.at(0.4, high + 0.12 * room),
-        };
-        plot.label(text, beside, middle);
-    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod curve;
 pub mod data;
 mod examples;
 mod first_layer;
+mod label;
 mod others;
 pub mod plot;
 pub mod questions;
