@@ -274,7 +274,10 @@ fn listed(dir: &Path, list: &Path, classes: &mut Option<Vec<String>>) -> Result<
             let mend = format!("name files under {}", dir.display());
             return Err(Error::invalid(at(number), format!("names {name:?}"), mend));
         }
-        if !seen.insert(name) {
+        // However it is written: `./a.png` is `a.png`.
+        let same: PathBuf =
+            Path::new(name).components().filter(|part| matches!(part, Component::Normal(_))).collect();
+        if !seen.insert(same) {
             return Err(Error::invalid(
                 at(number),
                 format!("names {name} a second time"),

@@ -9,7 +9,7 @@ use super::pack::{CHANNELS, Skipped};
 use super::{Part, decode, resize};
 use crate::digest::ImageDigest;
 use crate::error::{Error, Result};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::Path;
 
@@ -30,14 +30,15 @@ pub(super) fn ready(part: Part, listed: &Listed, side: usize) -> Result<Result<R
 
 fn prepared(path: &Path, side: usize) -> Result<Result<Ready, String>> {
     let failed = || Error::io("read", path);
-    let file = File::open(path).map_err(failed())?;
-    let meta = file.metadata().map_err(failed())?;
+    // Before it is opened: a pipe would be waited for.
+    let meta = fs::metadata(path).map_err(failed())?;
     if !meta.is_file() {
         return Err(Error::invalid(path.display().to_string(), "is no regular file", "put the image there"));
     }
     if meta.len() > decode::BYTES_MAX {
         return Ok(Err(format!("has {} bytes, more than {}", meta.len(), decode::BYTES_MAX)));
     }
+    let file = File::open(path).map_err(failed())?;
     let mut bytes = Vec::with_capacity(meta.len() as usize);
     file.take(decode::BYTES_MAX).read_to_end(&mut bytes).map_err(failed())?;
     Ok(decode::guarded(&bytes).map(|image| {
@@ -58,4 +59,18 @@ pub(super) fn refused(from: &Path, bad: &[Skipped], done: &str, how: &str) -> Er
         count => format!("{count} images cannot be {done}: {}", named.join(", ")),
     };
     Error::invalid(from.display().to_string(), problem, format!("mend them, or leave them out {how}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pipe_is_refused_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("a.png");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let Err(error) = prepared(&pipe, 8) else { panic!("a pipe is no image") };
+        assert!(error.to_string().contains("a.png: is no regular file"), "{error}");
+    }
 }

@@ -52,8 +52,18 @@ const OTHERS: [&str; 5] = [
 ];
 
 /// The same where a GPU computes; where none does they say nothing.
-const OTHERS_OF_CUDA: [&str; 4] =
-    ["CUDA_VISIBLE_DEVICES", "NVIDIA_TF32_OVERRIDE", "PYTORCH_CUDA_ALLOC_CONF", "CUDA_LAUNCH_BLOCKING"];
+const OTHERS_OF_CUDA: [&str; 10] = [
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_TF32_OVERRIDE",
+    "PYTORCH_ALLOC_CONF",
+    "PYTORCH_CUDA_ALLOC_CONF",
+    "CUDA_LAUNCH_BLOCKING",
+    "CUBLASLT_WORKSPACE_SIZE",
+    "TORCH_CUBLASLT_UNIFIED_WORKSPACE",
+    "DISABLE_ADDMM_CUDA_LT",
+    "TORCH_CUDNN_V8_API_DISABLED",
+    "TORCH_CUDNN_USE_HEURISTIC_MODE_B",
+];
 
 /// Variables that make libtorch's parts write to standard output, which holds results alone.
 const TALKATIVE: [&str; 4] = ["ONEDNN_VERBOSE", "DNNL_VERBOSE", "MKLDNN_VERBOSE", "MKL_VERBOSE"];
@@ -139,6 +149,9 @@ impl Numerics {
     pub fn look_for_gpu(ordinal: u32) -> Result<std::result::Result<&'static Gpu, String>, String> {
         static LIBRARIES: OnceLock<Result<(), String>> = OnceLock::new();
         let gpu = driver::gpu(ordinal)?;
+        if let Some(why) = unfit(gpu) {
+            return Ok(Err(why));
+        }
         Ok(LIBRARIES.get_or_init(|| cuda::find().map(drop)).clone().map(|()| gpu))
     }
 
@@ -162,9 +175,12 @@ impl Numerics {
         self.gpu.as_ref()
     }
 
-    /// Bytes of memory that networks in training may take together, at the most.
+    /// Bytes of memory that networks in training may take together, at the most. Of a GPU's no more than six tenths: what
+    /// a network takes is counted without the workspaces of CUDA's libraries, and where these find no room they
+    /// may compute in another way, hence to other bits, without a word. The machine has to hold as much too.
     pub fn memory_at_hand(&self) -> u64 {
-        self.gpu.as_ref().map_or_else(machine::memory_at_hand, |gpu| gpu.memory)
+        let gpu = self.gpu.as_ref().map_or(u64::MAX, |gpu| gpu.memory / 10 * 6);
+        gpu.min(machine::memory_at_hand())
     }
 
     /// What is in force, name and value: the variables that are set, in capitals, then what was read
@@ -232,12 +248,15 @@ fn begin(policy: Policy, ordinal: u32) -> Result<Numerics, String> {
         }
     }
     TALKATIVE.into_iter().filter(|name| env::var_os(name).is_some()).for_each(unset);
+    pin(&pins(policy))?;
     let gpu = match policy {
         Policy::Cuda => Some(driver::gpu(ordinal)?.clone()),
         _ => None,
     };
-    pin(&pins(policy))?;
-    if gpu.is_some() {
+    if let Some(gpu) = &gpu {
+        if let Some(why) = unfit(gpu) {
+            return Err(why);
+        }
         if let Some(value) = env::var_os("NVIDIA_TF32_OVERRIDE").filter(|value| value != "0") {
             let value = value.to_string_lossy();
             return Err(format!(
@@ -263,6 +282,28 @@ fn begin(policy: Policy, ordinal: u32) -> Result<Numerics, String> {
         settings.extend(begin_cuda(gpu)?);
     }
     Ok(Numerics { policy, settings, libtorch: readback.version, gpu })
+}
+
+/// Why libtorch's libraries cannot compute on a GPU, as far as its driver tells; none where they can.
+fn unfit(gpu: &Gpu) -> Option<String> {
+    // The first whose code PyTorch's build for CUDA 13 has: Turing.
+    const CAPABILITY: (u32, u32) = (7, 5);
+    let parts = |text: &str| -> Option<(u32, u32)> {
+        let (major, minor) = text.split_once('.')?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
+    };
+    let Gpu { name, capability, driver, .. } = gpu;
+    if parts(driver)?.0 < parts(cuda::CUDA)?.0 {
+        return Some(format!(
+            "the driver of the {name} supports CUDA {driver}, and libtorch's libraries take {}; update the driver",
+            cuda::CUDA
+        ));
+    }
+    (parts(capability)? < CAPABILITY).then(|| {
+        format!(
+            "the {name} has compute capability {capability}, and libtorch's libraries have no code below 7.5"
+        )
+    })
 }
 
 /// Has libtorch compute on a GPU as the policy asks, and says what was read back.

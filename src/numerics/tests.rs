@@ -92,6 +92,19 @@ fn a_gpu_is_held_to_float32_and_to_one_way() {
     }
 }
 
+#[test]
+fn a_gpu_that_is_too_old_is_passed_over() {
+    let gpu = |driver: &str, capability: &str| {
+        let (driver, capability) = (driver.to_owned(), capability.to_owned());
+        unfit(&Gpu { ordinal: 0, name: "G".to_owned(), capability, memory: 1, driver })
+    };
+    for (driver, capability) in [("13.0", "9.0"), ("13.2", "7.5"), ("14.0", "12.0")] {
+        assert_eq!(gpu(driver, capability), None);
+    }
+    assert!(gpu("12.9", "9.0").unwrap().contains("supports CUDA 12.9, and libtorch's libraries take 13.0"));
+    assert!(gpu("13.0", "7.0").unwrap().contains("compute capability 7.0"));
+}
+
 /// Max unpooling writes where indices say, and two may say the same place.
 #[test]
 fn an_operation_that_is_not_deterministic_is_refused() {

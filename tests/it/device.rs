@@ -9,16 +9,21 @@ use std::process::Command;
 
 /// A driver that shows `gpus` GPUs and can do nothing with them.
 fn driver(dir: &Path, gpus: u32) {
+    driver_of(dir, gpus, 13_000);
+}
+
+/// The same, of that version of CUDA.
+fn driver_of(dir: &Path, gpus: u32, version: u32) {
     let source = format!(
         "#include <stddef.h>\n#include <string.h>\n\
          int cuInit(unsigned flags) {{ return {}; }}\n\
          int cuGetErrorString(int code, const char **text) {{ *text = \"no CUDA-capable device\"; return 0; }}\n\
-         int cuDriverGetVersion(int *version) {{ *version = 13000; return 0; }}\n\
+         int cuDriverGetVersion(int *version) {{ *version = {version}; return 0; }}\n\
          int cuDeviceGetCount(int *count) {{ *count = {gpus}; return 0; }}\n\
          int cuDeviceGet(int *device, int ordinal) {{ *device = ordinal; return 0; }}\n\
          int cuDeviceGetName(char *name, int size, int device) {{ strncpy(name, \"Stub 1\", size); return 0; }}\n\
          int cuDeviceTotalMem_v2(size_t *bytes, int device) {{ *bytes = 1 << 30; return 0; }}\n\
-         int cuDeviceGetAttribute(int *value, int what, int device) {{ *value = what - 70; return 0; }}\n",
+         int cuDeviceGetAttribute(int *value, int what, int device) {{ *value = what == 75 ? 9 : 0; return 0; }}\n",
         if gpus == 0 { 100 } else { 0 }
     );
     let path = dir.join("cuda.c");
@@ -73,6 +78,20 @@ fn a_gpu_without_libtorch_s_libraries_is_said() {
     assert_eq!((cuda.code, cuda.err), (Some(2), format!("{CANNOT}{problem}")));
     let second = fingerprint(&["--device", "cuda:1"], stub.path(), torch.path());
     assert_eq!(second.err, format!("{CANNOT}there is no GPU 1: there is one, number 0\n"));
+}
+
+#[test]
+fn a_gpu_whose_driver_is_too_old_is_passed_over() {
+    let (stub, torch) = (scratch(), scratch());
+    driver_of(stub.path(), 1, 12_040);
+    let problem = "the driver of the Stub 1 supports CUDA 12.4, and libtorch's libraries take 13.0; update the driver\n";
+    let auto = fingerprint(&[], stub.path(), torch.path());
+    assert_eq!(
+        (auto.code, auto.err),
+        (Some(0), format!("the CPU computes though there is a GPU: {problem}"))
+    );
+    let cuda = fingerprint(&["--device", "cuda"], stub.path(), torch.path());
+    assert_eq!((cuda.code, cuda.err), (Some(2), format!("{CANNOT}{problem}")));
 }
 
 #[test]

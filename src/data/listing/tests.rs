@@ -164,6 +164,7 @@ fn what_is_wrong_with_a_list_is_named_with_its_line() {
     for (text, named, mend) in [
         ("a.JPEG 0\n\nb.JPEG\n", "list:3: is no line `name class`", "write a name, a space and its class"),
         ("a.JPEG 0\nb.JPEG 1\na.JPEG 1\n", "list:3: names a.JPEG a second time", "leave one"),
+        ("a.JPEG 0\nb.JPEG 1\n./a.JPEG 1\n", "list:3: names ./a.JPEG a second time", "leave one"),
         ("a.JPEG 2\n", "list:1: names class 2, which is not among the 2 classes", "number from 0"),
         ("a.JPEG n03\n", "list:1: names class n03", "number from 0"),
         ("../a.JPEG 0\n", "list:1: names \"../a.JPEG\"", "name files under"),
