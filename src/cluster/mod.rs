@@ -43,6 +43,9 @@ impl Phase {
     }
 }
 
+/// Why an element has ended of which its engine knows nothing any more, though it began.
+pub const FORGOTTEN: &str = "its queue has forgotten it";
+
 /// An element of a job that was handed over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Element {
@@ -62,6 +65,17 @@ impl Element {
     /// One of which nothing is known.
     pub fn unknown() -> Self {
         Self { job: String::new(), index: None, phase: Phase::Running, node: None, log: None }
+    }
+
+    /// One that began, and that its engine has forgotten: how it ended is not known.
+    pub fn forgotten(job: &str, index: Option<u32>, log: std::path::PathBuf) -> Self {
+        let phase = Phase::Ended { well: false, cancelled: false, why: FORGOTTEN.to_owned() };
+        Self { job: job.to_owned(), index, phase, node: None, log: Some(log) }
+    }
+
+    /// Whether it is such a one.
+    pub fn is_forgotten(&self) -> bool {
+        matches!(&self.phase, Phase::Ended { why, .. } if why == FORGOTTEN)
     }
 
     /// For people: `17_3`.

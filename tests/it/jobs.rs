@@ -370,6 +370,36 @@ fn a_queue_that_does_not_answer_is_waited_for() {
     assert_eq!(status(&protocol, &store)["done"], 2);
 }
 
+/// Slurm forgets a job some minutes after its end: that it failed, and why, is still to be seen.
+#[test]
+fn what_died_is_told_after_its_queue_has_forgotten_it() {
+    let dir = scratch();
+    let (protocol, store) = (slow(dir.path(), 6), dir.path().join("store"));
+    let path = pretended(dir.path(), FORGOT);
+    let mut call = submit(&protocol, &store, &[]);
+    call.env("PATH", &path);
+    run(call).expect(0);
+    for order in files(&store.join("jobs")).into_keys().filter(|path| path.ends_with("plan.json")) {
+        let order = store.join("jobs").join(order);
+        let text = fs::read_to_string(&order).unwrap();
+        if text.contains(r#"{"0":["random-0/1/baseA"]}"#) {
+            fs::write(order.with_file_name("7_0.log"), "selffer: no space left\n").unwrap();
+        }
+    }
+    let mut call = selffer(["status", "--format", "json", "--protocol"]);
+    call.arg(&protocol).arg("--store").arg(&store).env("PATH", &path);
+    let seen = run(call).expect(1).json();
+    let failed = &list(&seen, "failed")[0];
+    assert_eq!(
+        (&failed["run"], &failed["why"], list(failed, "last_lines")),
+        (
+            &"random-0/1/baseA".into(),
+            &"its queue has forgotten it".into(),
+            vec!["selffer: no space left".into()]
+        )
+    );
+}
+
 /// Slurm is not on this machine, and never will be again: what it was handed is forgotten by one command.
 #[test]
 fn jobs_of_a_queue_that_is_gone_can_be_forgotten() {

@@ -16,6 +16,7 @@ struct Fake {
     refuses: bool,
     silent: bool,
     ended: bool,
+    forgot: bool,
     /// The names that jobs were handed over under, and what it was asked to find.
     given: Rc<RefCell<Vec<String>>>,
     sought: Rc<RefCell<Vec<String>>>,
@@ -39,6 +40,9 @@ impl Engine for Fake {
     fn poll(&self, jobs: &[String]) -> Result<Vec<Element>> {
         if self.silent {
             return Err(Error::invalid("fake", "does not answer", "wait"));
+        }
+        if self.forgot {
+            return Ok(Vec::new());
         }
         let phase = match self.ended {
             true => Phase::Ended { well: true, cancelled: false, why: String::new() },
@@ -227,5 +231,21 @@ fn what_is_refused_leaves_the_record_as_it_was() {
         // Of one that was never taken there is nothing to ask.
         record::hand_over(&world.store, &full, &batch(2), &order(plan, 2), &After::default()).unwrap_err();
         assert_eq!(alive(&world.ask(plan, &world.fake)), [0, 1]);
+    });
+}
+
+#[test]
+fn of_a_job_that_is_forgotten_there_is_what_it_wrote() {
+    with(|plan, world| {
+        let forgot = Fake { forgot: true, ..world.fake.clone() };
+        assert!(world.ask(plan, &forgot).of.is_empty(), "no job has begun");
+        let log = world.orders[1].with_file_name("2_0.log");
+        std::fs::write(&log, "no space left\n").unwrap();
+        let seen = world.ask(plan, &forgot);
+        assert_eq!(seen.of, HashMap::from([(1, Element::forgotten("2", Some(0), log))]));
+        assert!(!seen.of[&1].phase.alive() && seen.unknown.is_empty());
+        // As long as it is listed, it is as it is said to be; and another job of the network goes before it.
+        assert_eq!(alive(&world.ask(plan, &world.fake)), [0, 1]);
+        assert!(world.ask(plan, &Fake { silent: true, ..forgot }).of.is_empty());
     });
 }
