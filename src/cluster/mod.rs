@@ -113,7 +113,7 @@ pub trait Engine {
     /// [`Engine::find`] is to find it by; `after` are the jobs that it waits for. Answers with the job's own name.
     ///
     /// # Errors
-    /// Where the engine refuses; then nothing of the batch runs.
+    /// Where the engine refuses, or does not say that it took the batch: [`Engine::find`] tells the two apart.
     fn submit(&self, batch: &Batch, order: &Path, name: &str, after: &After) -> Result<String>;
 
     /// How the elements of these jobs stand, as far as the engine still knows them.
@@ -122,7 +122,7 @@ pub trait Engine {
     /// Where it does not answer.
     fn poll(&self, jobs: &[String]) -> Result<Vec<Element>>;
 
-    /// The job that was given that name, where it was handed over and its record was not written.
+    /// The job that was given that name, where it was handed over and it is not known what it became.
     ///
     /// # Errors
     /// Where it does not answer.

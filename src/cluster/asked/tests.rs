@@ -14,6 +14,8 @@ use tempfile::TempDir;
 #[derive(Clone, Default)]
 struct Fake {
     refuses: bool,
+    /// It takes what it is handed, and says that it did not.
+    mumbles: bool,
     silent: bool,
     ended: bool,
     forgot: bool,
@@ -35,6 +37,9 @@ impl Engine for Fake {
             return Err(Error::invalid("fake", "is full", "wait"));
         }
         self.given.borrow_mut().push(name.to_owned());
+        if self.mumbles {
+            return Err(Error::invalid("fake", "timed out", "wait"));
+        }
         Ok(self.given.borrow().len().to_string())
     }
     fn poll(&self, jobs: &[String]) -> Result<Vec<Element>> {
@@ -57,6 +62,9 @@ impl Engine for Fake {
         Ok(jobs.iter().map(one).collect())
     }
     fn find(&self, name: &str) -> Result<Option<String>> {
+        if self.silent {
+            return Err(Error::invalid("fake", "does not answer", "wait"));
+        }
         self.sought.borrow_mut().push(name.to_owned());
         let at = self.given.borrow().iter().position(|given| given == name);
         Ok(at.map(|at| (at + 1).to_string()))
@@ -247,5 +255,23 @@ fn of_a_job_that_is_forgotten_there_is_what_it_wrote() {
         // As long as it is listed, it is as it is said to be; and another job of the network goes before it.
         assert_eq!(alive(&world.ask(plan, &world.fake)), [0, 1]);
         assert!(world.ask(plan, &Fake { silent: true, ..forgot }).of.is_empty());
+    });
+}
+
+#[test]
+fn what_was_taken_without_a_word_is_found_or_stays_unknown() {
+    with(|plan, world| {
+        let mumbles = Fake { mumbles: true, ..world.fake.clone() };
+        let over = |fake: &Fake, run| {
+            record::hand_over(&world.store, fake, &batch(run), &order(plan, run), &After::default())
+        };
+        assert_eq!(over(&mumbles, 2).unwrap(), "3");
+        assert_eq!(alive(&world.ask(plan, &world.fake)), [0, 1, 2]);
+        // One that cannot be asked either may have it, until it can.
+        let silent = Fake { silent: true, ..mumbles };
+        assert!(over(&silent, 3).unwrap_err().to_string().contains("timed out"));
+        assert_eq!(unknown(&world.ask(plan, &silent)), [0, 1, 2, 3]);
+        let seen = world.ask(plan, &world.fake);
+        assert_eq!((alive(&seen), seen.of[&3].job.as_str()), (vec![0, 1, 2, 3], "4"));
     });
 }
