@@ -370,6 +370,33 @@ fn a_queue_that_does_not_answer_is_waited_for() {
     assert_eq!(status(&protocol, &store)["done"], 2);
 }
 
+/// A job may be there and have nothing left to do: nobody waits for that.
+#[test]
+fn what_is_done_is_not_waited_for() {
+    let dir = scratch();
+    let (protocol, store) = (slow(dir.path(), 2), dir.path().join("store"));
+    let path = pretended(dir.path(), FORGOT);
+    let mut call = submit(&protocol, &store, &[]);
+    call.env("PATH", &path);
+    run(call).expect(0);
+    let reproduce = || {
+        let mut call = selffer(["reproduce", "--no-report", "--protocol"]);
+        call.arg(&protocol).arg("--store").arg(&store).env("PATH", &path);
+        started(call, &dir.path().join("said"))
+    };
+    assert_eq!(reproduce().wait().unwrap().code(), Some(0));
+    pretended(dir.path(), "echo '7|0|RUNNING|n1|None'");
+    let (mut again, begin) = (reproduce(), Instant::now());
+    let code = loop {
+        match again.try_wait().unwrap() {
+            Some(status) => break status.code(),
+            None if begin.elapsed() > Duration::from_secs(60) => break again.kill().map(|()| None).unwrap(),
+            None => sleep(Duration::from_millis(50)),
+        }
+    };
+    assert_eq!(code, Some(0), "{}", fs::read_to_string(dir.path().join("said")).unwrap());
+}
+
 /// Slurm forgets a job some minutes after its end: that it failed, and why, is still to be seen.
 #[test]
 fn what_died_is_told_after_its_queue_has_forgotten_it() {
