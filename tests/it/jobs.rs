@@ -359,6 +359,10 @@ fn a_queue_that_does_not_answer_is_waited_for() {
     assert_eq!(files(&store.join("claims")).len(), 0, "it was trained all the same");
     let cancelled = run(command(&["cancel"])).expect(2);
     assert!(cancelled.err.contains("could not be asked after, nor cancelled"), "{}", cancelled.err);
+    let named = run(command(&["cancel", "random-0/1/baseA"])).expect(2);
+    for says in ["whether a job has it is not known", "`selffer cancel --forget` says so"] {
+        assert!(named.err.contains(says), "{says} in {}", named.err);
+    }
     // The queue answers, and has none of it: then it is trained here, and followed to its end.
     pretended(dir.path(), FORGOT);
     assert_eq!(reproduce.wait().unwrap().code(), Some(0), "{}", fs::read_to_string(&logs[1]).unwrap());
