@@ -149,6 +149,7 @@ fi
 /// No path stands in a line that Slurm reads; see [`options`]. `exec`, so that Slurm's signals reach the program.
 pub fn script(program: &Path, batch: &Batch, order: &Path, name: &str) -> String {
     let Resources { partition, gres, time, mem, cpus, warn_seconds, flags, setup } = &batch.resources;
+    let warn = warn_seconds.unwrap_or(WARN);
     let throttle = batch.throttle.map_or_else(String::new, |most| format!("%{most}"));
     let array = ranges(batch.elements.keys().copied());
     let mut lines = vec![
@@ -157,7 +158,7 @@ pub fn script(program: &Path, batch: &Batch, order: &Path, name: &str) -> String
         "--open-mode=append".to_owned(),
         "--requeue".to_owned(),
         "--kill-on-invalid-dep=yes".to_owned(),
-        format!("--signal=B:USR1@{}", warn_seconds.unwrap_or(WARN)),
+        format!("--signal=B:USR1@{warn}"),
     ];
     let cpus = cpus.map(|cpus| cpus.to_string());
     for (name, value) in
@@ -178,7 +179,10 @@ pub fn script(program: &Path, batch: &Batch, order: &Path, name: &str) -> String
     }
     text.push_str(LATE);
     let (program, order) = (quoted(&program.display().to_string()), quoted(&order.display().to_string()));
-    let _ = writeln!(text, "exec {program} work --plan {order} --index \"$SLURM_ARRAY_TASK_ID\"");
+    let _ = writeln!(
+        text,
+        "exec {program} work --plan {order} --index \"$SLURM_ARRAY_TASK_ID\" --warn-seconds {warn}"
+    );
     text
 }
 

@@ -75,8 +75,8 @@ pub const FORGET: &str = "where they are gone for good, `selffer cancel --forget
 /// How often jobs are asked how they stand, where they are waited for.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
-/// Waits until no job has a network of the runner's plan any more that is still to be done. What no job has is left for the runner, so
-/// that a network that was handed to others is not trained here as well. What is not known is waited for.
+/// Waits until no job has a network of the runner's plan any more that is still to be done. What no job has is left for
+/// the runner, so that a network that was handed to others is not trained here as well. What is not known is waited for.
 pub fn leave(runner: &Runner<'_>, quiet: bool) -> Result<()> {
     let mut asker = Asker::new(runner.plan, runner.policy, runner.store, quiet);
     let mut watch = Watch::new(runner.plan, runner.store, runner.policy);

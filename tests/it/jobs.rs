@@ -515,8 +515,10 @@ fn a_job_without_progress_is_not_started_again() {
     // `scontrol` is what would start it again.
     let bin = dir.path().join("bin");
     fs::create_dir(&bin).unwrap();
-    fs::write(bin.join("scontrol"), format!("#!/bin/sh\necho \"$@\" >> {}/asked\n", dir.path().display()))
-        .unwrap();
+    // It does not answer at first.
+    let script = "#!/bin/sh\nif [ ! -e DIR/tried ]; then : > DIR/tried; echo 'Socket timed out' >&2; exit 1; fi\n\
+                  echo \"$@\" >> DIR/asked\n";
+    fs::write(bin.join("scontrol"), script.replace("DIR", dir.path().to_str().unwrap())).unwrap();
     fs::set_permissions(bin.join("scontrol"), fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     let asked = || fs::read_to_string(dir.path().join("asked")).unwrap_or_default();
@@ -536,8 +538,10 @@ fn a_job_without_progress_is_not_started_again() {
     let child = start(0);
     wait_for("it does not train", || images().filter(|images| *images > 0));
     warn(&child);
-    Ran::from(child.wait_with_output().unwrap()).expect(130);
+    let ran = Ran::from(child.wait_with_output().unwrap()).expect(130);
     assert_eq!(asked(), "requeue 9\n");
+    let at = |text: &str| ran.err.find(text).unwrap_or_else(|| panic!("{text} in {}", ran.err));
+    assert!(at("Socket timed out") < at("job 9 is started again"), "{}", ran.err);
     // Told before it could begin: all that is caught at once is the end.
     let child = start(1);
     wait_for("it does not listen", || {
