@@ -80,9 +80,17 @@ pub fn jobs(
             Err(why) => jobs.unknown.push(Unknown { why, runs: runs(order.as_ref().ok()) }),
         }
     }
-    for (name, batches) in by_engine {
-        let asked =
-            engine(&name).and_then(|engine| ask(engine.as_ref(), batches.iter().map(|(_, _, job)| job)));
+    for (name, mut batches) in by_engine {
+        let asked = engine(&name).and_then(|engine| {
+            batches.retain(|(_, order, job)| match reachable(engine.as_ref(), job) {
+                Ok(()) => true,
+                Err(why) => {
+                    jobs.unknown.push(Unknown { why, runs: runs(order.as_ref().ok()) });
+                    false
+                }
+            });
+            ask(engine.as_ref(), batches.iter().map(|(_, _, job)| job))
+        });
         let (of, elements) = match asked {
             Ok(asked) => asked,
             Err(why) => {
@@ -157,6 +165,21 @@ fn log(job: &str, index: u32) -> String {
     format!("{job}_{index}.log")
 }
 
+/// Whether a job can be asked after on this machine.
+///
+/// # Errors
+/// Where another machine alone knows of it.
+fn reachable(engine: &dyn Engine, job: &Job) -> Result<()> {
+    let Job::Known(job) = job else { return Ok(()) };
+    match engine.elsewhere(job) {
+        None => Ok(()),
+        Some(host) => {
+            let problem = format!("is a process of {host}, and no other machine knows whether it lives");
+            Err(Error::invalid(format!("job {job}"), problem, format!("ask on {host}")))
+        }
+    }
+}
+
 /// What an engine says of jobs: which of them each name that it knows is, and their elements.
 fn ask<'a>(
     engine: &dyn Engine,
@@ -192,7 +215,11 @@ pub fn forget(
         if order.as_ref().is_ok_and(|order| order.protocol_digest != digest || order.numerics != policy) {
             continue;
         }
-        let answers = given.and_then(|given| ask(engine(&given.engine)?.as_ref(), [&given.job].into_iter()));
+        let answers = given.and_then(|given| {
+            let engine = engine(&given.engine)?;
+            reachable(engine.as_ref(), &given.job)?;
+            ask(engine.as_ref(), [&given.job].into_iter())
+        });
         if order.is_err() || answers.is_err() {
             record::forget(&path)?;
             forgotten.push(path);

@@ -122,6 +122,11 @@ pub trait Engine {
     /// Where it does not answer.
     fn poll(&self, jobs: &[String]) -> Result<Vec<Element>>;
 
+    /// The machine that alone knows of a job, where that is not this one. Such a job is not to be polled.
+    fn elsewhere(&self, _job: &str) -> Option<String> {
+        None
+    }
+
     /// The job that was given that name, where it was handed over and it is not known what it became.
     ///
     /// # Errors

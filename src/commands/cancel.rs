@@ -148,7 +148,9 @@ fn cancel(store: &Store, jobs: Vec<String>) -> Result<()> {
     let given: Vec<record::Given> = handed.into_iter().filter_map(|batch| batch.given.ok()).collect();
     for job in jobs {
         let whole = job.split('_').next().unwrap_or(&job);
-        let engine = given.iter().find(|given| matches!(&given.job, record::Job::Known(job) if job == whole));
+        // A machine's name may have anything in it.
+        let is = |known: &String| *known == job || known == whole;
+        let engine = given.iter().find(|given| matches!(&given.job, record::Job::Known(known) if is(known)));
         // One that was found by its name alone.
         let engine = engine.map_or_else(|| "slurm".to_owned(), |given| given.engine.clone());
         by_engine.entry(engine).or_default().push(job);

@@ -19,6 +19,8 @@ struct Fake {
     silent: bool,
     ended: bool,
     forgot: bool,
+    /// A job that another machine has.
+    away: Option<&'static str>,
     /// The names that jobs were handed over under, and what it was asked to find.
     given: Rc<RefCell<Vec<String>>>,
     sought: Rc<RefCell<Vec<String>>>,
@@ -46,6 +48,7 @@ impl Engine for Fake {
         if self.silent {
             return Err(Error::invalid("fake", "does not answer", "wait"));
         }
+        assert!(!jobs.iter().any(|job| Some(job.as_str()) == self.away), "asked after what is elsewhere");
         if self.forgot {
             return Ok(Vec::new());
         }
@@ -60,6 +63,9 @@ impl Engine for Fake {
             ..Element::unknown()
         };
         Ok(jobs.iter().map(one).collect())
+    }
+    fn elsewhere(&self, job: &str) -> Option<String> {
+        (Some(job) == self.away).then(|| "far".to_owned())
     }
     fn find(&self, name: &str) -> Result<Option<String>> {
         if self.silent {
@@ -273,5 +279,18 @@ fn what_was_taken_without_a_word_is_found_or_stays_unknown() {
         assert_eq!(unknown(&world.ask(plan, &silent)), [0, 1, 2, 3]);
         let seen = world.ask(plan, &world.fake);
         assert_eq!((alive(&seen), seen.of[&3].job.as_str()), (vec![0, 1, 2, 3], "4"));
+    });
+}
+
+#[test]
+fn a_job_of_another_machine_is_not_known_and_the_others_are() {
+    with(|plan, world| {
+        let away = Fake { away: Some("2"), ..world.fake.clone() };
+        let seen = world.ask(plan, &away);
+        assert_eq!((alive(&seen), unknown(&seen)), (vec![0], vec![1]));
+        assert!(seen.unknown[0].why.to_string().ends_with("ask on far"), "{}", seen.unknown[0].why);
+        let engine = |_: &str| -> Result<Box<dyn Engine>> { Ok(Box::new(away.clone())) };
+        let forgotten = forget(plan, Policy::Portable, world.store.dir(), engine).unwrap();
+        assert_eq!(forgotten, [world.orders[1].clone()]);
     });
 }
