@@ -565,15 +565,23 @@ fn the_environment_does_not_undo_a_script() {
     let seen = dir.path().join("seen");
     fs::write(dir.path().join("bin/sbatch"), format!("#!/bin/sh\nenv >> '{}'\necho 7\n", seen.display()))
         .unwrap();
-    let mut call = submit(&protocol(), &dir.path().join("store"), &[]);
-    call.env("PATH", path)
-        .env("SBATCH_ARRAY_INX", "0-3")
-        .env("SBATCH_WAIT", "1")
-        .env("SBATCH_ACCOUNT", "lab");
-    run(call).expect(0);
-    let seen = fs::read_to_string(&seen).unwrap();
-    assert!(seen.contains("SBATCH_ACCOUNT=lab\n"), "{seen}");
-    assert!(!seen.contains("SBATCH_ARRAY_INX") && !seen.contains("SBATCH_WAIT"), "{seen}");
+    let never = ["SBATCH_ARRAY_INX", "SBATCH_WAIT", "SBATCH_CLUSTERS", "SLURM_CLUSTERS"];
+    let a_users =
+        ["SBATCH_ACCOUNT", "SBATCH_QOS", "SBATCH_PARTITION", "SBATCH_TIMELIMIT", "SBATCH_MEM_PER_CPU"];
+    for (store, more, left) in [
+        ("one", &[][..], &[0, 1, 2, 3, 4][..]),
+        ("two", &["--time", "60", "--mem", "16G", "--sbatch=-q long"], &[0, 2]),
+    ] {
+        let mut call = submit(&protocol(), &dir.path().join(store), more);
+        call.env("PATH", &path).envs(never.iter().chain(&a_users).map(|name| (name, "theirs")));
+        run(call).expect(0);
+        let text = fs::read_to_string(&seen).unwrap();
+        fs::remove_file(&seen).unwrap();
+        let has = |name: &&str| text.contains(&format!("{name}=theirs\n"));
+        assert!(!never.iter().any(has), "{text}");
+        let kept: Vec<usize> = (0..a_users.len()).filter(|at| has(&a_users[*at])).collect();
+        assert_eq!(kept, left, "{text}");
+    }
 }
 
 /// What cannot be handed to Slurm as it is is refused in one sentence, before anything is made.
