@@ -22,6 +22,9 @@ use std::time::Duration;
 /// record is there means that the network is; what is wrong with it, and how long it took, is then not known here.
 pub const READ_ALL: usize = 5_000;
 
+/// The host of a failure of which no host is known.
+const UNKNOWN: &str = "unknown";
+
 /// How one network stands.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Standing {
@@ -291,7 +294,7 @@ impl<'a> Watch<'a> {
             }
         };
         let failed = standing.iter().enumerate().filter_map(|(index, standing)| match standing {
-            Standing::Failed(failure) => Some((index, failure)),
+            Standing::Failed(failure) if failure.host != UNKNOWN => Some((index, failure)),
             _ => None,
         });
         for (index, failure) in failed {
@@ -327,6 +330,11 @@ impl<'a> Watch<'a> {
 
 /// How a network stands that is not done, by its last claim and by the job that has it.
 fn standing(claim: Option<Claim>, alive: bool, job: Option<&Element>) -> Standing {
+    // What a queue has forgotten may have been long ago: another had the network since, or it was stopped as asked.
+    let its = |claim: &Claim, job: &Element| {
+        claim.stage != Stage::Stopped && claim.holder.job.as_ref().is_some_and(|its| its.id == job.name())
+    };
+    let job = job.filter(|job| !job.is_forgotten() || claim.as_ref().is_none_or(|claim| its(claim, job)));
     match (claim, job) {
         (Some(claim), _) if alive => Standing::Running(claim),
         (None, None) if alive => Standing::Starting(Element::unknown()),
@@ -343,7 +351,7 @@ fn standing(claim: Option<Claim>, alive: bool, job: Option<&Element>) -> Standin
         (None, Some(job)) => match &job.phase {
             // Without a word of why, it never got to this network.
             Phase::Ended { well: false, cancelled: false, why } if !why.is_empty() => {
-                let host = job.node.clone().unwrap_or_else(|| "unknown".to_owned());
+                let host = job.node.clone().unwrap_or_else(|| UNKNOWN.to_owned());
                 Standing::Failed(Failure { host, why: why.clone(), job: Some(job.clone()) })
             }
             _ => Standing::Free,

@@ -102,6 +102,9 @@ pub struct WorkArgs {
     /// Which element of it. [default: all of them, each network after what it copies from]
     #[arg(long, value_name = "I")]
     pub index: Option<u32>,
+    /// How many seconds before its time limit the job is warned; so long it can ask to be started again.
+    #[arg(long, value_name = "SECONDS", default_value_t = selffer::cluster::resources::WARN)]
+    pub warn_seconds: u32,
 }
 
 #[derive(Args)]

@@ -9,13 +9,15 @@ use super::{Element, Engine};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::recipe::Policy;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// What is known of a plan's jobs.
 #[derive(Debug, Default)]
 pub struct Jobs {
-    /// What engines say of runs, by index. Of a run that several jobs have, one that is alive counts, else the last.
+    /// What engines say of runs, by index. Of a run that several jobs have, one that is alive counts, else the last
+    /// that its engine knows, else the last that wrote a log.
     pub of: HashMap<usize, Element>,
     /// What could not be asked after.
     pub unknown: Vec<Unknown>,
@@ -67,6 +69,7 @@ pub fn jobs(
         Some(order) => indices(order.elements.values().flatten().collect()),
         None => (0..plan.runs.len()).collect(),
     };
+    let mut forgotten: BTreeMap<usize, (SystemTime, Element)> = BTreeMap::new();
     let mut by_engine: BTreeMap<String, Vec<(PathBuf, Result<Order>, Job)>> = BTreeMap::new();
     for Handed { path, order, given } in handed {
         if order.as_ref().is_ok_and(|order| !ours(order)) {
@@ -77,9 +80,17 @@ pub fn jobs(
             Err(why) => jobs.unknown.push(Unknown { why, runs: runs(order.as_ref().ok()) }),
         }
     }
-    for (name, batches) in by_engine {
-        let asked =
-            engine(&name).and_then(|engine| ask(engine.as_ref(), batches.iter().map(|(_, _, job)| job)));
+    for (name, mut batches) in by_engine {
+        let asked = engine(&name).and_then(|engine| {
+            batches.retain(|(_, order, job)| match reachable(engine.as_ref(), job) {
+                Ok(()) => true,
+                Err(why) => {
+                    jobs.unknown.push(Unknown { why, runs: runs(order.as_ref().ok()) });
+                    false
+                }
+            });
+            ask(engine.as_ref(), batches.iter().map(|(_, _, job)| job))
+        });
         let (of, elements) = match asked {
             Ok(asked) => asked,
             Err(why) => {
@@ -93,14 +104,15 @@ pub fn jobs(
         };
         // Jobs that live and whose orders cannot be read. One that has ended has nothing, whatever its order says.
         let mut unread: BTreeMap<PathBuf, String> = BTreeMap::new();
+        let mut listed: HashSet<(String, Option<u32>)> = HashSet::new();
         for mut element in elements {
             let Some(at) = of.get(&element.job).copied() else { continue };
+            listed.insert((element.job.clone(), element.index));
             let (path, order, _) = &batches[at];
-            let log = match element.index {
-                Some(index) => format!("{}_{index}.log", element.job),
+            element.log = Some(path.with_file_name(match element.index {
+                Some(index) => log(&element.job, index),
                 None => "local.log".to_owned(),
-            };
-            element.log = Some(path.with_file_name(log));
+            }));
             let Ok(order) = order else {
                 if element.phase.alive() {
                     unread.insert(path.clone(), element.job);
@@ -118,13 +130,54 @@ pub fn jobs(
                 }
             }
         }
+        // A queue forgets what ended some minutes ago; what it wrote is here.
+        for (path, order, job) in &batches {
+            let (Ok(order), Job::Known(job)) = (order, job) else { continue };
+            for (index, names) in &order.elements {
+                let path = path.with_file_name(log(job, *index));
+                let whole = listed.contains(&(job.clone(), None));
+                if whole || listed.contains(&(job.clone(), Some(*index))) {
+                    continue;
+                }
+                let Ok(written) = path.metadata().and_then(|log| log.modified()) else { continue };
+                for run in indices(names.iter().collect()) {
+                    if forgotten.get(&run).is_none_or(|(before, _)| *before < written) {
+                        let element = Element::forgotten(job, Some(*index), path.clone());
+                        forgotten.insert(run, (written, element));
+                    }
+                }
+            }
+        }
         jobs.unknown.extend(unread.into_iter().map(|(path, job)| {
             let problem = format!("is not as `selffer submit` wrote it, and its job {job} lives");
             let mend = "take that back in its queue, then have it forgotten: `selffer cancel --forget`";
             Unknown { why: Error::invalid(path.display().to_string(), problem, mend), runs: runs(None) }
         }));
     }
+    for (run, (_, element)) in forgotten {
+        jobs.of.entry(run).or_insert(element);
+    }
     jobs
+}
+
+/// Where an element of a job writes what it says, beside its order.
+fn log(job: &str, index: u32) -> String {
+    format!("{job}_{index}.log")
+}
+
+/// Whether a job can be asked after on this machine.
+///
+/// # Errors
+/// Where another machine alone knows of it.
+fn reachable(engine: &dyn Engine, job: &Job) -> Result<()> {
+    let Job::Known(job) = job else { return Ok(()) };
+    match engine.elsewhere(job) {
+        None => Ok(()),
+        Some(host) => {
+            let problem = format!("is a process of {host}, and no other machine knows whether it lives");
+            Err(Error::invalid(format!("job {job}"), problem, format!("ask on {host}")))
+        }
+    }
 }
 
 /// What an engine says of jobs: which of them each name that it knows is, and their elements.
@@ -162,7 +215,11 @@ pub fn forget(
         if order.as_ref().is_ok_and(|order| order.protocol_digest != digest || order.numerics != policy) {
             continue;
         }
-        let answers = given.and_then(|given| ask(engine(&given.engine)?.as_ref(), [&given.job].into_iter()));
+        let answers = given.and_then(|given| {
+            let engine = engine(&given.engine)?;
+            reachable(engine.as_ref(), &given.job)?;
+            ask(engine.as_ref(), [&given.job].into_iter())
+        });
         if order.is_err() || answers.is_err() {
             record::forget(&path)?;
             forgotten.push(path);

@@ -1,4 +1,5 @@
-//! Options of `sbatch` that a user adds: which are not theirs to set, and how one is written in a script.
+//! Options of `sbatch` that a user adds: which are not theirs to set, and how one is written in a script; and what in
+//! the environment would undo options.
 //!
 //! Uses `error`; used by `resources`, which refuses, and `slurm`, which writes. `sbatch` takes `--array=3`, `--arr 3`,
 //! `-a 3`, `-a3` and `-Ha3` for the same, so an option is read as getopt reads it: the last one given would win.
@@ -34,6 +35,77 @@ const OURS: &str = "leave it out: selffer says that itself";
 
 /// Letters of `sbatch` that take a value; what follows one in its word is that value.
 const WITH_VALUE: &str = "AabBCcDdeFGiJLMmNnopqpStUwx";
+
+/// Variables that `sbatch` reads as options, and that go before those of a script: the option, its letter, and the
+/// variables. From the section INPUT ENVIRONMENT VARIABLES of sbatch(1).
+const VARIABLES: &[(&str, Option<char>, &[&str])] = &[
+    ("account", Some('A'), &["SBATCH_ACCOUNT"]),
+    ("acctg-freq", None, &["SBATCH_ACCTG_FREQ"]),
+    ("array", Some('a'), &["SBATCH_ARRAY_INX"]),
+    ("batch", None, &["SBATCH_BATCH"]),
+    ("bb", None, &["SBATCH_BURST_BUFFER"]),
+    ("bbf", None, &["SBATCH_BURST_BUFFER"]),
+    ("cluster-constraint", None, &["SBATCH_CLUSTER_CONSTRAINT"]),
+    ("constraint", Some('C'), &["SBATCH_CONSTRAINT"]),
+    ("container", None, &["SBATCH_CONTAINER"]),
+    ("container-id", None, &["SBATCH_CONTAINER_ID"]),
+    ("core-spec", Some('S'), SPECIALIZED),
+    ("cpu-freq", None, &["SBATCH_CPU_FREQ_REQ", "SLURM_CPU_FREQ_REQ"]),
+    ("cpus-per-gpu", None, &["SBATCH_CPUS_PER_GPU"]),
+    ("delay-boot", None, &["SBATCH_DELAY_BOOT"]),
+    ("distribution", Some('m'), &["SBATCH_DISTRIBUTION"]),
+    ("exclusive", None, &["SBATCH_EXCLUSIVE"]),
+    ("export", None, &["SBATCH_EXPORT"]),
+    ("get-user-env", None, &["SBATCH_GET_USER_ENV"]),
+    ("gpu-bind", None, &["SBATCH_GPU_BIND"]),
+    ("gpu-freq", None, &["SBATCH_GPU_FREQ"]),
+    ("gpus", Some('G'), &["SBATCH_GPUS"]),
+    ("gpus-per-node", None, &["SBATCH_GPUS_PER_NODE"]),
+    ("gpus-per-socket", None, &["SBATCH_GPUS_PER_SOCKET"]),
+    ("gpus-per-task", None, &["SBATCH_GPUS_PER_TASK"]),
+    ("gres", None, &["SBATCH_GRES"]),
+    ("gres-flags", None, &["SBATCH_GRES_FLAGS"]),
+    ("hint", None, &["SBATCH_HINT", "SLURM_HINT"]),
+    ("ignore-pbs", None, &["SBATCH_IGNORE_PBS"]),
+    ("input", Some('i'), &["SBATCH_INPUT"]),
+    ("job-name", Some('J'), &["SBATCH_JOB_NAME"]),
+    ("mem", None, MEMORY),
+    ("mem-bind", None, &["SBATCH_MEM_BIND"]),
+    ("mem-per-cpu", None, MEMORY),
+    ("mem-per-gpu", None, MEMORY),
+    ("network", None, &["SBATCH_NETWORK"]),
+    ("no-kill", Some('k'), &["SBATCH_NO_KILL"]),
+    ("open-mode", None, &["SBATCH_OPEN_MODE"]),
+    // What is said on errors goes there too, unless it is sent elsewhere.
+    ("output", Some('o'), &["SBATCH_OUTPUT", "SBATCH_ERROR"]),
+    ("overcommit", Some('O'), &["SBATCH_OVERCOMMIT"]),
+    ("oversubscribe", Some('s'), &["SBATCH_EXCLUSIVE"]),
+    // With it sbatch is to say which job it is, and not to wait for that job.
+    ("parsable", None, &["SBATCH_WAIT"]),
+    ("partition", Some('p'), &["SBATCH_PARTITION"]),
+    ("power", None, &["SBATCH_POWER"]),
+    ("prefer", None, &["SBATCH_PREFER"]),
+    ("profile", None, &["SBATCH_PROFILE"]),
+    ("qos", Some('q'), &["SBATCH_QOS"]),
+    ("requeue", None, &["SBATCH_REQUEUE", "SBATCH_NO_REQUEUE"]),
+    ("reservation", None, &["SBATCH_RESERVATION"]),
+    ("signal", None, &["SBATCH_SIGNAL"]),
+    ("spread-job", None, &["SBATCH_SPREAD_JOB"]),
+    ("switches", None, &["SBATCH_REQ_SWITCH", "SBATCH_WAIT4SWITCH"]),
+    ("thread-spec", None, SPECIALIZED),
+    ("threads-per-core", None, &["SBATCH_THREADS_PER_CORE"]),
+    ("time", Some('t'), &["SBATCH_TIMELIMIT"]),
+    ("tres-bind", None, &["SBATCH_TRES_BIND"]),
+    ("tres-per-task", None, &["SBATCH_TRES_PER_TASK"]),
+    ("use-min-nodes", None, &["SBATCH_USE_MIN_NODES"]),
+    ("verbose", Some('v'), &["SBATCH_DEBUG"]),
+    ("wait-all-nodes", None, &["SBATCH_WAIT_ALL_NODES"]),
+    ("wckey", None, &["SBATCH_WCKEY"]),
+];
+
+/// Of these `sbatch` takes one alone.
+const MEMORY: &[&str] = &["SBATCH_MEM_PER_CPU", "SBATCH_MEM_PER_GPU", "SBATCH_MEM_PER_NODE"];
+const SPECIALIZED: &[&str] = &["SBATCH_CORE_SPEC", "SBATCH_THREAD_SPEC"];
 
 /// An option that was read.
 #[derive(Debug, PartialEq, Eq)]
@@ -106,6 +178,30 @@ pub fn line(text: &str, quote: impl Fn(&str) -> String) -> String {
     }
 }
 
+/// The variables of the environment that would undo what these options say, `--parsable` and `--output` among them,
+/// which are always given.
+pub fn overriding(options: &[String]) -> Vec<&'static str> {
+    let mut found = Vec::new();
+    for flag in options.iter().map(String::as_str).chain(["--parsable", "--output"]).filter_map(read) {
+        let (long, letters) = match flag.name.strip_prefix("--") {
+            Some(long) => (Some(long), ""),
+            None => (None, &flag.name[1..]),
+        };
+        // Any beginning of a name stands for it, unless it is a name itself.
+        let whole = VARIABLES.iter().any(|(name, ..)| Some(*name) == long);
+        let named =
+            |name: &str| long.is_some_and(|long| if whole { name == long } else { name.starts_with(long) });
+        for (name, letter, variables) in VARIABLES {
+            if named(name) || letter.is_some_and(|letter| letters.contains(letter)) {
+                found.extend_from_slice(variables);
+            }
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,6 +268,29 @@ mod tests {
         for text in ["", "-", "--", "account=lab", "--=x", "-=x", "- a", "--a/b"] {
             let said = check("a file", text).expect_err(text).to_string();
             assert!(said.contains("is no option of sbatch"), "{said}");
+        }
+    }
+
+    #[test]
+    fn the_environment_is_set_aside_where_it_would_undo_an_option() {
+        let always = ["SBATCH_ERROR", "SBATCH_OUTPUT", "SBATCH_WAIT"];
+        for (text, variables) in [
+            ("--kill-on-invalid-dep=yes", &[][..]),
+            ("--nodes=2", &[]),
+            ("--account=lab", &["SBATCH_ACCOUNT"]),
+            ("--acco=lab", &["SBATCH_ACCOUNT"]),
+            ("-A lab", &["SBATCH_ACCOUNT"]),
+            ("-Alab", &["SBATCH_ACCOUNT"]),
+            ("-kO", &["SBATCH_NO_KILL", "SBATCH_OVERCOMMIT"]),
+            ("--gpus=4", &["SBATCH_GPUS"]),
+            ("--gres=gpu:1", &["SBATCH_GRES"]),
+            ("--mem=16G", &["SBATCH_MEM_PER_CPU", "SBATCH_MEM_PER_GPU", "SBATCH_MEM_PER_NODE"]),
+            ("--time=60", &["SBATCH_TIMELIMIT"]),
+            ("--requeue", &["SBATCH_NO_REQUEUE", "SBATCH_REQUEUE"]),
+        ] {
+            let mut expected = [&always, variables].concat();
+            expected.sort_unstable();
+            assert_eq!(overriding(&[text.to_owned()]), expected, "{text}");
         }
     }
 

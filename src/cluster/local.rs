@@ -33,16 +33,39 @@ fn began(pid: u32) -> Option<String> {
     (*fields.first()? != "Z").then(|| fields.get(19).map(|&field| field.to_owned()))?
 }
 
-/// A job's name: the start of the machine, the process, and when it began.
-fn name(pid: u32) -> Option<String> {
-    let boot: String = Holder::here().boot.chars().take(8).collect();
-    Some(format!("{boot}-{pid}-{}", began(pid)?))
+/// This start of this machine.
+fn boot() -> String {
+    Holder::here().boot.chars().take(8).collect()
+}
+
+/// This machine's name. Not what Slurm calls it: in a job or not, it is the same machine.
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
+/// A job's name but for its machine: the start of that, the process, and when it began.
+fn stem(pid: u32) -> Option<String> {
+    Some(format!("{}-{pid}-{}", boot(), began(pid)?))
+}
+
+/// The parts of a job's name: all but its machine, and its machine, which older programs did not write.
+fn parts(job: &str) -> (&str, Option<&str>) {
+    job.split_once('@').map_or((job, None), |(stem, host)| (stem, Some(host)))
 }
 
 /// The process of a job that is alive.
 fn process(job: &str) -> Option<u32> {
-    let pid: u32 = job.split('-').nth(1)?.parse().ok()?;
-    (name(pid).as_deref() == Some(job)).then_some(pid)
+    let ours = parts(job).0;
+    let pid: u32 = ours.split('-').nth(1)?.parse().ok()?;
+    (stem(pid).as_deref() == Some(ours)).then_some(pid)
+}
+
+/// The machine of a job that neither this start of this machine nor an earlier one has.
+fn elsewhere(job: &str, boot: &str, host: &str) -> Option<String> {
+    let (stem, its) = parts(job);
+    let other = its.is_some_and(|its| its != host) && stem.split('-').next() != Some(boot);
+    its.filter(|_| other).map(str::to_owned)
 }
 
 impl Engine for Local {
@@ -64,7 +87,7 @@ impl Engine for Local {
         // A group of its own: Ctrl-C in this terminal is not for it.
         call.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0);
         let child = call.spawn().map_err(Error::io("run", &self.program))?;
-        name(child.id()).ok_or_else(|| {
+        stem(child.id()).map(|stem| format!("{stem}@{}", host())).ok_or_else(|| {
             let problem = "ended as soon as it was started";
             Error::invalid("selffer work", problem, format!("see {}", path.display()))
         })
@@ -81,6 +104,10 @@ impl Engine for Local {
         Ok(jobs.iter().map(one).collect())
     }
 
+    fn elsewhere(&self, job: &str) -> Option<String> {
+        elsewhere(job, &boot(), &host())
+    }
+
     fn find(&self, _name: &str) -> Result<Option<String>> {
         Ok(None)
     }
@@ -92,5 +119,30 @@ impl Engine for Local {
             let _ = kill_process(pid, Signal::TERM);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_of_another_machine_is_told_from_one_that_ended_with_an_earlier_start_of_this() {
+        for (job, other) in [
+            ("aaaaaaaa-17-5@here", None),
+            // Before this machine was started again.
+            ("bbbbbbbb-17-5@here", None),
+            ("bbbbbbbb-17-5@some-other_host", Some("some-other_host")),
+            // This machine by another name.
+            ("aaaaaaaa-17-5@before", None),
+            // As older programs named them.
+            ("bbbbbbbb-17-5", None),
+        ] {
+            assert_eq!(elsewhere(job, "aaaaaaaa", "here").as_deref(), other, "{job}");
+        }
+        let this = stem(std::process::id()).unwrap();
+        assert_eq!(process(&format!("{this}@here")), Some(std::process::id()));
+        assert_eq!(process(&this), Some(std::process::id()));
+        assert_eq!(process(&format!("{this}0@here")), None);
     }
 }

@@ -43,6 +43,9 @@ impl Phase {
     }
 }
 
+/// Why an element has ended of which its engine knows nothing any more, though it began.
+pub const FORGOTTEN: &str = "its queue has forgotten it";
+
 /// An element of a job that was handed over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Element {
@@ -62,6 +65,17 @@ impl Element {
     /// One of which nothing is known.
     pub fn unknown() -> Self {
         Self { job: String::new(), index: None, phase: Phase::Running, node: None, log: None }
+    }
+
+    /// One that began, and that its engine has forgotten: how it ended is not known.
+    pub fn forgotten(job: &str, index: Option<u32>, log: std::path::PathBuf) -> Self {
+        let phase = Phase::Ended { well: false, cancelled: false, why: FORGOTTEN.to_owned() };
+        Self { job: job.to_owned(), index, phase, node: None, log: Some(log) }
+    }
+
+    /// Whether it is such a one.
+    pub fn is_forgotten(&self) -> bool {
+        matches!(&self.phase, Phase::Ended { why, .. } if why == FORGOTTEN)
     }
 
     /// For people: `17_3`.
@@ -99,7 +113,7 @@ pub trait Engine {
     /// [`Engine::find`] is to find it by; `after` are the jobs that it waits for. Answers with the job's own name.
     ///
     /// # Errors
-    /// Where the engine refuses; then nothing of the batch runs.
+    /// Where the engine refuses, or does not say that it took the batch: [`Engine::find`] tells the two apart.
     fn submit(&self, batch: &Batch, order: &Path, name: &str, after: &After) -> Result<String>;
 
     /// How the elements of these jobs stand, as far as the engine still knows them.
@@ -108,7 +122,12 @@ pub trait Engine {
     /// Where it does not answer.
     fn poll(&self, jobs: &[String]) -> Result<Vec<Element>>;
 
-    /// The job that was given that name, where it was handed over and its record was not written.
+    /// The machine that alone knows of a job, where that is not this one. Such a job is not to be polled.
+    fn elsewhere(&self, _job: &str) -> Option<String> {
+        None
+    }
+
+    /// The job that was given that name, where it was handed over and it is not known what it became.
     ///
     /// # Errors
     /// Where it does not answer.

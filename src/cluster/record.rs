@@ -101,7 +101,9 @@ pub fn begin(store: &Store) -> Result<Submitting> {
     }
 }
 
-/// Hands a batch over and writes down that it was.
+/// Hands a batch over and writes down that it was. An engine that answers with an error may have taken it all the same
+/// (it was slow to answer): it is asked by the name that no other job has. As long as it does not answer that either,
+/// the name stays in the record, and what the job may have is not known.
 ///
 /// # Errors
 /// Where the store cannot be written, or the engine refuses.
@@ -122,17 +124,20 @@ pub fn hand_over(
     let engine_name = engine.name().to_owned();
     let pending = Made { engine: engine_name.clone(), pending: Some(name.clone()), ..before.clone() };
     put(&record, &json(&pending))?;
-    match engine.submit(batch, &path, &name, after) {
-        Ok(job) => {
-            let jobs = before.jobs.into_iter().chain([job.clone()]).collect();
-            put(&record, &json(&Made { engine: engine_name, jobs, pending: None }))?;
-            Ok(job)
-        }
-        Err(error) => {
-            put(&record, &json(&before))?;
-            Err(error)
-        }
-    }
+    let job = match engine.submit(batch, &path, &name, after) {
+        Ok(job) => job,
+        Err(error) => match engine.find(&name) {
+            Ok(Some(job)) => job,
+            Ok(None) => {
+                put(&record, &json(&before))?;
+                return Err(error);
+            }
+            Err(_) => return Err(error),
+        },
+    };
+    let jobs = before.jobs.into_iter().chain([job.clone()]).collect();
+    put(&record, &json(&Made { engine: engine_name, jobs, pending: None }))?;
+    Ok(job)
 }
 
 /// A name for a job of that order: the order's own for people, and what no other submission has, be it of the same

@@ -17,24 +17,8 @@ pub const DEFAULTS: Limits = Limits { array: 1001, elements: 10_000, whole: fals
 /// How squeue is asked: job, element, state, node, reason. The reason may hold anything, so it is last.
 const FORMAT: &str = "%F|%K|%T|%N|%r";
 
-/// What in the environment goes before the lines of a script, and would undo them.
-const OVERRIDES: [&str; 15] = [
-    "SBATCH_ARRAY_INX",
-    "SBATCH_GRES",
-    "SBATCH_JOB_NAME",
-    "SBATCH_MEM_PER_CPU",
-    "SBATCH_MEM_PER_GPU",
-    "SBATCH_MEM_PER_NODE",
-    "SBATCH_NO_REQUEUE",
-    "SBATCH_OPEN_MODE",
-    "SBATCH_OUTPUT",
-    "SBATCH_ERROR",
-    "SBATCH_PARTITION",
-    "SBATCH_REQUEUE",
-    "SBATCH_SIGNAL",
-    "SBATCH_TIMELIMIT",
-    "SBATCH_WAIT",
-];
+/// What in the environment would send a call to another cluster than the one of this machine.
+const CLUSTERS: [&str; 2] = ["SBATCH_CLUSTERS", "SLURM_CLUSTERS"];
 
 /// How many jobs one call names.
 const AT_ONCE: usize = 200;
@@ -67,7 +51,7 @@ impl Slurm {
         // A user's own defaults for what is shown and whom it concerns are not for calls from here.
         for (variable, _) in std::env::vars_os() {
             let own = ["SQUEUE_", "SCANCEL_"].iter().any(|own| variable.to_string_lossy().starts_with(own));
-            if own || OVERRIDES.iter().any(|over| variable == *over) {
+            if own || CLUSTERS.iter().any(|other| variable == *other) {
                 command.env_remove(variable);
             }
         }
@@ -144,11 +128,10 @@ if [ -n \"${late:-}\" ]; then
 fi
 ";
 
-/// The script of a batch.
-///
-/// No path stands in a line that Slurm reads; see [`options`]. `exec`, so that Slurm's signals reach the program.
-pub fn script(program: &Path, batch: &Batch, order: &Path, name: &str) -> String {
-    let Resources { partition, gres, time, mem, cpus, warn_seconds, flags, setup } = &batch.resources;
+/// The options of a batch that stand in its script.
+fn lines(batch: &Batch, name: &str) -> Vec<String> {
+    let Resources { partition, gres, time, mem, cpus, warn_seconds, flags, setup: _ } = &batch.resources;
+    let warn = warn_seconds.unwrap_or(WARN);
     let throttle = batch.throttle.map_or_else(String::new, |most| format!("%{most}"));
     let array = ranges(batch.elements.keys().copied());
     let mut lines = vec![
@@ -157,7 +140,7 @@ pub fn script(program: &Path, batch: &Batch, order: &Path, name: &str) -> String
         "--open-mode=append".to_owned(),
         "--requeue".to_owned(),
         "--kill-on-invalid-dep=yes".to_owned(),
-        format!("--signal=B:USR1@{}", warn_seconds.unwrap_or(WARN)),
+        format!("--signal=B:USR1@{warn}"),
     ];
     let cpus = cpus.map(|cpus| cpus.to_string());
     for (name, value) in
@@ -166,8 +149,17 @@ pub fn script(program: &Path, batch: &Batch, order: &Path, name: &str) -> String
         lines.extend(value.as_ref().map(|value| format!("--{name}={}", directive(value))));
     }
     lines.extend(flags.iter().map(|flag| flags::line(flag, directive)));
+    lines
+}
+
+/// The script of a batch.
+///
+/// No path stands in a line that Slurm reads; see [`options`]. `exec`, so that Slurm's signals reach the program.
+pub fn script(program: &Path, batch: &Batch, order: &Path, name: &str) -> String {
+    let Resources { warn_seconds, setup, .. } = &batch.resources;
+    let warn = warn_seconds.unwrap_or(WARN);
     let mut text = "#!/bin/bash\n".to_owned();
-    for line in lines {
+    for line in lines(batch, name) {
         let _ = writeln!(text, "#SBATCH {line}");
     }
     // The warning may come while the lines of a user run, or before the program listens: it is not to end the job
@@ -178,7 +170,10 @@ pub fn script(program: &Path, batch: &Batch, order: &Path, name: &str) -> String
     }
     text.push_str(LATE);
     let (program, order) = (quoted(&program.display().to_string()), quoted(&order.display().to_string()));
-    let _ = writeln!(text, "exec {program} work --plan {order} --index \"$SLURM_ARRAY_TASK_ID\"");
+    let _ = writeln!(
+        text,
+        "exec {program} work --plan {order} --index \"$SLURM_ARRAY_TASK_ID\" --warn-seconds {warn}"
+    );
     text
 }
 
@@ -259,6 +254,10 @@ impl Engine for Slurm {
             .map_err(Error::io("write", &path))?;
         let mut call = Command::new("sbatch");
         call.current_dir("/").arg("--parsable").args(options(after, order)).arg(&path);
+        // What in the environment goes before the lines of a script, and would undo them.
+        for variable in flags::overriding(&lines(batch, name)) {
+            call.env_remove(variable);
+        }
         let answer = Self::ask(&mut call)?;
         // The job, and after a semicolon the cluster where there are several.
         let job = answer.trim().split(';').next().unwrap_or_default().to_owned();

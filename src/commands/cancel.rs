@@ -4,7 +4,7 @@
 //! all the networks that it has: what is named is refused where that would take others with it, unless they are
 //! wanted too.
 
-use super::jobs::{Asker, FORGET, unknown_left};
+use super::jobs::{Asker, FORGET, open, unknown_left};
 use super::{Verdict, inputs, jobs, planned, print};
 use crate::cli::CancelArgs;
 use selffer::cluster::asked::{self, Jobs};
@@ -90,7 +90,7 @@ fn chosen(
     known: &Jobs,
     status: &Status,
 ) -> Result<BTreeMap<String, BTreeSet<usize>>> {
-    let open = |index: usize| !matches!(status.standing[index], Standing::Done | Standing::Barred);
+    let open = |index: usize| open(status, index);
     let alive = || known.of.iter().filter(|(_, element)| element.phase.alive());
     let mut of: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
     if args.runs.is_empty() {
@@ -101,6 +101,7 @@ fn chosen(
         }
         return Ok(of);
     }
+    let unknown = unknown_left(known, status);
     let mut named: BTreeMap<String, (&str, &Element)> = BTreeMap::new();
     for name in &args.runs {
         let found = alive().find(|(index, _)| plan.name(&plan.runs[**index]) == *name);
@@ -108,6 +109,11 @@ fn chosen(
         match found {
             Some((index, element)) if open(*index) => named.insert(element.name(), (name.as_str(), element)),
             Some(_) => return Err(Error::invalid(name, "is done", mend)),
+            None if unknown.iter().any(|index| plan.name(&plan.runs[*index]) == *name) => {
+                let problem = "whether a job has it is not known, since its queue cannot be asked";
+                let mend = format!("try again when it can; {FORGET}");
+                return Err(Error::invalid(name, problem, mend));
+            }
             None => return Err(Error::invalid(name, "no job has it", mend)),
         };
     }
@@ -142,7 +148,9 @@ fn cancel(store: &Store, jobs: Vec<String>) -> Result<()> {
     let given: Vec<record::Given> = handed.into_iter().filter_map(|batch| batch.given.ok()).collect();
     for job in jobs {
         let whole = job.split('_').next().unwrap_or(&job);
-        let engine = given.iter().find(|given| matches!(&given.job, record::Job::Known(job) if job == whole));
+        // A machine's name may have anything in it.
+        let is = |known: &String| *known == job || known == whole;
+        let engine = given.iter().find(|given| matches!(&given.job, record::Job::Known(known) if is(known)));
         // One that was found by its name alone.
         let engine = engine.map_or_else(|| "slurm".to_owned(), |given| given.engine.clone());
         by_engine.entry(engine).or_default().push(job);

@@ -59,9 +59,14 @@ impl<'a> Asker<'a> {
     }
 }
 
+/// Whether a run is still to be done.
+pub fn open(status: &Status, run: usize) -> bool {
+    !matches!(status.standing[run], Standing::Done | Standing::Barred)
+}
+
 /// Of the runs that jobs may have of which nothing is known, those that are still to be done.
 pub fn unknown_left(jobs: &Jobs, status: &Status) -> BTreeSet<usize> {
-    jobs.unknown_of(|run| !matches!(status.standing[run], Standing::Done | Standing::Barred))
+    jobs.unknown_of(|run| open(status, run))
 }
 
 /// The way out where jobs will never be heard of again.
@@ -70,19 +75,22 @@ pub const FORGET: &str = "where they are gone for good, `selffer cancel --forget
 /// How often jobs are asked how they stand, where they are waited for.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
 
-/// Waits until no job has a network of the runner's plan any more. What no job has is left for the runner, so
-/// that a network that was handed to others is not trained here as well. What is not known is waited for.
+/// Waits until no job has a network of the runner's plan any more that is still to be done. What no job has is left for
+/// the runner, so that a network that was handed to others is not trained here as well. What is not known is waited for.
 pub fn leave(runner: &Runner<'_>, quiet: bool) -> Result<()> {
     let mut asker = Asker::new(runner.plan, runner.policy, runner.store, quiet);
     let mut watch = Watch::new(runner.plan, runner.store, runner.policy);
     let (mut said, mut said_unknown) = (quiet, quiet);
     loop {
         let jobs = asker.ask();
-        let alive = jobs.of.values().filter(|element| element.phase.alive()).count();
-        let unknown = match jobs.unknown.is_empty() {
-            true => 0,
-            false => unknown_left(&jobs, &watch.look(&jobs.of)?).len(),
-        };
+        let any = !jobs.unknown.is_empty() || jobs.of.values().any(|element| element.phase.alive());
+        if !any {
+            return Ok(());
+        }
+        let status = watch.look(&jobs.of)?;
+        let alive =
+            jobs.of.iter().filter(|(run, element)| element.phase.alive() && open(&status, **run)).count();
+        let unknown = unknown_left(&jobs, &status).len();
         if alive + unknown == 0 {
             return Ok(());
         }

@@ -20,9 +20,12 @@ use selffer::split::Catalog;
 use selffer::store::Store;
 use selffer::train::Torch;
 use selffer::{Error, Result};
+use std::io::Read as _;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 pub fn run(args: &WorkArgs) -> anyhow::Result<Verdict> {
     // First of all: a warning ends who does not listen.
@@ -30,6 +33,7 @@ pub fn run(args: &WorkArgs) -> anyhow::Result<Verdict> {
     let order = Order::read(&args.plan)?;
     // Before any thread is started: it sets environment variables.
     let numerics = Numerics::engage(order.numerics)?;
+    signals.note_the_time()?;
     let protocol = order.protocol()?;
     let data = Dataset::read(&protocol.data)?;
     let catalog = Catalog::of(&data);
@@ -65,7 +69,7 @@ pub fn run(args: &WorkArgs) -> anyhow::Result<Verdict> {
             for run in &runs {
                 moved |= went_on(&claims(&plan, &store, order.numerics, *run)?, &Holder::here());
             }
-            again(moved)
+            again(moved, &signals, Duration::from_secs(args.warn_seconds.into()))
         }
         Err(error) => Err(error.into()),
     }
@@ -87,23 +91,52 @@ struct Signals {
     stop: Arc<AtomicBool>,
     /// That is because its time limit is near.
     time_is_up: Arc<AtomicBool>,
+    /// When it heard of its time limit.
+    warned: Arc<OnceLock<Instant>>,
+    /// What it hears that by.
+    hears: UnixStream,
+    /// It is to end, and not to begin again.
+    end: Arc<AtomicBool>,
 }
 
 impl Signals {
     fn listen() -> anyhow::Result<Self> {
-        let (stop, time_is_up) = (stop_on_signals()?, Arc::new(AtomicBool::new(false)));
+        let (stop, time_is_up, end) = (stop_on_signals()?, Arc::default(), Arc::default());
+        let (hears, says) = UnixStream::pair().context("cannot listen for signals")?;
         // One whose terminal is closed goes on.
         signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::default())
             .and_then(|_| signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&time_is_up)))
+            .and_then(|_| signal_hook::low_level::pipe::register(signal_hook::consts::SIGUSR1, says))
+            .and_then(|_| signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&end)))
             .and_then(|_| signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&stop)))
             .context("cannot listen for signals")?;
-        Ok(Self { stop, time_is_up })
+        Ok(Self { stop, time_is_up, end, hears, warned: Arc::default() })
+    }
+
+    /// Notes in a thread of its own when the warning comes: the state may take long to be kept, and the limit does not
+    /// wait for it.
+    fn note_the_time(&self) -> anyhow::Result<()> {
+        let mut hears = self.hears.try_clone().context("cannot listen for signals")?;
+        let warned = Arc::clone(&self.warned);
+        std::thread::spawn(move || {
+            if hears.read_exact(&mut [0]).is_ok() {
+                let _ = warned.set(Instant::now());
+            }
+        });
+        Ok(())
     }
 }
 
+/// How long before the time limit nothing is tried any more.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// How long after Slurm refused it is asked again.
+const TRY_AGAIN: Duration = Duration::from_secs(3);
+
 /// Has the job started again, now that its state is kept. Not where it came no further than starts before it did:
-/// the next would not either, and so on for ever.
-fn again(moved: bool) -> anyhow::Result<Verdict> {
+/// the next would not either, and so on for ever. What depends on a job that fails is not started, so a Slurm that
+/// refuses is asked again as long as there is time.
+fn again(moved: bool, signals: &Signals, warn: Duration) -> anyhow::Result<Verdict> {
     let Ok(job) = std::env::var("SLURM_JOB_ID") else { return Err(Error::Interrupted.into()) };
     if !moved {
         let problem = "was near before training came further than it had been, so starting again would come to the same";
@@ -113,9 +146,33 @@ fn again(moved: bool) -> anyhow::Result<Verdict> {
     }
     // Not by SLURM_JOB_ID: one element of an array has the array's own, which names all of them.
     let name = Holder::here().job.map_or(job, |job| job.id);
-    say(&format!("the time limit is near; the state is kept, and job {name} is started again"));
-    requeue(&name)?;
+    let warned = signals.warned.get().copied().unwrap_or_else(Instant::now);
+    say(&format!("the time limit is near; the state is kept, and Slurm is asked to start job {name} again"));
+    persist(warned + warn.saturating_sub(MARGIN), TRY_AGAIN, &signals.end, || requeue(&name))?;
+    say(&format!("job {name} is started again"));
     Err(Error::Interrupted.into())
+}
+
+/// Does something that may fail until it works, the time is over, or it is told to end; if it is not told, once at least.
+fn persist(
+    until: Instant,
+    pause: Duration,
+    end: &AtomicBool,
+    mut act: impl FnMut() -> Result<()>,
+) -> Result<()> {
+    let mut said = false;
+    while !end.load(Ordering::Relaxed) {
+        let Err(error) = act() else { return Ok(()) };
+        if Instant::now() + pause > until {
+            return Err(error);
+        }
+        if !said {
+            say(&format!("{error}; it is asked again until shortly before the time limit"));
+            said = true;
+        }
+        std::thread::sleep(pause);
+    }
+    Err(Error::Interrupted)
 }
 
 /// Every claim of a run, in order; none where what it copies from is not in the store.
@@ -185,6 +242,28 @@ mod tests {
         let (run, number) = ("half/1/baseA".to_owned(), u64::from(restarts) + 1);
         let (since, at, from, of) = (0, 0, 0, 1000);
         Claim { run, number, holder: holder(restarts), locked: true, since, at, from, images, of, stage }
+    }
+
+    #[test]
+    fn slurm_is_asked_again_until_it_does_or_the_time_is_over() {
+        let refuse = || Err(Error::invalid("scontrol", "refused", "wait"));
+        let (go, told) = (AtomicBool::new(false), AtomicBool::new(true));
+        let (pause, hour) = (Duration::from_millis(5), Duration::from_secs(3600));
+        let tried = |works_at: u32, lasts: Duration, end: &AtomicBool| {
+            let mut times = 0;
+            let ended = persist(Instant::now() + lasts, pause, end, || {
+                times += 1;
+                if times == works_at { Ok(()) } else { refuse() }
+            });
+            (times, ended)
+        };
+        assert!(matches!(tried(3, hour, &go), (3, Ok(()))));
+        assert!(matches!(tried(1, Duration::ZERO, &go), (1, Ok(()))));
+        assert!(matches!(tried(2, Duration::ZERO, &go), (1, Err(Error::Invalid { .. }))));
+        let (times, ended) = tried(u32::MAX, 40 * pause, &go);
+        assert!((2..=40).contains(&times) && matches!(ended, Err(Error::Invalid { .. })), "{times}");
+        // Who took the job back does not want it started again.
+        assert!(matches!(tried(1, hour, &told), (0, Err(Error::Interrupted))));
     }
 
     #[test]

@@ -265,5 +265,33 @@ fn tail(path: &Path) -> Vec<String> {
     };
     let text = read().unwrap_or_default();
     let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(|line| (*line).to_owned()).collect()
+    lines[lines.len().saturating_sub(TAIL_LINES)..].iter().map(|line| plain(line)).collect()
+}
+
+/// A line as a terminal would have it in the end, and without what a terminal would obey: what a program wrote over
+/// is left out, and control characters are shown as such.
+fn plain(line: &str) -> String {
+    let line = line.trim_end_matches('\r');
+    let last = line.rsplit('\r').next().unwrap_or(line);
+    let shown = |c: char| match c {
+        '\t' => ' ',
+        c if c.is_control() => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    last.chars().map(shown).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_lines_of_a_log_do_nothing_to_a_terminal() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("7_0.log");
+        std::fs::write(&path, " 1 %\r 50 %\r100 %\r\n\x1b[2J\x1b]0;title\x07it\tfailed\n\u{9b}31mred\r\r\n")
+            .unwrap();
+        let shown = "\u{fffd}[2J\u{fffd}]0;title\u{fffd}it failed";
+        assert_eq!(tail(&path), ["100 %", shown, "\u{fffd}31mred"]);
+    }
 }

@@ -196,3 +196,36 @@ fn a_machine_that_fails_again_and_again_is_named() {
     let names = vec!["half/1/baseB".to_owned(), "half/1/baseA".to_owned()];
     assert_eq!(status.troubled, BTreeMap::from([("host-bad".to_owned(), names)]));
 }
+
+/// How a job ended that its queue has forgotten is not known: it failed, unless the claims tell of something else.
+#[test]
+fn a_job_that_its_queue_has_forgotten_failed() {
+    let forgotten = || Element::forgotten("9", Some(1), "9_1.log".into());
+    let both = || HashMap::from([(0, forgotten()), (1, forgotten())]);
+    let status = look(|_, _| (), &both());
+    for standing in &status.standing[..2] {
+        let Standing::Failed(failure) = standing else { panic!("{standing:?}") };
+        assert_eq!((failure.why.as_str(), &failure.job), ("its queue has forgotten it", &Some(forgotten())));
+    }
+    // No machine is to be left out for what is known of none.
+    assert_eq!(status.troubled, BTreeMap::new());
+    for (whose, stage, why) in [
+        (1, Stage::Failed("no memory".to_owned()), Some(("no memory", true))),
+        (1, Stage::Stopped, None),
+        // Another had it since.
+        (2, Stage::Failed("no memory".to_owned()), Some(("no memory", false))),
+    ] {
+        let claims = |plan: &Plan<'_>, store: &Store| {
+            let fence = Fence::new(store, holder("elsewhere", whose));
+            let hold = fence.take(recipe(plan, 0), "half/1/baseA", 100).unwrap().unwrap();
+            fence.end(&hold, stage.clone());
+        };
+        match (&look(claims, &both()).standing[0], why) {
+            (Standing::Failed(failure), Some((why, log))) => {
+                assert_eq!((failure.why.as_str(), failure.job.is_some()), (why, log));
+            }
+            (Standing::Stopped(_), None) => {}
+            (other, _) => panic!("{other:?}"),
+        }
+    }
+}

@@ -359,6 +359,10 @@ fn a_queue_that_does_not_answer_is_waited_for() {
     assert_eq!(files(&store.join("claims")).len(), 0, "it was trained all the same");
     let cancelled = run(command(&["cancel"])).expect(2);
     assert!(cancelled.err.contains("could not be asked after, nor cancelled"), "{}", cancelled.err);
+    let named = run(command(&["cancel", "random-0/1/baseA"])).expect(2);
+    for says in ["whether a job has it is not known", "`selffer cancel --forget` says so"] {
+        assert!(named.err.contains(says), "{says} in {}", named.err);
+    }
     // The queue answers, and has none of it: then it is trained here, and followed to its end.
     pretended(dir.path(), FORGOT);
     assert_eq!(reproduce.wait().unwrap().code(), Some(0), "{}", fs::read_to_string(&logs[1]).unwrap());
@@ -368,6 +372,63 @@ fn a_queue_that_does_not_answer_is_waited_for() {
         sleep(Duration::from_millis(50));
     }
     assert_eq!(status(&protocol, &store)["done"], 2);
+}
+
+/// A job may be there and have nothing left to do: nobody waits for that.
+#[test]
+fn what_is_done_is_not_waited_for() {
+    let dir = scratch();
+    let (protocol, store) = (slow(dir.path(), 2), dir.path().join("store"));
+    let path = pretended(dir.path(), FORGOT);
+    let mut call = submit(&protocol, &store, &[]);
+    call.env("PATH", &path);
+    run(call).expect(0);
+    let reproduce = || {
+        let mut call = selffer(["reproduce", "--no-report", "--protocol"]);
+        call.arg(&protocol).arg("--store").arg(&store).env("PATH", &path);
+        started(call, &dir.path().join("said"))
+    };
+    assert_eq!(reproduce().wait().unwrap().code(), Some(0));
+    pretended(dir.path(), "echo '7|0|RUNNING|n1|None'");
+    let (mut again, begin) = (reproduce(), Instant::now());
+    let code = loop {
+        match again.try_wait().unwrap() {
+            Some(status) => break status.code(),
+            None if begin.elapsed() > Duration::from_secs(60) => break again.kill().map(|()| None).unwrap(),
+            None => sleep(Duration::from_millis(50)),
+        }
+    };
+    assert_eq!(code, Some(0), "{}", fs::read_to_string(dir.path().join("said")).unwrap());
+}
+
+/// Slurm forgets a job some minutes after its end: that it failed, and why, is still to be seen.
+#[test]
+fn what_died_is_told_after_its_queue_has_forgotten_it() {
+    let dir = scratch();
+    let (protocol, store) = (slow(dir.path(), 6), dir.path().join("store"));
+    let path = pretended(dir.path(), FORGOT);
+    let mut call = submit(&protocol, &store, &[]);
+    call.env("PATH", &path);
+    run(call).expect(0);
+    for order in files(&store.join("jobs")).into_keys().filter(|path| path.ends_with("plan.json")) {
+        let order = store.join("jobs").join(order);
+        let text = fs::read_to_string(&order).unwrap();
+        if text.contains(r#"{"0":["random-0/1/baseA"]}"#) {
+            fs::write(order.with_file_name("7_0.log"), "selffer: no space left\n").unwrap();
+        }
+    }
+    let mut call = selffer(["status", "--format", "json", "--protocol"]);
+    call.arg(&protocol).arg("--store").arg(&store).env("PATH", &path);
+    let seen = run(call).expect(1).json();
+    let failed = &list(&seen, "failed")[0];
+    assert_eq!(
+        (&failed["run"], &failed["why"], list(failed, "last_lines")),
+        (
+            &"random-0/1/baseA".into(),
+            &"its queue has forgotten it".into(),
+            vec!["selffer: no space left".into()]
+        )
+    );
 }
 
 /// Slurm is not on this machine, and never will be again: what it was handed is forgotten by one command.
@@ -454,8 +515,10 @@ fn a_job_without_progress_is_not_started_again() {
     // `scontrol` is what would start it again.
     let bin = dir.path().join("bin");
     fs::create_dir(&bin).unwrap();
-    fs::write(bin.join("scontrol"), format!("#!/bin/sh\necho \"$@\" >> {}/asked\n", dir.path().display()))
-        .unwrap();
+    // It does not answer at first.
+    let script = "#!/bin/sh\nif [ ! -e DIR/tried ]; then : > DIR/tried; echo 'Socket timed out' >&2; exit 1; fi\n\
+                  echo \"$@\" >> DIR/asked\n";
+    fs::write(bin.join("scontrol"), script.replace("DIR", dir.path().to_str().unwrap())).unwrap();
     fs::set_permissions(bin.join("scontrol"), fs::Permissions::from_mode(0o755)).unwrap();
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     let asked = || fs::read_to_string(dir.path().join("asked")).unwrap_or_default();
@@ -475,8 +538,10 @@ fn a_job_without_progress_is_not_started_again() {
     let child = start(0);
     wait_for("it does not train", || images().filter(|images| *images > 0));
     warn(&child);
-    Ran::from(child.wait_with_output().unwrap()).expect(130);
+    let ran = Ran::from(child.wait_with_output().unwrap()).expect(130);
     assert_eq!(asked(), "requeue 9\n");
+    let at = |text: &str| ran.err.find(text).unwrap_or_else(|| panic!("{text} in {}", ran.err));
+    assert!(at("Socket timed out") < at("job 9 is started again"), "{}", ran.err);
     // Told before it could begin: all that is caught at once is the end.
     let child = start(1);
     wait_for("it does not listen", || {
@@ -500,15 +565,23 @@ fn the_environment_does_not_undo_a_script() {
     let seen = dir.path().join("seen");
     fs::write(dir.path().join("bin/sbatch"), format!("#!/bin/sh\nenv >> '{}'\necho 7\n", seen.display()))
         .unwrap();
-    let mut call = submit(&protocol(), &dir.path().join("store"), &[]);
-    call.env("PATH", path)
-        .env("SBATCH_ARRAY_INX", "0-3")
-        .env("SBATCH_WAIT", "1")
-        .env("SBATCH_ACCOUNT", "lab");
-    run(call).expect(0);
-    let seen = fs::read_to_string(&seen).unwrap();
-    assert!(seen.contains("SBATCH_ACCOUNT=lab\n"), "{seen}");
-    assert!(!seen.contains("SBATCH_ARRAY_INX") && !seen.contains("SBATCH_WAIT"), "{seen}");
+    let never = ["SBATCH_ARRAY_INX", "SBATCH_WAIT", "SBATCH_CLUSTERS", "SLURM_CLUSTERS"];
+    let a_users =
+        ["SBATCH_ACCOUNT", "SBATCH_QOS", "SBATCH_PARTITION", "SBATCH_TIMELIMIT", "SBATCH_MEM_PER_CPU"];
+    for (store, more, left) in [
+        ("one", &[][..], &[0, 1, 2, 3, 4][..]),
+        ("two", &["--time", "60", "--mem", "16G", "--sbatch=-q long"], &[0, 2]),
+    ] {
+        let mut call = submit(&protocol(), &dir.path().join(store), more);
+        call.env("PATH", &path).envs(never.iter().chain(&a_users).map(|name| (name, "theirs")));
+        run(call).expect(0);
+        let text = fs::read_to_string(&seen).unwrap();
+        fs::remove_file(&seen).unwrap();
+        let has = |name: &&str| text.contains(&format!("{name}=theirs\n"));
+        assert!(!never.iter().any(has), "{text}");
+        let kept: Vec<usize> = (0..a_users.len()).filter(|at| has(&a_users[*at])).collect();
+        assert_eq!(kept, left, "{text}");
+    }
 }
 
 /// What cannot be handed to Slurm as it is is refused in one sentence, before anything is made.

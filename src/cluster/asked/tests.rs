@@ -14,8 +14,13 @@ use tempfile::TempDir;
 #[derive(Clone, Default)]
 struct Fake {
     refuses: bool,
+    /// It takes what it is handed, and says that it did not.
+    mumbles: bool,
     silent: bool,
     ended: bool,
+    forgot: bool,
+    /// A job that another machine has.
+    away: Option<&'static str>,
     /// The names that jobs were handed over under, and what it was asked to find.
     given: Rc<RefCell<Vec<String>>>,
     sought: Rc<RefCell<Vec<String>>>,
@@ -34,11 +39,18 @@ impl Engine for Fake {
             return Err(Error::invalid("fake", "is full", "wait"));
         }
         self.given.borrow_mut().push(name.to_owned());
+        if self.mumbles {
+            return Err(Error::invalid("fake", "timed out", "wait"));
+        }
         Ok(self.given.borrow().len().to_string())
     }
     fn poll(&self, jobs: &[String]) -> Result<Vec<Element>> {
         if self.silent {
             return Err(Error::invalid("fake", "does not answer", "wait"));
+        }
+        assert!(!jobs.iter().any(|job| Some(job.as_str()) == self.away), "asked after what is elsewhere");
+        if self.forgot {
+            return Ok(Vec::new());
         }
         let phase = match self.ended {
             true => Phase::Ended { well: true, cancelled: false, why: String::new() },
@@ -52,7 +64,13 @@ impl Engine for Fake {
         };
         Ok(jobs.iter().map(one).collect())
     }
+    fn elsewhere(&self, job: &str) -> Option<String> {
+        (Some(job) == self.away).then(|| "far".to_owned())
+    }
     fn find(&self, name: &str) -> Result<Option<String>> {
+        if self.silent {
+            return Err(Error::invalid("fake", "does not answer", "wait"));
+        }
         self.sought.borrow_mut().push(name.to_owned());
         let at = self.given.borrow().iter().position(|given| given == name);
         Ok(at.map(|at| (at + 1).to_string()))
@@ -227,5 +245,52 @@ fn what_is_refused_leaves_the_record_as_it_was() {
         // Of one that was never taken there is nothing to ask.
         record::hand_over(&world.store, &full, &batch(2), &order(plan, 2), &After::default()).unwrap_err();
         assert_eq!(alive(&world.ask(plan, &world.fake)), [0, 1]);
+    });
+}
+
+#[test]
+fn of_a_job_that_is_forgotten_there_is_what_it_wrote() {
+    with(|plan, world| {
+        let forgot = Fake { forgot: true, ..world.fake.clone() };
+        assert!(world.ask(plan, &forgot).of.is_empty(), "no job has begun");
+        let log = world.orders[1].with_file_name("2_0.log");
+        std::fs::write(&log, "no space left\n").unwrap();
+        let seen = world.ask(plan, &forgot);
+        assert_eq!(seen.of, HashMap::from([(1, Element::forgotten("2", Some(0), log))]));
+        assert!(!seen.of[&1].phase.alive() && seen.unknown.is_empty());
+        // As long as it is listed, it is as it is said to be; and another job of the network goes before it.
+        assert_eq!(alive(&world.ask(plan, &world.fake)), [0, 1]);
+        assert!(world.ask(plan, &Fake { silent: true, ..forgot }).of.is_empty());
+    });
+}
+
+#[test]
+fn what_was_taken_without_a_word_is_found_or_stays_unknown() {
+    with(|plan, world| {
+        let mumbles = Fake { mumbles: true, ..world.fake.clone() };
+        let over = |fake: &Fake, run| {
+            record::hand_over(&world.store, fake, &batch(run), &order(plan, run), &After::default())
+        };
+        assert_eq!(over(&mumbles, 2).unwrap(), "3");
+        assert_eq!(alive(&world.ask(plan, &world.fake)), [0, 1, 2]);
+        // One that cannot be asked either may have it, until it can.
+        let silent = Fake { silent: true, ..mumbles };
+        assert!(over(&silent, 3).unwrap_err().to_string().contains("timed out"));
+        assert_eq!(unknown(&world.ask(plan, &silent)), [0, 1, 2, 3]);
+        let seen = world.ask(plan, &world.fake);
+        assert_eq!((alive(&seen), seen.of[&3].job.as_str()), (vec![0, 1, 2, 3], "4"));
+    });
+}
+
+#[test]
+fn a_job_of_another_machine_is_not_known_and_the_others_are() {
+    with(|plan, world| {
+        let away = Fake { away: Some("2"), ..world.fake.clone() };
+        let seen = world.ask(plan, &away);
+        assert_eq!((alive(&seen), unknown(&seen)), (vec![0], vec![1]));
+        assert!(seen.unknown[0].why.to_string().ends_with("ask on far"), "{}", seen.unknown[0].why);
+        let engine = |_: &str| -> Result<Box<dyn Engine>> { Ok(Box::new(away.clone())) };
+        let forgotten = forget(plan, Policy::Portable, world.store.dir(), engine).unwrap();
+        assert_eq!(forgotten, [world.orders[1].clone()]);
     });
 }

@@ -47,7 +47,7 @@ if [ -n "${late:-}" ]; then
     echo 'the time limit is near before training could begin; submit again with a longer --time' >&2
     exit 2
 fi
-exec '/opt/my program' work --plan '/data/it'\''s a "store" %j/jobs/0123456789abcdef0123/plan.json' --index "$SLURM_ARRAY_TASK_ID"
+exec '/opt/my program' work --plan '/data/it'\''s a "store" %j/jobs/0123456789abcdef0123/plan.json' --index "$SLURM_ARRAY_TASK_ID" --warn-seconds 300
 "#;
     assert_eq!(script, expected);
 }
