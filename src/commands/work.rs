@@ -11,7 +11,6 @@ use anyhow::Context as _;
 use selffer::claim::{Claim, Holder, Stage};
 use selffer::cluster::order::Order;
 use selffer::cluster::slurm::requeue;
-use selffer::data::Dataset;
 use selffer::numerics::Numerics;
 use selffer::plan::Plan;
 use selffer::recipe::Policy;
@@ -35,7 +34,7 @@ pub fn run(args: &WorkArgs) -> anyhow::Result<Verdict> {
     let numerics = Numerics::engage(order.numerics)?;
     signals.note_the_time()?;
     let protocol = order.protocol()?;
-    let data = Dataset::read(&protocol.data)?;
+    let data = super::inputs::images(&protocol)?;
     let catalog = Catalog::of(&data);
     let plan = planned(&order.origin, &protocol, &catalog)?;
     let runs = order.runs(&plan, args.index)?;
