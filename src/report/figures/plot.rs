@@ -396,12 +396,18 @@ impl Plot {
         let ((x, y), (to_x, to_y)) = (beside, self.at(to.0, to.1));
         let lines = text.split('\n').collect::<Vec<_>>();
         let wide = lines.iter().map(|line| width(line, SMALL)).fold(0.0, f64::max);
-        // From the side that is nearer.
-        let from = if to_x < x + wide / 2.0 { x - 2.0 } else { x + wide + 2.0 };
+        // From the side that is nearest.
+        let middle = y - SMALL * 0.35;
+        let from = match to_x {
+            _ if to_x < x => (x - 2.0, middle),
+            _ if to_x > x + wide => (x + wide + 2.0, middle),
+            _ if to_y < y => (to_x, y - SMALL),
+            _ => (to_x, y + SMALL * 0.4),
+        };
         self.sheet.raw(&format!(
             "<path class=\"s-soft\" stroke-width=\".9\" d=\"M{} {}L{} {}\"/><circle class=\"f-soft\" cx=\"{2}\" cy=\"{3}\" r=\"1.6\"/>",
-            short(from),
-            short(y - SMALL * 0.35),
+            short(from.0),
+            short(from.1),
             short(to_x),
             short(to_y)
         ));

@@ -124,6 +124,7 @@ fn head(sides: &[Side]) -> Markup {
 /// A side at a glance.
 fn card(side: &Side) -> Markup {
     let count = |severity| side.audit.findings.iter().filter(|finding| finding.severity == severity).count();
+    let ending = |word: &str, count: usize| if count == 1 { word.to_owned() } else { format!("{word}s") };
     let verdicts = |verdict| side.audit.claims.iter().filter(|claim| claim.verdict == verdict).count();
     let measured = side.runs.iter().filter(|run| run.accuracy.is_some()).count();
     html! {
@@ -133,7 +134,9 @@ fn card(side: &Side) -> Markup {
             div.numbers {
                 div { b { (measured) } span { "of " (counted(side.runs.len())) " with an accuracy" } }
                 div { b { a href="#findings" { (count(Severity::Error)) } } span {
-                    "errors; " (count(Severity::Warning)) " warnings, " (count(Severity::Note)) " notes"
+                    (ending("error", count(Severity::Error))) "; "
+                    (count(Severity::Warning)) " " (ending("warning", count(Severity::Warning))) ", "
+                    (count(Severity::Note)) " " (ending("note", count(Severity::Note)))
                 } }
                 div { b { a href="#claims" { (verdicts(Verdict::Supported)) } } span {
                     "of the paper's " (side.audit.claims.len()) " claims supported; " (verdicts(Verdict::Refuted)) " refuted, "
