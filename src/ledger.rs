@@ -63,6 +63,12 @@ impl Ledger {
         steps.div_ceil(self.every)
     }
 
+    /// How many entries there are when training is at a place, where an epoch has `steps`.
+    pub fn length_at(&self, place: Place, steps: u32) -> u64 {
+        let of_epoch = (1..=place.step.min(steps)).filter(|step| self.due(*step, steps)).count() as u64;
+        u64::from(self.per_epoch(steps)) * u64::from(place.epoch) + of_epoch
+    }
+
     /// The place of the entry of that index, where an epoch has `steps`.
     pub fn place(&self, index: usize, steps: u32) -> Place {
         let per_epoch = self.per_epoch(steps) as usize;

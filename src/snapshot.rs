@@ -6,7 +6,7 @@
 
 use crate::architecture::{LAYERS, NAMES};
 use crate::canonical;
-use crate::digest::{Digest, FingerprintDigest, RecipeDigest};
+use crate::digest::{Digest, FingerprintDigest, Hasher, RecipeDigest};
 use crate::ledger::{Ledger, Place};
 use crate::manifest::Epoch;
 use crate::recipe::Recipe;
@@ -60,8 +60,6 @@ impl State {
     pub fn fits(&self, recipe: &Recipe, initial: &Weights, steps: u32, images: usize) -> bool {
         let frozen = usize::from(recipe.treatment.frozen());
         let Progress { place, epochs, loss_sum, correct, ledger, .. } = &self.progress;
-        let due = u64::from(ledger.per_epoch(steps)) * u64::from(place.epoch)
-            + (1..=place.step.min(steps)).filter(|step| ledger.due(*step, steps)).count() as u64;
         let alike = |a: &Layer, b: &Layer| a.weight.shape == b.weight.shape && a.bias.shape == b.bias.shape;
         let whole = |tensor: &Tensor| tensor.shape.iter().product::<usize>() == tensor.values.len();
         let layers = || self.weights.layers.iter().chain(&self.momentum);
@@ -71,7 +69,7 @@ impl State {
         place.epoch < recipe.solver.epochs
             && place.step <= steps
             && epochs.len() == place.epoch as usize
-            && ledger.entries.len() as u64 == due
+            && ledger.entries.len() as u64 == ledger.length_at(*place, steps)
             && u64::from(*correct) <= most
             && loss_sum.is_finite()
             && *loss_sum >= 0.0
@@ -80,6 +78,15 @@ impl State {
             && self.weights.layers.iter().zip(&initial.layers).all(|(a, b)| alike(a, b))
             && self.momentum.iter().zip(&initial.layers[frozen..]).all(|(a, b)| alike(a, b))
             && self.weights.layers[..frozen] == initial.layers[..frozen]
+    }
+
+    /// A digest of its weights and momentum, by which two states are told from each other without both in memory.
+    pub fn digest(&self) -> Digest {
+        let mut hasher = Hasher::new("selffer state v1");
+        for layer in self.weights.layers.iter().chain(&self.momentum) {
+            hasher.piece(&bytes(&layer.weight)).piece(&bytes(&layer.bias));
+        }
+        hasher.finish()
     }
 
     /// The snapshot's file.

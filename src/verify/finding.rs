@@ -88,6 +88,8 @@ codes! {
         "A random-weight control's frozen layer is a layer of a trained network."
     OrderDiffers "order-differs" Error
         "An epoch visited the training images in another order than the recipe gives."
+    LedgerDiffers "ledger-differs" Error
+        "A network's ledger has more or fewer entries than training by its recipe writes."
     EpochsDiffer "epochs-differ" Error
         "A network was trained for another number of epochs, or at other rates, than the recipe says."
     CountImpossible "count-impossible" Error

@@ -521,7 +521,8 @@ macro_rules! fixtures {
 fixtures! {
     file_damaged file_stray split_missing run_missing checkpoint_missing run_misnamed run_barred class_moved
     image_in_both_tasks image_in_train_and_validation image_in_two_classes prefix_not_copied frozen_moved trained_unmoved
-    filters_random fresh_differs top_not_shared top_not_independent random_shared order_differs epochs_differ
+    filters_random fresh_differs top_not_shared top_not_independent random_shared order_differs ledger_differs
+    epochs_differ
     count_impossible shape_differs weights_shared weights_not_finite loss_not_finite run_at_chance retrained_differently
     record_differs evaluated_differently
     golden_absent golden_inputs_differ golden_accuracy_differs golden_weights_differ golden_family_differs golden_undecided
