@@ -7,6 +7,7 @@
 mod replay;
 
 use crate::architecture::{LAYERS, NAMES};
+use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::init::initial;
 use crate::ledger::Place;
@@ -16,8 +17,10 @@ use crate::snapshot::State;
 use crate::store::Store;
 use crate::weights::{Layer, Weights};
 use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard};
 
-pub use replay::{Here, Known, Replayer, Span, States};
+pub use replay::{Here, Replayed, Replayer, Take, Wanted};
 
 /// One of the two.
 pub struct Side<'a> {
@@ -176,8 +179,8 @@ pub fn bisect(plan: &Plan<'_>, index: usize, left: &Side<'_>, right: &Side<'_>) 
     match (parting.agree_until, first) {
         (None, _) => began(&mut parting, plan, index, sides)?,
         (Some(after), Some(_)) => {
-            let span = Span { after, until: parting.differ_at };
-            replayed(&mut parting, plan, index, sides, span)?;
+            let until = parting.differ_at;
+            replayed(&mut parting, sides.map(|side| Wanted { side, plan, index, after, until }))?;
         }
         (Some(_), None) => stored(&mut parting, sides)?,
     }
@@ -284,50 +287,99 @@ fn began(parting: &mut Parting, plan: &Plan<'_>, index: usize, sides: [&Side<'_>
     Ok(())
 }
 
-/// Trains both sides again from what they share to where they differ, and compares them step by step.
-fn replayed(
-    parting: &mut Parting,
-    plan: &Plan<'_>,
-    index: usize,
-    sides: [&Side<'_>; 2],
-    span: Span,
-) -> Result<()> {
-    let steps = plan.steps(&plan.runs[index]);
-    let mut known: Vec<States> = Vec::new();
-    let mut whole = true;
-    for side in sides {
-        known.push(match side.again.states(plan, index, side, span)? {
-            Known::States(states) => states,
-            Known::Not(why) => {
-                whole = false;
-                parting.unknown.push(format!("{}: {why}", side.name));
-                replay::kept(side, span, steps)?
-            }
-        });
-    }
+/// Trains both sides again from what they share to where they differ, and compares them step by step: by digests of
+/// their states, then the states themselves of the first step that differs.
+fn replayed(parting: &mut Parting, wanted: [Wanted<'_>; 2]) -> Result<()> {
+    let known = [Known::of(&wanted[0], parting)?, Known::of(&wanted[1], parting)?];
+    let whole = known.iter().all(|known| known.again);
     // Where one side is known from its snapshots alone, they may lie beyond what was trained again.
-    let common = known[0].keys().filter(|place| known[1].contains_key(place));
-    for place in common {
-        let Some(difference) = difference(&known[0][place], &known[1][place]) else {
+    let common = known[0]
+        .digests
+        .iter()
+        .filter_map(|(place, left)| Some((place, left == known[1].digests.get(place)?)));
+    for (place, same) in common {
+        if same {
             parting.agree_until = Some(*place);
             continue;
-        };
+        }
         parting.differ_at = *place;
         parting.exact = whole;
-        parting.difference = Some(difference);
+        let mut states = Vec::new();
+        for (wanted, known) in wanted.iter().zip(&known) {
+            states.extend(known.state(wanted, *place, parting)?);
+        }
+        if let [left, right] = states.as_slice() {
+            parting.difference = difference(left, right);
+        }
         return Ok(());
     }
     // One of them diverged in the step after the last that both have: its weights after that are nowhere.
-    let diverged = sides.iter().filter_map(|side| match side.manifest.outcome {
+    let diverged = wanted.iter().filter_map(|wanted| match wanted.side.manifest.outcome {
         Outcome::Diverged { epoch, step } => Some(Place { epoch, step }),
         Outcome::Trained { .. } => None,
     });
     if let Some(place) = diverged.min().filter(|_| whole) {
         // The validation after an epoch is behind its last step.
+        let Wanted { plan, index, .. } = wanted[0];
+        let steps = plan.steps(&plan.runs[index]);
         parting.differ_at = Place { step: (place.step + 1).min(steps), ..place };
         parting.exact = true;
     }
     Ok(())
+}
+
+fn locked<T>(value: &Mutex<T>) -> MutexGuard<'_, T> {
+    value.lock().expect("no thread panicked")
+}
+
+/// What is known of a side between two places.
+struct Known {
+    /// Whether it could be trained again; else it is known from what its store kept.
+    again: bool,
+    /// Its states, by their digests.
+    digests: BTreeMap<Place, Digest>,
+}
+
+impl Known {
+    fn of(wanted: &Wanted<'_>, parting: &mut Parting) -> Result<Self> {
+        let digests = Mutex::new(BTreeMap::new());
+        let take = |state: State| {
+            locked(&digests).insert(state.progress.place, state.digest());
+            Ok(())
+        };
+        let again = match wanted.side.again.states(wanted, &take)? {
+            Replayed::Same => true,
+            Replayed::Not(why) => {
+                parting.unknown.push(format!("{}: {why}", wanted.side.name));
+                locked(&digests).clear();
+                replay::kept(wanted, &take)?;
+                false
+            }
+        };
+        Ok(Self { again, digests: locked(&digests).clone() })
+    }
+
+    /// Its state at a place of which there is a digest.
+    fn state(&self, wanted: &Wanted<'_>, place: Place, parting: &mut Parting) -> Result<Option<State>> {
+        let found = Mutex::new(None);
+        let take = |state: State| {
+            *locked(&found) = Some(state);
+            Ok(())
+        };
+        let wanted =
+            Wanted { after: Place { step: place.step.saturating_sub(1), ..place }, until: place, ..*wanted };
+        match self.again {
+            true => drop(wanted.side.again.states(&wanted, &take)?),
+            false => replay::kept(&wanted, &take)?,
+        }
+        let state = locked(&found).take().filter(|state| self.digests.get(&place) == Some(&state.digest()));
+        if state.is_none() {
+            parting
+                .unknown
+                .push(format!("{}: the state there came out otherwise the second time", wanted.side.name));
+        }
+        Ok(state)
+    }
 }
 
 /// Ledgers that agree to the end: compares what is stored.

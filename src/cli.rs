@@ -350,9 +350,6 @@ pub struct ReplayArgs {
     /// Epoch and step of the last.
     #[arg(long, num_args = 2, required = true)]
     pub until: Vec<u32>,
-    /// The directory that a file is written into for each state.
-    #[arg(long)]
-    pub out: PathBuf,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

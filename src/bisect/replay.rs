@@ -1,7 +1,8 @@
 //! The states of a recorded run between two places: from training it again, or from what its store kept.
 //!
 //! Uses `run`, `snapshot`, `store` and a [`Trainer`]; used by `bisect`, and by the command line where a side
-//! takes a process of its own.
+//! takes a process of its own. States are handed over one after another: those of a large network do not fit into
+//! memory together.
 
 use super::Side;
 use crate::error::{Error, Result};
@@ -11,16 +12,18 @@ use crate::run;
 use crate::snapshot::State;
 use crate::train::{Along, Next, Trainer};
 use crate::weights::Weights;
-use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// States by the place that they are of.
-pub type States = BTreeMap<Place, State>;
-
-/// From one entry of a ledger to a later one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
+/// What of a side is to be trained again.
+#[derive(Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The side, which is the plan's run of that index.
+    pub side: &'a Side<'a>,
+    /// See `side`.
+    pub plan: &'a Plan<'a>,
+    /// See `side`.
+    pub index: usize,
     /// The states wanted are of places behind this one.
     pub after: Place,
     /// The last place of which the state is wanted.
@@ -28,27 +31,30 @@ pub struct Span {
 }
 
 /// What came of training a side again.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Known {
-    /// Its states, after each step of the span.
-    States(States),
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Replayed {
+    /// It came out as it is recorded.
+    Same,
     /// Why it cannot be trained again as it is recorded.
     Not(String),
 }
 
-impl Known {
+impl Replayed {
     fn not(why: &str) -> Result<Self> {
         Ok(Self::Not(why.to_owned()))
     }
 }
 
+/// What takes states as they come.
+pub type Take<'a> = dyn Fn(State) -> Result<()> + Sync + 'a;
+
 /// Whatever can train a side again.
 pub trait Replayer {
-    /// The states of a side, which is the plan's run of that index, after each step of a span.
+    /// Hands over the states that are wanted, step after step; from the first once more where those were not the record's.
     ///
     /// # Errors
-    /// Where a file cannot be read, or training fails.
-    fn states(&self, plan: &Plan<'_>, index: usize, side: &Side<'_>, span: Span) -> Result<Known>;
+    /// Where a file cannot be read, training fails, or `take` does.
+    fn states(&self, wanted: &Wanted<'_>, take: &Take<'_>) -> Result<Replayed>;
 }
 
 /// Trains in this process, under the policy that it began with.
@@ -60,68 +66,68 @@ pub struct Here<'a> {
 }
 
 impl Replayer for Here<'_> {
-    fn states(&self, plan: &Plan<'_>, index: usize, side: &Side<'_>, span: Span) -> Result<Known> {
+    fn states(&self, wanted: &Wanted<'_>, take: &Take<'_>) -> Result<Replayed> {
+        let Wanted { side, plan, index, .. } = *wanted;
         let recipe = &side.manifest.recipe;
         if recipe.data != plan.catalog.digest || recipe.split != plan.splits[plan.runs[index].split].1 {
-            return Known::not("it is of other data or another split than are at hand");
+            return Replayed::not("it is of other data or another split than are at hand");
         }
         if recipe.core != crate::recipe::CORE {
-            return Known::not("it was trained by another training core");
+            return Replayed::not("it was trained by another training core");
         }
         let parent = match parent(side)? {
             Ok(parent) => parent,
-            Err(why) => return Known::not(why),
+            Err(why) => return Replayed::not(why),
         };
-        let steps = plan.steps(&plan.runs[index]);
         // A snapshot may be another than training leaves: then it is tried from the beginning.
-        let from = begin(side, span, steps)?;
+        let from = begin(wanted)?;
         let tries = if from.is_some() { vec![from, None] } else { vec![None] };
         for from in tries {
-            if let Some(states) = self.train(plan, index, side, span, from, parent.as_ref())? {
-                return Ok(Known::States(states));
+            if self.train(wanted, from, parent.as_ref(), take)? {
+                return Ok(Replayed::Same);
             }
         }
-        Known::not("trained again here, it does not come out as it is recorded")
+        Replayed::not("trained again here, it does not come out as it is recorded")
     }
 }
 
 impl Here<'_> {
-    /// The states of a span from training on from a state; none where the ledger is then another.
+    /// Trains on from a state, and says whether the ledger is then that of the record.
     fn train(
         &self,
-        plan: &Plan<'_>,
-        index: usize,
-        side: &Side<'_>,
-        span: Span,
+        wanted: &Wanted<'_>,
         from: Option<State>,
         parent: Option<&Weights>,
-    ) -> Result<Option<States>> {
+        take: &Take<'_>,
+    ) -> Result<bool> {
+        let Wanted { side, plan, index, after, until } = *wanted;
         let recipe = &side.manifest.recipe;
-        let states = Mutex::new(States::new());
         let stopped = || self.stop.load(Ordering::Relaxed);
         let watch = |place: Place, _| match () {
-            () if place == span.until || stopped() => Next::Stop,
-            () if place > span.after => Next::Keep,
+            () if place == until || stopped() => Next::Stop,
+            () if place > after => Next::Keep,
             () => Next::Go,
         };
+        let last = Mutex::new(None);
         let keep = |state: State| {
-            states.lock().expect("no thread panicked").insert(state.progress.place, state);
-            Ok(())
+            if stopped() {
+                return Err(Error::Stopped);
+            }
+            if state.progress.place == until {
+                *last.lock().expect("no thread panicked") = Some(state.progress.ledger.clone());
+            }
+            take(state)
         };
         let along = Along { from, every: side.manifest.ledger.every, watch: &watch, keep: &keep };
         let ledger = match run::train(plan, index, recipe.clone(), parent, self.trainer, &along) {
-            Err(Error::Interrupted) if stopped() => return Err(Error::Stopped),
-            Err(Error::Interrupted) => None,
+            Err(Error::Interrupted) => last.into_inner().expect("no thread panicked"),
             Err(error) => return Err(error),
             // It ended before that place: as it is recorded, if it diverged.
             Ok((again, _)) if again.outcome == side.manifest.outcome => Some(again.ledger),
-            Ok(_) => return Ok(None),
+            Ok(_) => return Ok(false),
         };
-        let states = states.into_inner().expect("no thread panicked");
-        let ledger = ledger.or_else(|| Some(states.get(&span.until)?.progress.ledger.clone()));
         let recorded = &side.manifest.ledger.entries;
-        let same = ledger.is_some_and(|ledger| recorded.starts_with(&ledger.entries));
-        Ok(same.then_some(states))
+        Ok(ledger.is_some_and(|ledger| recorded.starts_with(&ledger.entries)))
     }
 }
 
@@ -142,11 +148,12 @@ fn on_the_way(state: &State, side: &Side<'_>) -> bool {
     kept.every == recorded.every && recorded.entries.starts_with(&kept.entries)
 }
 
-/// The last snapshot of a side at or before the beginning of a span.
-fn begin(side: &Side<'_>, span: Span, steps: u32) -> Result<Option<State>> {
+/// The last snapshot of a side at or before the place behind which states are wanted.
+fn begin(wanted: &Wanted<'_>) -> Result<Option<State>> {
+    let Wanted { side, plan, index, after, .. } = *wanted;
     let Some(store) = side.store else { return Ok(None) };
     let recipe = side.manifest.recipe_digest();
-    let until = span.after.steps_done(steps);
+    let until = after.steps_done(plan.steps(&plan.runs[index]));
     for done in store.snapshots(recipe)?.into_iter().rev().filter(|done| *done <= until) {
         if let Some(state) = store.snapshot(recipe, done)?.whole().filter(|state| on_the_way(state, side)) {
             return Ok(Some(state));
@@ -155,18 +162,19 @@ fn begin(side: &Side<'_>, span: Span, steps: u32) -> Result<Option<State>> {
     Ok(None)
 }
 
-/// The states of a side in a span that its store kept.
-pub(super) fn kept(side: &Side<'_>, span: Span, steps: u32) -> Result<States> {
-    let mut states = States::new();
-    let Some(store) = side.store else { return Ok(states) };
+/// Hands over the states wanted that a side's store kept.
+pub(super) fn kept(wanted: &Wanted<'_>, take: &Take<'_>) -> Result<()> {
+    let Wanted { side, plan, index, after, until } = *wanted;
+    let Some(store) = side.store else { return Ok(()) };
     let recipe = side.manifest.recipe_digest();
+    let [after, until] = [after, until].map(|place| place.steps_done(plan.steps(&plan.runs[index])));
     for done in store.snapshots(recipe)? {
-        if done <= span.after.steps_done(steps) || done > span.until.steps_done(steps) {
+        if done <= after || done > until {
             continue;
         }
         if let Some(state) = store.snapshot(recipe, done)?.whole().filter(|state| on_the_way(state, side)) {
-            states.insert(state.progress.place, state);
+            take(state)?;
         }
     }
-    Ok(states)
+    Ok(())
 }

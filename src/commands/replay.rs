@@ -1,24 +1,25 @@
 //! A side of `bisect` in a process of its own: a process computes under one numerics policy.
 //!
-//! [`Elsewhere`] starts `selffer replay`, which is [`run`] here: it writes each state as a file, or why there
-//! are none. Used by `commands` and `commands::bisect`.
+//! [`Elsewhere`] starts `selffer replay`, which is [`run`] here: it writes each state to its standard output, and what
+//! came of it. Used by `commands` and `commands::bisect`.
 
 use super::{Verdict, inputs, planned};
 use crate::cli::ReplayArgs;
-use selffer::bisect::{Here, Known, Replayer, Side, Span, States};
+use selffer::bisect::{Here, Replayed, Replayer, Side, Take, Wanted};
 use selffer::ledger::Place;
 use selffer::manifest::Manifest;
 use selffer::numerics::{self, Numerics};
-use selffer::plan::Plan;
 use selffer::snapshot::State;
 use selffer::split::Catalog;
 use selffer::store::Store;
 use selffer::train::Torch;
 use selffer::{Error, Result};
 use std::fs;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 /// Trains a side again in another process, under the side's own policy.
@@ -29,29 +30,25 @@ pub struct Elsewhere<'a> {
     pub stop: &'a AtomicBool,
 }
 
-/// The file in which the other process says why there are no states.
-const WHY: &str = "why";
-
-/// How often the other process is looked at.
+/// How often it is looked whether to stop.
 const LOOK: Duration = Duration::from_millis(20);
 
 impl Replayer for Elsewhere<'_> {
-    fn states(&self, _plan: &Plan<'_>, _index: usize, side: &Side<'_>, span: Span) -> Result<Known> {
+    fn states(&self, wanted: &Wanted<'_>, take: &Take<'_>) -> Result<Replayed> {
+        let side = wanted.side;
         let scratch = match tempfile::tempdir() {
             Ok(scratch) => scratch,
             Err(error) => {
                 let dir = std::env::temp_dir();
-                return Ok(Known::Not(format!("nothing can be written in {} ({error})", dir.display())));
+                return Ok(Replayed::Not(format!("nothing can be written in {} ({error})", dir.display())));
             }
         };
         let manifest = scratch.path().join("manifest.json");
         fs::write(&manifest, side.manifest.to_bytes()).map_err(Error::io("write", &manifest))?;
-        let out = scratch.path().join("states");
-        fs::create_dir(&out).map_err(Error::io("create the directory", &out))?;
         let program = std::env::current_exe().map_err(Error::io("find", Path::new("this program")))?;
         let mut call = Command::new(&program);
-        call.arg("replay").arg(&manifest).arg("--protocol").arg(self.protocol).arg("--out").arg(&out);
-        for (option, place) in [("--after", span.after), ("--until", span.until)] {
+        call.arg("replay").arg(&manifest).arg("--protocol").arg(self.protocol);
+        for (option, place) in [("--after", wanted.after), ("--until", wanted.until)] {
             call.arg(option).args([place.epoch, place.step].map(|number| number.to_string()));
         }
         if let Some(data) = inputs::data() {
@@ -66,36 +63,72 @@ impl Replayer for Elsewhere<'_> {
         numerics::VARIABLES.iter().for_each(|name| {
             call.env_remove(name);
         });
-        // It ends when its standard input does, hence with this process, however that ends.
-        call.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+        call.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = call.spawn().map_err(Error::io("start", &program))?;
-        while child.try_wait().map_err(Error::io("wait for", &program))?.is_none() {
-            if self.stop.load(Ordering::Relaxed) {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Err(Error::Stopped);
-            }
-            std::thread::sleep(LOOK);
-        }
+        let (alive, from) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
+        let (done, end) = channel::<()>();
+        let said = std::thread::scope(|scope| {
+            // It ends when its standard input does, hence with this process, however that ends.
+            scope.spawn(move || {
+                while end.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout)
+                    && !self.stop.load(Ordering::Relaxed)
+                {}
+                drop(alive);
+            });
+            let said = hear(from, take);
+            drop(done);
+            said
+        });
         let ended = child.wait_with_output().map_err(Error::io("wait for", &program))?;
-        if !ended.status.success() {
+        match said? {
+            _ if self.stop.load(Ordering::Relaxed) => Err(Error::Stopped),
+            Some(replayed) => Ok(replayed),
             // What it was refused for is what is not known of that side; the other side is all right.
-            let said = String::from_utf8_lossy(&ended.stderr).trim().to_owned();
-            return Ok(Known::Not(format!("another process could not train it: {said}")));
+            None => {
+                let said = String::from_utf8_lossy(&ended.stderr).trim().to_owned();
+                Ok(Replayed::Not(format!("another process could not train it: {said}")))
+            }
         }
-        if let Ok(why) = fs::read_to_string(out.join(WHY)) {
-            return Ok(Known::Not(why));
-        }
-        let mut states = States::new();
-        for entry in fs::read_dir(&out).map_err(Error::io("read the directory", &out))? {
-            let path = entry.map_err(Error::io("read the directory", &out))?.path();
-            let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
-            let state = State::from_bytes(&bytes)
-                .map_err(|why| Error::invalid(path.display().to_string(), why, "check the disk"))?;
-            states.insert(state.progress.place, state);
-        }
-        Ok(Known::States(states))
     }
+}
+
+/// What the other process says: a letter, a length, and so many bytes.
+const STATE: u8 = b's';
+const SAME: u8 = b'.';
+const NOT: u8 = b'!';
+
+fn write(to: &mut impl Write, kind: u8, bytes: &[u8]) -> io::Result<()> {
+    to.write_all(&[kind])?;
+    to.write_all(&(bytes.len() as u64).to_le_bytes())?;
+    to.write_all(bytes)?;
+    to.flush()
+}
+
+fn read(from: &mut impl Read) -> io::Result<(u8, Vec<u8>)> {
+    let (mut kind, mut length) = ([0], [0; 8]);
+    from.read_exact(&mut kind)?;
+    from.read_exact(&mut length)?;
+    let length = u64::from_le_bytes(length);
+    let mut bytes = Vec::new();
+    match from.take(length).read_to_end(&mut bytes)? as u64 == length {
+        true => Ok((kind[0], bytes)),
+        false => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+/// Hands over the states that the other process writes; none where it ended before it said what came of it.
+fn hear(mut from: impl Read, take: &Take<'_>) -> Result<Option<Replayed>> {
+    while let Ok((kind, bytes)) = read(&mut from) {
+        match kind {
+            STATE => {
+                let another = |why| Error::invalid("another process", why, "run it again");
+                take(State::from_bytes(&bytes).map_err(another)?)?;
+            }
+            SAME => return Ok(Some(Replayed::Same)),
+            _ => return Ok(Some(Replayed::Not(String::from_utf8_lossy(&bytes).into_owned()))),
+        }
+    }
+    Ok(None)
 }
 
 /// The other process.
@@ -117,22 +150,18 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Verdict> {
     let open = |store: &Option<PathBuf>| store.as_deref().map(Store::open).transpose();
     let (store, bases) = (open(&args.store)?, open(&args.bases)?);
     let place = |numbers: &[u32]| Place { epoch: numbers[0], step: numbers[1] };
-    let span = Span { after: place(&args.after), until: place(&args.until) };
     let trainer = Torch::new(numerics);
     let again = Here { trainer: &trainer, stop: &AtomicBool::new(false) };
     let (store, bases) = (store.as_ref(), bases.as_ref());
     let side = Side { name: &subject, manifest: &manifest, store, bases, again: &again };
-    match again.states(&plan, index, &side, span)? {
-        Known::Not(why) => {
-            let path = args.out.join(WHY);
-            fs::write(&path, why).map_err(Error::io("write", &path))?;
-        }
-        Known::States(states) => {
-            for (place, state) in states {
-                let path = args.out.join(format!("{}-{}", place.epoch, place.step));
-                fs::write(&path, state.to_bytes()).map_err(Error::io("write", &path))?;
-            }
-        }
+    let wanted =
+        Wanted { side: &side, plan: &plan, index, after: place(&args.after), until: place(&args.until) };
+    let say = |kind, bytes: &[u8]| {
+        write(&mut io::stdout(), kind, bytes).map_err(Error::io("write to", Path::new("standard output")))
+    };
+    match again.states(&wanted, &|state| say(STATE, &state.to_bytes()))? {
+        Replayed::Same => say(SAME, b"")?,
+        Replayed::Not(why) => say(NOT, why.as_bytes())?,
     }
     Ok(Verdict::Clean)
 }
