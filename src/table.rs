@@ -16,6 +16,9 @@ use std::fmt::Write as _;
 /// Numbers of examples beside each other in text: more would not go into 80 columns.
 const ACROSS: usize = 7;
 
+/// Columns that text keeps to.
+const COLUMNS: usize = 80;
+
 /// One network's accuracy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cell {
@@ -110,7 +113,7 @@ impl Table {
     pub fn text(&self) -> String {
         let mut text = String::new();
         for block in self.blocks() {
-            let _ = writeln!(text, "{}", block.heading());
+            let _ = writeln!(text, "{}", wrapped(&block.heading(), COLUMNS, 2));
             if !block.rows.is_empty() {
                 let _ = writeln!(text, "{}", block.grid());
             }
@@ -285,6 +288,15 @@ pub fn are(count: usize) -> &'static str {
     if count == 1 { "is" } else { "are" }
 }
 
+/// A text in lines of so many characters, all but the first of them indented. Words that are too long stay whole: they may
+/// be names.
+pub fn wrapped(text: &str, columns: usize, indent: usize) -> String {
+    let indent = " ".repeat(indent);
+    let options = textwrap::Options::new(columns).break_words(false).subsequent_indent(&indent);
+    let options = options.word_separator(textwrap::WordSeparator::AsciiSpace);
+    textwrap::fill(text, options.word_splitter(textwrap::WordSplitter::NoHyphenation))
+}
+
 /// A table for people, without borders, with that header. Its rows are added by the caller.
 pub fn plain(header: impl IntoIterator<Item = impl Into<comfy_table::Cell>>) -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
@@ -349,9 +361,11 @@ mod tests {
             !matches!((one.seed, one.treatment.to_string().as_str()), (3, "A1B") | (1, "baseB"))
         });
         cells.push(cell("baseB@5", 2, 50));
+        let text = Table { cells }.text();
+        assert!(text.lines().all(|line| line.chars().count() <= COLUMNS), "{text}");
         assert_eq!(
-            Table { cells }.text(),
-            "s, task B: baseB 75.0 % of 100 images (of 2); 8 networks, means of 3 where no fewer are named\n n =      1\n \
+            text,
+            "s, task B: baseB 75.0 % of 100 images (of 2); 8 networks, means of 3 where no\n  fewer are named\n n =      1\n \
              BnB   80.0\n       +5.0\n AnB   85.0\n      +10.0\n       of 2\n m =          5\n baseB@m   50.0\n          \
              -25.0\n           of 1\n"
         );

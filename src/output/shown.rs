@@ -11,7 +11,7 @@ use selffer::manifest::{Count, Environment, Epoch, Manifest, Outcome};
 use selffer::protocol::{Filler, Input, Layout, Subtract, Update};
 use selffer::recipe::Recipe;
 use selffer::store::{Entry, Found, Store};
-use selffer::table;
+use selffer::table::{self, wrapped};
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -325,28 +325,15 @@ const FILE: usize = 4;
 
 /// Names and values, the values wrapped at words. A path that is too long has its file's name in a line of its own.
 fn list(text: &mut String, look: Look, lines: &[(&str, String)]) {
-    let wide = usize::from(look.width).saturating_sub(VALUES);
+    let columns = usize::from(look.width);
     for (name, value) in lines {
-        let _ = write!(text, "  {name:<12} ");
-        if let Some((dir, file)) = value.rsplit_once('/').filter(|_| value.chars().count() > wide)
-            && !value.contains(' ')
-        {
-            let _ = writeln!(text, "{dir}/\n{:FILE$}{file}", "");
+        let wide = value.chars().count() > columns.saturating_sub(VALUES);
+        if let (Some((dir, file)), true) = (value.rsplit_once('/'), wide && !value.contains(' ')) {
+            let _ = writeln!(text, "  {name:<12} {dir}/\n{:FILE$}{file}", "");
             continue;
         }
-        let mut column = 0;
-        for word in value.split(' ') {
-            let long = word.chars().count();
-            if column > 0 && column + 1 + long > wide {
-                let _ = write!(text, "\n{:VALUES$}", "");
-                column = 0;
-            } else if column > 0 {
-                text.push(' ');
-                column += 1;
-            }
-            text.push_str(word);
-            column += long;
-        }
-        text.push('\n');
+        let value =
+            wrapped(value, columns.saturating_sub(VALUES), 0).replace('\n', &format!("\n{:VALUES$}", ""));
+        let _ = writeln!(text, "  {name:<12} {value}");
     }
 }
