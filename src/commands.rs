@@ -122,6 +122,31 @@ fn plan(common: &Common, speed: Option<f64>) -> anyhow::Result<Verdict> {
     Ok(Verdict::Clean)
 }
 
+/// The store of a plan's networks. Where it has base networks under another policy alone, that is said: a machine with a
+/// GPU and one without take different ones by themselves.
+fn opened(path: &Path, plan: &Plan<'_>, policy: Policy, quiet: bool) -> Result<Store> {
+    let store = Store::open(path)?;
+    let has = |policy: Policy| -> Result<bool> {
+        for base in plan.runs.iter().filter(|run| run.parent.is_none()) {
+            if store.manifest(plan.recipe(base, policy, None).digest())?.whole().is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    if !quiet && !has(policy)? {
+        for other in Policy::ALL {
+            if has(other)? {
+                let (path, none, name) = (path.display(), policy.name(), other.name());
+                say(&format!(
+                    "{path} has networks of this protocol under {name} numerics, none under {none}: --numerics {name}"
+                ));
+            }
+        }
+    }
+    Ok(store)
+}
+
 /// The manifests of the runs that `reproduce` would not train again.
 fn trained(plan: &Plan<'_>, store: &Store, policy: Policy) -> Result<Vec<Option<Manifest>>> {
     let mut manifests = Context::new(plan, store, policy)?.manifests;
@@ -206,7 +231,7 @@ fn check_store(common: &Common) -> anyhow::Result<Verdict> {
     let (protocol, data) = inputs(&common.protocol)?;
     let catalog = Catalog::of(&data);
     let plan = planned(&common.protocol, &protocol, &catalog)?;
-    let store = Store::open(&common.store)?;
+    let store = opened(&common.store, &plan, common.numerics.policy, common.quiet)?;
     let report = verify(&Context::new(&plan, &store, common.numerics.policy)?)?;
     print(common.format, &report, || output::report_text(&report))?;
     Ok(verdict(&report.findings))
@@ -282,7 +307,7 @@ fn golden_check(common: &Common, dir: &GoldenDir, review: bool) -> anyhow::Resul
     let (protocol, data) = inputs(&common.protocol)?;
     let catalog = Catalog::of(&data);
     let plan = planned(&common.protocol, &protocol, &catalog)?;
-    let store = Store::open(&common.store)?;
+    let store = opened(&common.store, &plan, common.numerics.policy, common.quiet)?;
     let context = Context::new(&plan, &store, policy)?;
     // Only what is whole in the store is compared: a manifest alone is a claim, not a network.
     let manifests = trained(&plan, &store, policy)?;
@@ -317,7 +342,7 @@ fn golden_accept(common: &Common, dir: &GoldenDir, reason: &str) -> anyhow::Resu
     let (protocol, data) = inputs(&common.protocol)?;
     let catalog = Catalog::of(&data);
     let plan = planned(&common.protocol, &protocol, &catalog)?;
-    let store = Store::open(&common.store)?;
+    let store = opened(&common.store, &plan, common.numerics.policy, common.quiet)?;
     let context = Context::new(&plan, &store, policy)?;
     let report = verify(&context)?;
     if verdict(&report.findings) == Verdict::Findings {

@@ -27,10 +27,13 @@ pub enum Format {
 pub struct Order {
     /// The format.
     pub format: Format,
-    /// The protocol's name, or the absolute path of its file, from which its data are found.
+    /// The protocol's name, or the absolute path of its file.
     pub origin: String,
     /// The protocol's text.
     pub protocol: String,
+    /// The absolute path of the directory of its images, wherever a job begins; none where it brings them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
     /// The digest of the protocol that was planned.
     pub protocol_digest: ProtocolDigest,
     /// The numerics policy.
@@ -77,7 +80,10 @@ impl Order {
     /// # Errors
     /// Where this program reads it otherwise.
     pub fn protocol(&self) -> Result<Protocol> {
-        let protocol = Protocol::of_text(&self.protocol, &self.origin)?;
+        let mut protocol = Protocol::of_text(&self.protocol, &self.origin)?;
+        if let (Some(place), Some(dir)) = (&self.data, protocol.data.dir_mut()) {
+            *dir = place.into();
+        }
         if protocol.digest() != self.protocol_digest {
             let problem = "is read otherwise by this program than by the one that planned it";
             return Err(Error::invalid(&self.origin, problem, "submit again with this program"));

@@ -29,9 +29,7 @@ static ASKED: OnceLock<Asked> = OnceLock::new();
 pub fn from(cli: &Cli) -> Result<()> {
     let useless = match &cli.command {
         Command::Data(_) | Command::Fingerprint(_) => Some("leave it out: it reads no protocol's images"),
-        Command::Submit(_) | Command::Work(_) => {
-            Some("say it in the protocol's file (`data`), whose text goes with the jobs")
-        }
+        Command::Work(_) => Some("leave it out: its work order says where they lie"),
         _ => None,
     };
     if let (Some(mend), Some(_)) = (useless, &cli.data) {
@@ -50,9 +48,16 @@ pub fn data() -> Option<&'static Path> {
 /// The protocol that a user named, with its images where they lie.
 ///
 /// # Errors
-/// As of [`Protocol::named`]; where `--data` is given and it has none to bring.
+/// As of [`Protocol::named`] and [`placed`].
 pub fn protocol(name: &str) -> Result<Protocol> {
-    let mut protocol = Protocol::named(name)?;
+    placed(Protocol::named(name)?, name)
+}
+
+/// That protocol, with its images where they lie.
+///
+/// # Errors
+/// Where `--data` is given and it has none to bring.
+pub fn placed(mut protocol: Protocol, name: &str) -> Result<Protocol> {
     if let Some(place) = data() {
         match protocol.data.dir_mut() {
             Some(dir) => *dir = place.to_owned(),

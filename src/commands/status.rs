@@ -3,12 +3,11 @@
 //! Uses the library's `status`; used by `commands`. It writes nothing, so it may be run beside anything.
 
 use super::jobs::{Asker, FORGET, unknown_left};
-use super::{Verdict, inputs, planned, print, say, verdict, write_out};
+use super::{Verdict, inputs, opened, planned, print, say, verdict, write_out};
 use crate::cli::{Format, StatusArgs};
 use crate::output;
 use selffer::split::Catalog;
 use selffer::status::{Standing, Status, Watch};
-use selffer::store::Store;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
@@ -19,8 +18,8 @@ pub fn run(args: &StatusArgs) -> anyhow::Result<Verdict> {
     let (protocol, data) = inputs(&args.protocol)?;
     let catalog = Catalog::of(&data);
     let plan = planned(&args.protocol, &protocol, &catalog)?;
-    let store = Store::open(&args.store)?;
     let policy = args.numerics.policy;
+    let store = opened(&args.store, &plan, policy, args.quiet)?;
     let mut watch = Watch::new(&plan, &store, policy);
     let redraws = args.follow && args.format == Format::Text && std::io::stdout().is_terminal();
     let mut before = None;

@@ -2,7 +2,7 @@
 //!
 //! Uses the library's `cluster`; used by `commands`.
 
-use super::inputs::images;
+use super::inputs::{self, images, placed};
 use super::jobs::{Asker, FORGET, unknown_left};
 use super::{Verdict, jobs, planned, print, say, write_out};
 use crate::cli::{EngineName, SubmitArgs};
@@ -59,19 +59,20 @@ pub fn run(args: &SubmitArgs) -> anyhow::Result<Verdict> {
     let cluster = resources(args)?;
     // Read once: what is planned here is what jobs are told.
     let text = Protocol::text(&args.protocol)?;
-    let protocol = Protocol::of_text(&text, &args.protocol)?;
+    let protocol = placed(Protocol::of_text(&text, &args.protocol)?, &args.protocol)?;
     let data = images(&protocol)?;
     let catalog = Catalog::of(&data);
     let plan = planned(&args.protocol, &protocol, &catalog)?;
     let cluster = cluster.or(&protocol.slurm);
     let origin = origin(&args.protocol)?;
+    let place = protocol.data.dir().map(tellable).transpose()?;
     let dir = absolute(&args.store)?;
     if args.engine == EngineName::Slurm {
         cluster.check_times()?;
         slurm::nameable(&jobs::program()?)?;
         slurm::nameable(&dir)?;
     }
-    let orders = Orders { args, plan: &plan, text, origin };
+    let orders = Orders { args, plan: &plan, text, origin, data: place };
     if args.dry_run {
         return dry_run(&orders, &cluster, &dir);
     }
@@ -195,11 +196,12 @@ struct Orders<'a> {
     plan: &'a Plan<'a>,
     text: String,
     origin: String,
+    data: Option<String>,
 }
 
 impl Orders<'_> {
     fn of(&self, batch: &Batch) -> Order {
-        let Self { args, plan, text, origin } = self;
+        let Self { args, plan, text, origin, data } = self;
         let names = |runs: &Vec<usize>| runs.iter().map(|run| plan.name(&plan.runs[*run])).collect();
         let elements: BTreeMap<u32, Vec<String>> =
             batch.elements.iter().map(|(element, runs)| (*element, names(runs))).collect();
@@ -207,6 +209,7 @@ impl Orders<'_> {
             format: OrderFormat::V1,
             origin: origin.clone(),
             protocol: text.clone(),
+            data: data.clone(),
             protocol_digest: plan.protocol.digest(),
             numerics: args.numerics.policy,
             snapshot_every: args.snapshot_every.clone(),
@@ -221,10 +224,15 @@ fn origin(protocol: &str) -> Result<String> {
     if EMBEDDED.iter().any(|(name, _)| *name == protocol) {
         return Ok(protocol.to_owned());
     }
-    let path = absolute(Path::new(protocol))?;
-    path.to_str().map(str::to_owned).ok_or_else(|| {
+    tellable(Path::new(protocol))
+}
+
+/// A path as a work order has it.
+fn tellable(path: &Path) -> Result<String> {
+    absolute(path)?.to_str().map(str::to_owned).ok_or_else(|| {
         let problem = "lies in a directory whose name is not UTF-8, which a work order cannot hold";
-        Error::invalid(protocol, problem, "name it by another path, such as a symbolic link to it")
+        let mend = "name it by another path, such as a symbolic link to it";
+        Error::invalid(path.display().to_string(), problem, mend)
     })
 }
 
@@ -313,6 +321,9 @@ fn follow(args: &SubmitArgs) -> String {
     };
     let _ = write!(command, " --protocol {}", word(&args.protocol));
     let _ = write!(command, " --store {}", word(&args.store.display().to_string()));
+    if let Some(place) = inputs::data() {
+        let _ = write!(command, " --data {}", word(&place.display().to_string()));
+    }
     // Always: where the jobs run there may be a GPU, and here none, or the other way about.
     let _ = write!(command, " --numerics {}", args.numerics.policy.name());
     command

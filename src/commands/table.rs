@@ -2,14 +2,13 @@
 //!
 //! Uses the library's `table`; used by `commands`.
 
-use super::{Verdict, inputs, planned, say, trained, write_out};
+use super::{Verdict, inputs, opened, planned, say, trained, write_out};
 use crate::cli::{TableArgs, TableFormat};
 use crate::output;
 use crate::output::chart::{Chart, Curve, Look};
 use selffer::plan::Plan;
 use selffer::split::Catalog;
-use selffer::store::Store;
-use selffer::table::{Block, Mean, Table, are, networks};
+use selffer::table::{Block, Mean, Table, are, networks, wrapped};
 use std::fmt::Write as _;
 
 pub fn run(args: &TableArgs) -> anyhow::Result<Verdict> {
@@ -17,7 +16,7 @@ pub fn run(args: &TableArgs) -> anyhow::Result<Verdict> {
     let (protocol, data) = inputs(&common.protocol)?;
     let catalog = Catalog::of(&data);
     let plan = planned(&common.protocol, &protocol, &catalog)?;
-    let store = Store::open(&common.store)?;
+    let store = opened(&common.store, &plan, common.numerics.policy, common.quiet)?;
     let table = Table::of(&plan, &trained(&plan, &store, common.numerics.policy)?);
     if !common.quiet {
         say_missing(&plan, &table);
@@ -46,7 +45,8 @@ fn text(table: &Table, look: Look) -> String {
     for block in table.blocks() {
         // One depth is no curve.
         if block.depths().len() > 1 {
-            let _ = writeln!(text, "{}\n\n{}", title(&block), curves(&block).text(look));
+            let title = wrapped(&title(&block), usize::from(look.width), 2);
+            let _ = writeln!(text, "{title}\n\n{}", curves(&block).text(look));
         }
     }
     text + &table.text()

@@ -603,7 +603,11 @@ fn policies_do_not_see_each_others_networks() {
     for (at, policy) in ["portable", "native", "baseline"].into_iter().enumerate() {
         let of = |command: &str| on_store(&[command, "--numerics", policy], &protocol, &store);
         if at > 0 {
-            assert_eq!(of("table").expect(0).json()["cells"], json!([]), "{policy}");
+            let table = of("table").expect(0);
+            assert_eq!(table.json()["cells"], json!([]), "{policy}");
+            let has = format!("under portable numerics, none under {policy}: --numerics portable\n");
+            assert!(table.err.contains(&has), "{}", table.err);
+            assert!(of("status").expect(0).err.contains(&has), "{policy}");
             assert_eq!(of("plan").expect(0).json()["numerics"], policy);
             assert!(
                 of("plan").expect(0).json()["runs"]

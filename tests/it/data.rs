@@ -228,6 +228,19 @@ fn a_folder_of_images_trains_the_networks_of_its_pack() {
     assert!(plan["runs"].as_array().unwrap().iter().all(|run| run["done"] == json!(true)), "{plan}");
     on(&["verify", "--data", &moved], other.path(), &direct).expect(0);
 
+    // Jobs find them where `submit` was told, from whatever directory that is said.
+    let jobs = scratch();
+    let mut call =
+        selffer(["submit", "--engine", "local", "--format", "json", "--data", "elsewhere", "--protocol"]);
+    call.current_dir(other.path()).arg(&direct).arg("--store").arg(jobs.path().join("store"));
+    let handed = run(call).expect(0).json();
+    assert_eq!(handed["networks"], json!(6));
+    assert!(handed["follow"].as_str().unwrap().contains(" --data elsewhere "), "{handed}");
+    let mut call = selffer(["status", "--follow", "--interval", "1", "--data", &moved, "--protocol"]);
+    call.arg(&direct).arg("--store").arg(jobs.path().join("store"));
+    run(call).expect(0);
+    assert!(essence(&jobs.path().join("store")) == essence(&other.path().join("store")));
+
     // A bad image is refused by name; skipped and said where the protocol asks for it.
     let bad = other.path().join("elsewhere/train/n01/n01_0.JPEG");
     let good = fs::read(&bad).unwrap();
@@ -579,7 +592,7 @@ fn cifar_s_binary_files_are_read() {
         &["--data: is of no use to ci, whose images are in the program"],
     );
     sentence(
-        run(selffer(["submit", "--dry-run", "--protocol", "cifar100", "--data", "."])),
-        &["--data: is not for this command", "say it in the protocol's file"],
+        run(selffer(["work", "--plan", "plan.json", "--data", "."])),
+        &["--data: is not for this command", "its work order says where they lie"],
     );
 }

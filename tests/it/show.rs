@@ -243,6 +243,9 @@ fn the_table_draws_every_curve() {
         let drawn = |line: &&str| line.contains('┤') || line.contains('│') || line.contains('└');
         let widest = text.lines().filter(drawn).map(|line| line.chars().count()).max().unwrap();
         assert_eq!(widest.to_string(), width, "{text}");
+        // Titles as well; the tables are as wide as they are.
+        let charts = &text[..text.find("mixed, task A: baseA").expect("tables")];
+        assert!(charts.lines().all(|line| line.chars().count() <= widest), "{text}");
     }
 }
 

@@ -93,6 +93,7 @@ fn order(plan: &Plan<'_>, run: usize) -> Order {
         format: Format::V1,
         origin: "tiny".to_owned(),
         protocol: TINY.to_owned(),
+        data: None,
         protocol_digest: plan.protocol.digest(),
         numerics: Policy::Portable,
         snapshot_every: "10min".to_owned(),
