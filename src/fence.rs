@@ -98,8 +98,10 @@ impl<'a> Fence<'a> {
     /// # Errors
     /// Where the store cannot be read.
     pub fn alive(&self, recipe: RecipeDigest) -> Result<bool> {
+        // The claim first: one that is made after that look is made with the lock.
+        let last = self.store.last_claim(recipe)?;
         let locked = self.store.locked(recipe)?;
-        Ok(match self.store.last_claim(recipe)? {
+        Ok(match last {
             None => locked,
             Some(last) if last.1.as_ref().is_some_and(|claim| claim.told_by_lock(&self.holder)) => locked,
             Some(last) => locked || !self.stale(recipe, &last),

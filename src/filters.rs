@@ -6,6 +6,8 @@
 //! Both are drawn from named streams and fitted alike, so how much a family of functions explains of anything
 //! at all takes no part. METHODOLOGY.md has how often that goes wrong.
 
+mod drawn;
+
 use crate::gabor::{Family, Fit, Fitter, Gabor};
 use crate::seed::{Name, Stream};
 use crate::weights::Tensor;
@@ -26,6 +28,9 @@ const DRAWN: usize = 500;
 
 /// Made-up networks of each kind: each has as many of those filters as the network, drawn with replacement.
 const NETWORKS: usize = 9999;
+
+/// The kinds of made-up filters.
+const KINDS: [&str; 2] = ["random", "structured"];
 
 /// What is said of filters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -196,8 +201,12 @@ impl Reference {
         }
         look_up(MADE.get_or_init(Mutex::default), (channels, side, count), || {
             let fitted = look_up(FITTED.get_or_init(Mutex::default), (channels, side), || {
-                let fit = |kind: &str| scores(fitter, family, channels, side, kind);
-                Arc::new([fit("random"), fit("structured")])
+                Arc::new(drawn::kept(channels, side).unwrap_or_else(|| {
+                    KINDS.map(|kind| {
+                        let one = |index| score(fitter, family, channels, side, kind, index);
+                        (0..DRAWN).into_par_iter().map(one).collect()
+                    })
+                }))
             });
             let networks = |kind: &str, scores: &[f64]| {
                 let mut stream = Stream::open(&name(kind, channels, side).and("networks of", count));
@@ -240,17 +249,14 @@ fn name(kind: &str, channels: usize, side: usize) -> Name {
     Name::new("filters").and("kind", kind).and("channels", channels).and("side", side)
 }
 
-/// What is explained of made-up filters. Scale and sign do not matter, so one deviation stands for all.
-fn scores(fitter: &Fitter, family: Family, channels: usize, side: usize, kind: &str) -> Vec<f64> {
-    let one = |index: usize| {
-        let mut stream = Stream::open(&name(kind, channels, side).and("filter", index));
-        let filter = match kind {
-            "random" => noise(&mut stream, channels * side * side),
-            _ => structured(&mut stream, family, channels, side, STRUCTURE),
-        };
-        fitter.fit(&filter).map_or(0.0, |fit| fit.explained)
+/// What is explained of a made-up filter. Scale and sign do not matter, so one deviation stands for all.
+fn score(fitter: &Fitter, family: Family, channels: usize, side: usize, kind: &str, index: usize) -> f64 {
+    let mut stream = Stream::open(&name(kind, channels, side).and("filter", index));
+    let filter = match kind {
+        "random" => noise(&mut stream, channels * side * side),
+        _ => structured(&mut stream, family, channels, side, STRUCTURE),
     };
-    (0..DRAWN).into_par_iter().map(one).collect()
+    fitter.fit(&filter).map_or(0.0, |fit| fit.explained)
 }
 
 fn noise(stream: &mut Stream, numbers: usize) -> Vec<f32> {

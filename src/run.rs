@@ -272,6 +272,10 @@ impl Runner<'_> {
             if shared.fence.alive(recipe.digest())? {
                 return Ok(Turn::Busy);
             }
+            // It may have been finished between the two looks.
+            if let Some(turn) = found()? {
+                return Ok(turn);
+            }
             let mend = "train it first: `selffer reproduce` and `selffer submit` see to the order";
             return Err(Error::invalid(name, "is to be copied from and not in the store", mend));
         }

@@ -171,22 +171,42 @@ impl<'a> Watch<'a> {
             return Ok(Some(Look::Finished(finished, Vec::new())));
         }
         if there.contains(&recipe)
-            && let Some(manifest) = self.store.manifest(recipe)?.whole()
+            && let Some(look) = self.done(index, recipe)?
         {
-            let weights = manifest.trained().map(|layers| layers.whole());
-            if weights.is_none_or(|weights| self.store.has(&Entry::Checkpoint(weights))) {
-                let findings = of_record(self.plan, self.store, index, &manifest);
-                let accuracy = manifest.accuracy();
-                let finished = Finished { weights, accuracy, wall_ms: manifest.wall_ms };
-                return Ok(Some(Look::Finished(finished, findings)));
-            }
+            return Ok(Some(look));
         }
-        let claim = match claimed.get(&recipe) {
+        let mut claim = match claimed.get(&recipe) {
             Some(number) => self.store.claim(recipe, *number)?,
             None => None,
         };
-        let alive = self.alive(recipe, claim.as_ref())?;
-        Ok(Some(Look::Other(standing(claim, alive, job))))
+        loop {
+            let alive = self.alive(recipe, claim.as_ref())?;
+            if alive || claim.is_none() {
+                return Ok(Some(Look::Other(standing(claim, alive, job))));
+            }
+            // Its holder may have ended since the directories were read, and well; and another may have it now. Who gives
+            // a network up says first what became of it, so a claim that is the same after that look is the last word.
+            if let Some(look) = self.done(index, recipe)? {
+                return Ok(Some(look));
+            }
+            let last = self.store.last_claim(recipe)?.and_then(|(_, claim)| claim);
+            if last == claim {
+                return Ok(Some(Look::Other(standing(claim, alive, job))));
+            }
+            claim = last;
+        }
+    }
+
+    /// A network whose record and checkpoint are there; none where one of them is not.
+    fn done(&self, index: usize, recipe: RecipeDigest) -> Result<Option<Look>> {
+        let Some(manifest) = self.store.manifest(recipe)?.whole() else { return Ok(None) };
+        let weights = manifest.trained().map(|layers| layers.whole());
+        if !weights.is_none_or(|weights| self.store.has(&Entry::Checkpoint(weights))) {
+            return Ok(None);
+        }
+        let findings = of_record(self.plan, self.store, index, &manifest);
+        let finished = Finished { weights, accuracy: manifest.accuracy(), wall_ms: manifest.wall_ms };
+        Ok(Some(Look::Finished(finished, findings)))
     }
 
     /// Whether a process has a network in hand that its last claim says is being trained.

@@ -55,6 +55,13 @@ pub(crate) fn edited(text: &str, changes: &[(&str, &str)]) -> String {
     })
 }
 
+/// Makes a pipe with a name. No test of the library starts a process: one that is being started holds, for a moment, a
+/// copy of every file that is open, and with it every lock of the tests beside it.
+pub(crate) fn make_pipe(path: &std::path::Path) {
+    use rustix::fs::{CWD, Mode, mkfifoat};
+    mkfifoat(CWD, path, Mode::RUSR | Mode::WUSR).expect("a pipe");
+}
+
 /// Random images, all different: so many of each class, the classes in turn.
 pub(crate) fn dataset(classes: usize, train: usize, valid: usize, side: usize) -> Dataset {
     let images = |part: Part, count: usize| {

@@ -11,8 +11,9 @@ use crate::testing::{dataset, tiny};
 use crate::train::{Along, Next, Torch, Trainer};
 use crate::weights::Weights;
 use proptest::prelude::*;
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
 /// One bit of one number, after one step.
@@ -24,6 +25,9 @@ struct Plant {
     momentum: bool,
     flat: usize,
 }
+
+/// Steps of an epoch, in every network here.
+const STEPS: u32 = 3;
 
 fn here(trainer: &Torch) -> Here<'_> {
     static GO: AtomicBool = AtomicBool::new(false);
@@ -124,9 +128,37 @@ fn any_plant(frozen: usize) -> impl Strategy<Value = Plant> {
     )
 }
 
+/// Every state of a training, by steps done, and its record.
+fn states(
+    plan: &Plan<'_>,
+    index: usize,
+    parent: Option<&Weights>,
+    every: u32,
+) -> (BTreeMap<u64, State>, Manifest) {
+    let states = Mutex::new(BTreeMap::new());
+    let keep = |state: State| {
+        states.lock().unwrap().insert(state.progress.place.steps_done(STEPS), state);
+        Ok(())
+    };
+    let along = Along { every, watch: &|_, _| Next::Keep, keep: &keep, ..Along::ALONE };
+    let digest = parent.map(|weights| weights.digests().whole());
+    let recipe = plan.recipe(&plan.runs[index], Policy::Portable, digest);
+    let (manifest, _) = run::train(plan, index, recipe, parent, &torch(), &along).unwrap();
+    (states.into_inner().unwrap(), manifest)
+}
+
+/// What the store of two records has of the way to where they part.
+#[derive(PartialEq)]
+enum Kept {
+    /// Nothing: both are trained again from the beginning.
+    Nothing,
+    /// The state after each epoch.
+    Epochs,
+}
+
 /// Plants changes in two networks, one of them with frozen layers, and finds each. With an entry every so
 /// many steps; `cases` of each network.
-fn find_planted(world: &World, every: u32, cases: u32) {
+fn find_planted(world: &World, every: u32, kept: &Kept, cases: u32) {
     world.with(|plan| {
         let dir = TempDir::new().unwrap();
         let store = Store::create(dir.path()).unwrap();
@@ -135,11 +167,19 @@ fn find_planted(world: &World, every: u32, cases: u32) {
         for (treatment, frozen) in [("baseB", 0), ("A4B", 4)] {
             let index = find(plan, treatment);
             let parent = (treatment == "A4B").then_some(&base);
-            let (clean, _) = train(plan, index, &torch(), parent, every);
+            let (states, clean) = states(plan, index, parent, every);
+            let epochs = states.iter().filter(|(done, _)| done.is_multiple_of(STEPS.into()));
+            for (done, state) in epochs.filter(|_| *kept == Kept::Epochs) {
+                store.put_snapshot(state, *done).unwrap();
+            }
             let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
             let tried = proptest::test_runner::TestRunner::new(config).run(&any_plant(frozen), |plant| {
                 let trainer = planted(plant, frozen);
-                let (changed, _) = train(plan, index, &trainer, parent, every);
+                // Until the step before, it is the same training.
+                let from = states.get(&(plant.place.steps_done(STEPS) - 1)).cloned();
+                let along = Along { from, every, ..Along::ALONE };
+                let recipe = clean.recipe.clone();
+                let (changed, _) = run::train(plan, index, recipe, parent, &trainer, &along).unwrap();
                 let (good, meddled) = (torch(), here(&trainer));
                 let good = here(&good);
                 let left = side("left", &clean, &store, &good);
@@ -174,19 +214,19 @@ fn find_planted(world: &World, every: u32, cases: u32) {
 /// Fifty changes of one unit in the last place, at any step, layer and number: each is found exactly.
 #[test]
 fn one_unit_in_the_last_place_is_found_wherever_it_is() {
-    find_planted(&World::new(), 1, 25);
+    find_planted(&World::new(), 1, &Kept::Epochs, 25);
 }
 
 /// And so it is in the paper's network, in which every step draws windows and dropped units.
 #[test]
 fn one_unit_in_the_last_place_is_found_in_the_paper_s_network() {
-    find_planted(&World::caffe(), 1, 6);
+    find_planted(&World::caffe(), 1, &Kept::Nothing, 6);
 }
 
 /// With fewer entries it is found as exactly, unless rounding undid it.
 #[test]
 fn one_unit_in_the_last_place_is_found_between_entries() {
-    find_planted(&World::new(), 2, 10);
+    find_planted(&World::new(), 2, &Kept::Nothing, 10);
 }
 
 /// A side that cannot be trained again as it is recorded leaves a window, and what its snapshots say.
@@ -214,7 +254,7 @@ fn what_cannot_be_repeated_is_left_with_its_ledger_and_snapshots() {
         // Its snapshots tell the number after all.
         let trainer = planted(plant, 0);
         let keep = |state: State| {
-            let done = state.progress.place.steps_done(3);
+            let done = state.progress.place.steps_done(STEPS);
             if done == 11 { store.put_snapshot(&state, done) } else { Ok(()) }
         };
         let along = Along { every: 3, watch: &|_, _| Next::Keep, keep: &keep, ..Along::ALONE };

@@ -16,7 +16,7 @@ use selffer::{Error, Result};
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The engine of that name.
 pub fn engine(name: &str) -> Result<Box<dyn Engine>> {
@@ -72,8 +72,10 @@ pub fn unknown_left(jobs: &Jobs, status: &Status) -> BTreeSet<usize> {
 /// The way out where jobs will never be heard of again.
 pub const FORGET: &str = "where they are gone for good, `selffer cancel --forget` says so";
 
-/// How often jobs are asked how they stand, where they are waited for.
-const ASK_AGAIN: Duration = Duration::from_secs(5);
+/// After how long jobs are asked again how they stand, where they are waited for; the second time after twice as long,
+/// and so on, up to the longest.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+const ASKS_LONGEST: u32 = 5;
 
 /// Waits until no job has a network of the runner's plan any more that is still to be done. What no job has is left for
 /// the runner, so that a network that was handed to others is not trained here as well. What is not known is waited for.
@@ -81,7 +83,7 @@ pub fn leave(runner: &Runner<'_>, quiet: bool) -> Result<()> {
     let mut asker = Asker::new(runner.plan, runner.policy, runner.store, quiet);
     let mut watch = Watch::new(runner.plan, runner.store, runner.policy);
     let (mut said, mut said_unknown) = (quiet, quiet);
-    loop {
+    for asked in 1.. {
         let jobs = asker.ask();
         let any = !jobs.unknown.is_empty() || jobs.of.values().any(|element| element.phase.alive());
         if !any {
@@ -105,11 +107,13 @@ pub fn leave(runner: &Runner<'_>, quiet: bool) -> Result<()> {
             say(&format!("jobs may have {unknown} networks; waiting until they can be asked ({FORGET})"));
             said_unknown = true;
         }
-        for _ in 0..ASK_AGAIN.as_secs() * 5 {
+        let until = Instant::now() + ASK_AGAIN * ASKS_LONGEST.min(asked);
+        while Instant::now() < until {
             if runner.stop.load(Ordering::Relaxed) {
                 return Err(Error::Interrupted);
             }
             std::thread::sleep(Duration::from_millis(200));
         }
     }
+    unreachable!("jobs are asked without an end")
 }

@@ -100,7 +100,9 @@ struct Signals {
 
 impl Signals {
     fn listen() -> anyhow::Result<Self> {
-        let (stop, time_is_up, end) = (stop_on_signals()?, Arc::default(), Arc::default());
+        let (stop, end) = (stop_on_signals()?, Arc::default());
+        let time_is_up: Arc<AtomicBool> = Arc::default();
+        let warned: Arc<OnceLock<Instant>> = Arc::default();
         let (hears, says) = UnixStream::pair().context("cannot listen for signals")?;
         // One whose terminal is closed goes on.
         signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::default())
@@ -109,7 +111,12 @@ impl Signals {
             .and_then(|_| signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&end)))
             .and_then(|_| signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&stop)))
             .context("cannot listen for signals")?;
-        Ok(Self { stop, time_is_up, end, hears, warned: Arc::default() })
+        // A warning that came between two of these lines was heard by the first of them alone.
+        if time_is_up.load(Ordering::Relaxed) {
+            stop.store(true, Ordering::Relaxed);
+            let _ = warned.set(Instant::now());
+        }
+        Ok(Self { stop, time_is_up, end, hears, warned })
     }
 
     /// Notes in a thread of its own when the warning comes: the state may take long to be kept, and the limit does not
@@ -259,8 +266,9 @@ mod tests {
         assert!(matches!(tried(3, hour, &go), (3, Ok(()))));
         assert!(matches!(tried(1, Duration::ZERO, &go), (1, Ok(()))));
         assert!(matches!(tried(2, Duration::ZERO, &go), (1, Err(Error::Invalid { .. }))));
+        // Once at least, on a machine that is late for the first already.
         let (times, ended) = tried(u32::MAX, 40 * pause, &go);
-        assert!((2..=40).contains(&times) && matches!(ended, Err(Error::Invalid { .. })), "{times}");
+        assert!((1..=40).contains(&times) && matches!(ended, Err(Error::Invalid { .. })), "{times}");
         // Who took the job back does not want it started again.
         assert!(matches!(tried(1, hour, &told), (0, Err(Error::Interrupted))));
     }

@@ -69,7 +69,7 @@ mod tests {
     fn a_pipe_is_refused_and_not_waited_for() {
         let dir = tempfile::tempdir().unwrap();
         let pipe = dir.path().join("a.png");
-        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        crate::testing::make_pipe(&pipe);
         let Err(error) = prepared(&pipe, 8) else { panic!("a pipe is no image") };
         assert!(error.to_string().contains("a.png: is no regular file"), "{error}");
     }

@@ -41,6 +41,17 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Where there is something else, or the directory cannot change places with another, or the system does not let it be
 /// read or written.
 pub fn check(out: &Path) -> Result<()> {
+    look(out).or_else(|error| {
+        // A report that another process is writing at this moment may look like anything: then it is waited for.
+        let place = fs::canonicalize(out).unwrap_or_else(|_| out.to_owned());
+        let parent = place_of(place.parent().unwrap_or(Path::new("")));
+        let Ok(_lock) = lock(&parent, |_| ()) else { return Err(error) };
+        look(out)
+    })
+}
+
+/// [`check`], where nobody writes meanwhile.
+fn look(out: &Path) -> Result<()> {
     let mend = "name an empty or a new directory with --out";
     let refuse = |problem: &str| Err(Error::invalid(out.display().to_string(), problem, mend));
     match fs::metadata(out) {
@@ -166,7 +177,7 @@ pub fn write(asked: &Path, files: &Files, waits: impl FnOnce(&Path)) -> Result<P
     fs::create_dir_all(&parent).map_err(Error::io("create the directory", &parent))?;
     let _lock = lock(&parent, waits)?;
     // Somebody may have been quicker.
-    check(&out)?;
+    look(&out)?;
     let new = beside(&out, out.file_name().unwrap_or_default());
     // What a killed process left, or the report before last.
     discard(&new)?;

@@ -121,6 +121,66 @@ fn clocks_that_are_apart_decide_nothing_once_it_was_watched() {
     }
 }
 
+/// A look takes its time: what ended well after it began did not fail, and what another took up since is that one's.
+#[test]
+fn what_ends_during_a_look_is_not_taken_for_dead() {
+    let (protocol, data) = (tiny(&[]), dataset(4, 6, 4, 8));
+    let catalog = Catalog::of(&data);
+    let plan = Plan::make(&protocol, &catalog).unwrap();
+    for how in ["finished", "stopped", "followed"] {
+        let dir = TempDir::new().unwrap();
+        let store = Store::create(dir.path()).unwrap();
+        let (at, name) = (recipe(&plan, 0), plan.name(&plan.runs[0]));
+        let fence = Fence::new(&store, Holder::here());
+        let hold = fence.take(at, &name, 100).unwrap().unwrap();
+        // What a look begins with, and what happens before it gets to this network.
+        let (claimed, there) = (store.claimed().unwrap(), HashSet::new());
+        let mut manifest = crate::testing::manifest(1);
+        manifest.recipe = plan.recipe(&plan.runs[0], Policy::Portable, None);
+        let weights = crate::testing::weights(1);
+        let mut next = None;
+        match how {
+            "finished" => {
+                let write = || store.put_weights(&weights).and_then(|_| store.put_manifest(&manifest));
+                assert_eq!(fence.finish(&hold, write).unwrap(), Some(()));
+            }
+            _ => fence.end(&hold, Stage::Stopped),
+        }
+        if how == "followed" {
+            next = fence.take(at, &name, 100).unwrap();
+        }
+        let watch = Watch::new(&plan, &store, Policy::Portable);
+        match (how, watch.one(0, &claimed, &there, None).unwrap().unwrap()) {
+            ("finished", Look::Finished(finished, _)) => {
+                assert_eq!(finished.weights, Some(weights.digests().whole()));
+            }
+            ("stopped", Look::Other(Standing::Stopped(_))) => {}
+            ("followed", Look::Other(Standing::Running(claim))) => assert_eq!(claim.number, 2),
+            (_, Look::Other(other)) => panic!("{how}: {other:?}"),
+            (_, Look::Finished(..)) => panic!("{how}: it is not finished"),
+        }
+        drop(next);
+    }
+}
+
+/// Whoever looks at a store that is being made meets it with its mark alone.
+#[test]
+fn a_store_that_is_being_made_has_nothing_yet() {
+    let dir = TempDir::new().unwrap();
+    let (protocol, data) = (tiny(&[]), dataset(4, 6, 4, 8));
+    let catalog = Catalog::of(&data);
+    let plan = Plan::make(&protocol, &catalog).unwrap();
+    drop(Store::create(dir.path()).unwrap());
+    for sub in std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()) {
+        if sub.is_dir() {
+            std::fs::remove_dir_all(sub).unwrap();
+        }
+    }
+    let store = Store::open(dir.path()).unwrap();
+    let status = Watch::new(&plan, &store, Policy::Portable).look(&HashMap::new()).unwrap();
+    assert!(!status.standing.contains(&Standing::Done));
+}
+
 /// The process that a requeued copy replaced may go on for a while, and so may the machine it is on.
 #[test]
 fn a_machine_whose_processes_were_taken_over_from_is_not_blamed() {

@@ -125,7 +125,8 @@ impl Store {
     /// Where the directory cannot be read.
     pub fn manifests(&self) -> Result<Vec<RecipeDigest>> {
         let dir = self.dir.join(super::MANIFESTS);
-        let names = sorted(&dir)?;
+        // A store that is being made has its mark before its directories.
+        let names = if dir.exists() { sorted(&dir)? } else { Vec::new() };
         let recipe = |path: &PathBuf| path.file_name()?.to_str()?.strip_suffix(".json")?.parse().ok();
         Ok(names.iter().filter_map(recipe).map(RecipeDigest).collect())
     }

@@ -2,12 +2,12 @@
 //!
 //! Used by `report`. WebDriver is JSON over HTTP/1.1 on this machine: a socket and `serde_json` are all it takes.
 
+use crate::common::PATIENCE;
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// What keeps Chromium to itself and to this machine.
@@ -23,9 +23,6 @@ const FLAGS: [&str; 9] = [
     "--hide-scrollbars",
 ];
 
-/// How long a browser may take to start.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// A browser with one window. It ends with the value.
 pub struct Browser {
     driver: Child,
@@ -37,25 +34,26 @@ pub struct Browser {
 impl Browser {
     /// Starts one; none where there is no chromedriver.
     pub fn start() -> Option<Self> {
-        // A port that was free a moment ago.
-        let port = TcpListener::bind(("127.0.0.1", 0)).ok()?.local_addr().ok()?.port();
+        // It takes a port that is free, and says which: one that is looked for here may be another's a moment later.
         let mut command = Command::new("chromedriver");
-        command
-            .arg(format!("--port={port}"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
-        let driver = command.spawn().ok()?;
+        command.arg("--port=0").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut driver = command.spawn().ok()?;
+        let mut says = BufReader::new(driver.stdout.take()?).lines().map_while(Result::ok);
+        let port = says.find_map(|line| {
+            let (_, port) = line.split_once("started successfully on port ")?;
+            port.trim_end_matches('.').parse().ok()
+        });
+        let port = port.expect("chromedriver says its port");
+        // Whatever it says later is of no matter, and is not to stop it.
+        std::thread::spawn(move || says.for_each(drop));
         let profile = crate::common::scratch();
         let mut browser = Self { driver, port, session: String::new(), _profile: profile };
-        let until = Instant::now() + PATIENCE;
-        while browser.request("GET", "/status", None).is_err() {
-            assert!(Instant::now() < until, "chromedriver does not answer");
-            std::thread::sleep(Duration::from_millis(50));
-        }
         let mut flags: Vec<String> = FLAGS.iter().map(ToString::to_string).collect();
         flags.push(format!("--user-data-dir={}", browser._profile.path().display()));
+        // In milliseconds: a machine may be slow.
+        let longest = PATIENCE.as_millis() as u64;
         let wanted = json!({"capabilities": {"alwaysMatch": {
+            "timeouts": {"script": longest, "pageLoad": longest},
             "goog:loggingPrefs": {"browser": "ALL"},
             "goog:chromeOptions": {"args": flags},
         }}});
@@ -101,7 +99,7 @@ impl Browser {
     fn request(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, String> {
         let text = |error: std::io::Error| error.to_string();
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).map_err(text)?;
-        stream.set_read_timeout(Some(2 * PATIENCE)).map_err(text)?;
+        stream.set_read_timeout(Some(PATIENCE)).map_err(text)?;
         let body = body.map_or_else(String::new, Value::to_string);
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\

@@ -1,14 +1,27 @@
 //! What the tests share: the program, a good store that was trained for real, and ways to look into
 //! and to change a store.
 
+use rustix::fs::OFlags;
+use rustix::process::{Pid, Signal, kill_process};
+use selffer::data::Dataset;
+use selffer::plan::Plan;
+use selffer::protocol::Protocol;
+use selffer::recipe::Policy;
+use selffer::split::Catalog;
+use selffer::store::{Lock, Store};
 use serde_json::Value;
-use std::collections::BTreeMap;
-use std::fs;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
+
+/// How long anything is waited for. No test measures time by it: it ends one that would never end.
+pub const PATIENCE: Duration = Duration::from_secs(600);
 
 /// The file `relative` of the repository.
 pub fn repository(relative: &str) -> PathBuf {
@@ -172,6 +185,68 @@ pub fn essence(store: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
         *bytes = manifest.to_string().into_bytes();
     }
     files
+}
+
+/// The names of what is in a directory, none where there is no directory. It may change meanwhile.
+pub fn names(dir: &Path) -> BTreeSet<String> {
+    let name = |entry: std::io::Result<fs::DirEntry>| {
+        entry.expect("an entry").file_name().into_string().expect("a name in UTF-8")
+    };
+    fs::read_dir(dir).map_or_else(|_| BTreeSet::new(), |entries| entries.map(name).collect())
+}
+
+/// Waits until `look` has something.
+#[track_caller]
+pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        let waited = begin.elapsed();
+        assert!(waited < PATIENCE, "{what}");
+        // Seldom where it takes long: who looks takes time from those that are looked at.
+        std::thread::sleep((waited / 10).clamp(Duration::from_millis(1), Duration::from_millis(100)));
+    }
+}
+
+/// Sends a process a signal.
+pub fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).expect("the process is there");
+}
+
+/// Makes a pipe with a name.
+pub fn make_pipe(path: &Path) {
+    assert!(Command::new("mkfifo").arg(path).status().expect("mkfifo").success());
+}
+
+/// Waits until a process reads a pipe, which then waits for what is written here.
+pub fn read_by_now(pipe: &Path) -> File {
+    // Refused as long as nobody has it open for reading.
+    let at_once = OFlags::NONBLOCK.bits() as i32;
+    wait_for("nobody reads the pipe", || File::options().write(true).custom_flags(at_once).open(pipe).ok())
+}
+
+/// Writes a program that a shell runs. In a process of its own: a file that this one is writing is open in every process
+/// that is being started meanwhile, and what is open for writing cannot be run.
+pub fn executable(path: &Path, text: &str) {
+    let mut shell = Command::new("sh");
+    let write = r#"printf '#!/bin/sh\n%s\n' "$2" > "$1.new" && chmod 755 "$1.new" && mv "$1.new" "$1""#;
+    shell.args(["-c", write, "sh"]).arg(path).arg(text);
+    run(shell).expect(0);
+}
+
+/// Takes the lock of a network, so that no process trains it, or comes to the end of its store, until the value is dropped.
+pub fn hold(protocol: &Path, store: &Path, run: &str) -> Lock {
+    let protocol = Protocol::named(protocol.to_str().expect("a name in UTF-8")).expect("a protocol");
+    let data = Dataset::read(&protocol.data).expect("its images");
+    let catalog = Catalog::of(&data);
+    let plan = Plan::make(&protocol, &catalog).expect("a plan");
+    let base = plan.runs.iter().find(|planned| plan.name(planned) == run).expect("a run of the plan");
+    assert_eq!(base.parent, None, "{run} has a recipe of its own");
+    let recipe = plan.recipe(base, Policy::Portable, None).digest();
+    let store = Store::create(store).expect("a store");
+    wait_for("another has its lock", || store.try_lock(recipe).expect("a lock"))
 }
 
 /// How many networks the store has a manifest of; 0 where there is no store yet.

@@ -1,11 +1,13 @@
 //! Real image files, drawn here: packed, trained on, damaged, killed at any moment.
 
-use crate::common::{Ran, copy, essence, files, repository, run, scratch, selffer};
+use crate::common::{Ran, copy, essence, files, names, repository, run, scratch, selffer, signal, wait_for};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
+use rustix::process::Signal;
 use selffer::data::pack::Index;
 use selffer::verify::Code;
 use selffer::verify::pack::check;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -194,7 +196,8 @@ fn from_a_folder_of_images_to_a_table() {
         run(pack(from, &dir.path().join("pack"), &["--jobs", jobs])).expect(0);
         assert!(files(&dir.path().join("pack")) == files(to), "with {jobs} jobs");
     }
-    assert_eq!(on(&["reproduce", "--quiet"], dir.path(), &protocol).expect(0).json()["trained"], json!(0));
+    let again = on(&["reproduce", "--quiet", "--no-report"], dir.path(), &protocol).expect(0);
+    assert_eq!(again.json()["trained"], json!(0));
 }
 
 /// The same images without a pack: the same data set by its digest, so the same networks, bit for bit.
@@ -202,7 +205,7 @@ fn from_a_folder_of_images_to_a_table() {
 fn a_folder_of_images_trains_the_networks_of_its_pack() {
     let (from, to) = good();
     let (dir, protocol) = beside(to);
-    on(&["reproduce", "--quiet"], dir.path(), &protocol).expect(0);
+    on(&["reproduce", "--quiet", "--no-report"], dir.path(), &protocol).expect(0);
 
     let other = scratch();
     copy(from, &other.path().join("images"));
@@ -210,11 +213,11 @@ fn a_folder_of_images_trains_the_networks_of_its_pack() {
     let text = edited(r#"{ pack = "pack" }"#, folder);
     let direct = other.path().join("drawn.toml");
     fs::write(&direct, &text).unwrap();
-    let made = on(&["reproduce", "--quiet"], other.path(), &direct).expect(0);
+    let made = on(&["reproduce", "--quiet", "--no-report"], other.path(), &direct).expect(0);
     assert_eq!(made.json()["trained"], json!(6));
     assert!(essence(&dir.path().join("store")) == essence(&other.path().join("store")));
     // A store of the one is a store of the other.
-    let mut call = selffer(["reproduce", "--quiet", "--format", "json", "--protocol"]);
+    let mut call = selffer(["reproduce", "--quiet", "--no-report", "--format", "json", "--protocol"]);
     call.arg(&direct).arg("--store").arg(dir.path().join("store"));
     assert_eq!(run(call).expect(0).json()["trained"], json!(0));
 
@@ -289,38 +292,44 @@ steps = 3
     let protocol = dir.path().join("drawn.toml");
     let text = text.replace("epochs = 12", "epochs = 6").replace("rate_drops = [10]", "rate_drops = [4]");
     fs::write(&protocol, text.replace("rate = 0.02", "rate = 0.001")).unwrap();
-    let call = |store: &str| {
+    let call = |store: &Path| {
         let mut call =
-            selffer(["reproduce", "--quiet", "--jobs", "2", "--snapshot-every", "1", "--protocol"]);
-        call.arg(&protocol)
-            .arg("--store")
-            .arg(dir.path().join(store))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            selffer(["reproduce", "--quiet", "--jobs", "2", "--snapshot-every", "1", "--no-report"]);
+        call.arg("--protocol").arg(&protocol).arg("--store").arg(store);
+        call.stdout(Stdio::piped()).stderr(Stdio::piped());
         call
     };
     // Networks as small as these may end at chance, which is no matter here.
-    let whole = run(call("whole"));
-    assert!(matches!(whole.code, Some(0 | 1)), "{whole:?}");
-    let whole = essence(&dir.path().join("whole"));
+    let ended = |ran: Ran| assert!(matches!(ran.code, Some(0 | 1)), "{ran:?}");
+    let whole = dir.path().join("whole");
+    ended(run(call(&whole)));
 
-    let snapshots = |store: &Path| fs::read_dir(store.join("snapshots")).map_or(0, Iterator::count);
-    let store = dir.path().join("store");
-    let mut within = 0;
-    for _ in 0..4 {
-        let mut child = call("store").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        // Once there is a state of a network that is not finished: another one than the last time, as a rule.
-        while snapshots(&store) == 0 && child.try_wait().unwrap().is_none() {
-            sleep(Duration::from_micros(200));
-        }
-        sleep(Duration::from_millis(5));
+    let states = |store: &Path| names(&store.join("snapshots"));
+    let (mut stores, mut within) = (vec![dir.path().join("0")], 0);
+    while within < 4 {
+        let store = stores.last().unwrap();
+        let before = states(store);
+        let mut child = call(store).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // Once it has kept another state than those that are there.
+        wait_for("it keeps no state", || {
+            let now = states(store);
+            ((!now.is_empty() && now != before) || child.try_wait().unwrap().is_some()).then_some(())
+        });
         child.kill().unwrap();
-        child.wait().unwrap();
-        within += usize::from(snapshots(&store) > 0);
+        let status = child.wait().unwrap();
+        match status.signal() {
+            // The network may just have been finished.
+            Some(9) => within += usize::from(!states(store).is_empty()),
+            _ => {
+                assert!(matches!(status.code(), Some(0 | 1)), "it ended, and not well: {status}");
+                stores.push(dir.path().join(stores.len().to_string()));
+            }
+        }
     }
-    assert!(within > 0, "no kill came within a network");
-    run(call("store"));
-    assert!(essence(&store) == whole, "other networks than without kills");
+    for store in &stores {
+        ended(run(call(store)));
+        assert!(essence(store) == essence(&whole), "other networks than without kills");
+    }
 }
 
 /// One flipped bit, wherever: it is found, and named by file and image.
@@ -418,31 +427,31 @@ fn a_killed_pack_goes_on_to_the_same_bytes() {
         indices.count()
     };
     let mut packs = vec![dir.path().join("0")];
-    let (mut tries, mut seen) = (0, Vec::new());
-    while seen.len() < KILLS {
+    let (mut tries, mut kills, mut seen) = (0, 0, BTreeSet::new());
+    // Kills at fewer than three numbers of shards would say little.
+    while kills < KILLS || seen.len() < 3 {
         tries += 1;
-        assert!(tries < 3 * KILLS, "only {} of {tries} kills hit a living process", seen.len());
         let to = packs.last().unwrap().clone();
         // After none, one or two shards more, and a moment that differs each time: before there is a directory,
         // within a shard, between its files, at the end.
         let wanted = shards(&to) + tries % 3;
         let mut child = call(&to).stdout(Stdio::null()).spawn().unwrap();
-        while shards(&to) < wanted && child.try_wait().unwrap().is_none() {
-            sleep(Duration::from_micros(500));
-        }
+        wait_for("it makes no shard", || {
+            (shards(&to) >= wanted || child.try_wait().unwrap().is_some()).then_some(())
+        });
         sleep(Duration::from_micros((tries as u64 * 0x9e37_79b9) % 40_000));
         child.kill().unwrap();
         match child.wait().unwrap() {
-            status if status.signal() == Some(9) => seen.push(shards(&to)),
+            status if status.signal() == Some(9) => {
+                kills += 1;
+                seen.insert(shards(&to));
+            }
             status => {
                 assert_eq!(status.code(), Some(0), "it ended before it was killed, and not well");
                 packs.push(dir.path().join(packs.len().to_string()));
             }
         }
     }
-    seen.sort_unstable();
-    seen.dedup();
-    assert!(seen.len() >= 3, "the kills hit at no more than these numbers of shards: {seen:?}");
     for to in &packs {
         run(call(to)).expect(0);
         assert!(files(to) == files(&whole), "{} differs", to.display());
@@ -450,14 +459,23 @@ fn a_killed_pack_goes_on_to_the_same_bytes() {
     }
 
     // Asked to stop, it says so, leaves nothing half-written, and goes on.
-    let to = dir.path().join("stopped");
-    let mut child = call(&to).spawn().unwrap();
-    while shards(&to) < 3 {
-        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
-        sleep(Duration::from_millis(1));
-    }
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
-    let stopped = Ran::from(child.wait_with_output().unwrap()).expect(130);
+    let mut tries = 0;
+    let (to, stopped) = wait_for("it is never asked while it works", || {
+        tries += 1;
+        let to = dir.path().join(format!("stopped {tries}"));
+        let mut child = call(&to).spawn().unwrap();
+        let ended = wait_for("it makes no shards", || {
+            let ended = child.try_wait().unwrap().is_some();
+            (ended || shards(&to) >= 3).then_some(ended)
+        });
+        if !ended {
+            signal(&child, Signal::INT);
+        }
+        let ran = Ran::from(child.wait_with_output().unwrap());
+        // It may have made its last shard before it was asked.
+        (ran.code != Some(0)).then_some((to, ran))
+    });
+    let stopped = stopped.expect(130);
     assert_eq!(
         stopped.err,
         "stopped as asked; what was finished is kept, and the same command goes on from there\n"

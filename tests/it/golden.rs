@@ -109,7 +109,8 @@ fn smoke_comes_out_as_accepted() {
     let store = dir.path().join("store");
     let golden = repository("golden");
     let golden = golden.to_str().unwrap();
-    let ran = on_store(&["reproduce", "--quiet", "--golden", golden], Path::new("smoke"), &store);
+    let command = ["reproduce", "--quiet", "--no-report", "--golden", golden];
+    let ran = on_store(&command, Path::new("smoke"), &store);
     // A machine may have another fingerprint and train the same networks all the same.
     let (_, accepted) =
         Golden::find(Some(Path::new(golden)), "smoke", &Scope::new(Policy::Portable, None)).unwrap().unwrap();
@@ -322,9 +323,17 @@ fn a_damaged_snapshot_is_named_with_its_line() {
         (Vec::new(), 1, "no snapshot header"),
         (lines[..at("run ")].to_vec(), at("run "), "ends before its table"),
     ];
-    for (left, line, problem) in cases {
+    for (at, (left, line, problem)) in cases.into_iter().enumerate() {
         let path = golden.join(FILE);
         fs::write(&path, left.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+        let scope = Scope::new(Policy::Portable, None);
+        let found = Golden::find(Some(&golden), "store", &scope).unwrap_err().to_string();
+        let said = format!("{}, line {line}: ", path.display());
+        assert!(found.starts_with(&said) && found.contains(problem), "{said}{problem}\n{found}");
+        // That the program says the same is seen at some of them.
+        if at % 5 != 0 {
+            continue;
+        }
         let fresh = golden.with_file_name("fresh");
         let checked = check(&golden);
         let reproduced = call(&["reproduce", "--quiet"], &golden, &fresh, "text");
@@ -333,8 +342,7 @@ fn a_damaged_snapshot_is_named_with_its_line() {
             let ran = ran.expect(2);
             assert_eq!(ran.out, "");
             assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
-            let said = format!("error: {}, line {line}: ", path.display());
-            assert!(ran.err.starts_with(&said) && ran.err.contains(problem), "{said}{problem}\n{}", ran.err);
+            assert_eq!(ran.err, format!("error: {found}\n"));
             assert!(ran.err.contains("selffer golden accept --reason"), "{}", ran.err);
         }
     }

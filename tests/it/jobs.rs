@@ -1,33 +1,22 @@
 //! Many machines, without a queueing system: status beside a run, work orders, jobs in the background, and two
 //! processes that both take themselves for the same job. `ci/slurm` does the same with Slurm.
 
-use crate::common::{Ran, essence, files, good_store, on_store, protocol, repository, run, scratch, selffer};
+use crate::common::{
+    Ran, essence, executable, files, good_store, make_pipe, names, on_store, protocol, read_by_now,
+    repository, run, scratch, selffer, signal, wait_for,
+};
+use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
-/// How long anything is waited for.
-const PATIENCE: Duration = Duration::from_secs(240);
+/// Epochs that no machine comes to the end of while a test looks: who trains so long is stopped.
+const ENDLESS: u32 = 100_000;
 
-/// Waits until `look` has something.
-#[track_caller]
-fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begin = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(begin.elapsed() < PATIENCE, "{what}");
-        sleep(Duration::from_millis(20));
-    }
-}
-
-/// A protocol of a base and one network that copies from it, each long enough to be met while it trains.
+/// A protocol of a base and one network that copies from it.
 fn slow(dir: &Path, epochs: u32) -> PathBuf {
     let text = fs::read_to_string(repository("src/protocols/smoke.toml")).unwrap();
     let lines = text.lines().map(|line| match line.split(" = ").next() {
@@ -71,7 +60,7 @@ fn stages(store: &Path) -> BTreeMap<String, Vec<String>> {
 #[test]
 fn a_run_is_followed_from_a_second_terminal() {
     let dir = scratch();
-    let (protocol, store) = (slow(dir.path(), 300), dir.path().join("store"));
+    let (protocol, store) = (slow(dir.path(), ENDLESS), dir.path().join("store"));
     let mut call = selffer(["reproduce", "--quiet", "--format", "json", "--protocol"]);
     call.arg(&protocol).arg("--store").arg(&store).stdout(Stdio::null());
     let mut child = call.spawn().unwrap();
@@ -156,11 +145,10 @@ fn in_the_background_it_comes_to_the_same_networks() {
 #[test]
 fn what_is_cancelled_keeps_its_state_and_goes_on_from_it() {
     let dir = scratch();
-    let (protocol, store) = (slow(dir.path(), 300), dir.path().join("store"));
+    let (protocol, store) = (slow(dir.path(), ENDLESS), dir.path().join("store"));
     run(submit(&protocol, &store, &["--engine", "local"])).expect(0);
     let images = || list(&status(&protocol, &store), "running").first()?["images"].as_u64();
     wait_for("it does not train", images);
-    sleep(Duration::from_secs(1));
     // One of two that one process has cannot be taken back alone.
     let refused = on_store(&["cancel", "random-0/1/A4B"], &protocol, &store).expect(2);
     assert!(refused.err.contains("1 more that would stop as well: random-0/1/baseA"), "{}", refused.err);
@@ -172,11 +160,10 @@ fn what_is_cancelled_keeps_its_state_and_goes_on_from_it() {
         (&cancelled["networks"], list(&cancelled, "also")),
         (&Value::from(2), vec!["random-0/1/baseA".into()])
     );
-    let seen = wait_for("it does not stop", || {
-        let seen = status(&protocol, &store);
-        (list(&seen, "running").is_empty()).then_some(seen)
+    // Its process has ended then, too: until it has, the network counts as one that runs.
+    wait_for("it does not stop", || {
+        (list(&status(&protocol, &store), "stopped") == ["random-0/1/baseA"]).then_some(())
     });
-    assert_eq!(list(&seen, "stopped"), ["random-0/1/baseA"]);
     assert_eq!(files(&store.join("snapshots")).len(), 1);
     let again = run(submit(&protocol, &store, &["--engine", "local"])).expect(0).json();
     assert_eq!(again["networks"], 2);
@@ -196,27 +183,58 @@ fn work(order: &Path, restarts: u32) -> Child {
     call.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
+/// Submits to the background of this machine and takes it back, so that there is an order that nobody works on.
+fn order(protocol: &Path, store: &Path, more: &[&str]) -> PathBuf {
+    run(submit(protocol, store, &[&["--engine", "local"], more].concat())).expect(0);
+    on_store(&["cancel"], protocol, store).expect(0);
+    wait_for("it does not stop", || list(&status(protocol, store), "running").is_empty().then_some(()));
+    let orders = files(&store.join("jobs")).into_keys().find(|path| path.ends_with("plan.json")).unwrap();
+    store.join("jobs").join(orders)
+}
+
 /// The daemon of a node died, its job lives on, and the job was started again: the later start wins, whether
 /// or not the file system shows locks, and the network is trained to its end once.
 #[test]
 fn of_two_starts_of_one_job_the_later_trains() {
+    const EPOCHS: u32 = 12;
     let dir = scratch();
-    let (protocol, store) = (slow(dir.path(), 60), dir.path().join("store"));
-    // An order, without a job that works on it: Slurm's script is not submitted, its plan is as ours.
-    let submitted = run(submit(&protocol, &store, &["--engine", "local", "--snapshot-every", "5"])).expect(0);
-    drop(submitted);
-    on_store(&["cancel"], &protocol, &store).expect(0);
-    wait_for("it does not stop", || list(&status(&protocol, &store), "running").is_empty().then_some(()));
-    let orders = files(&store.join("jobs")).into_keys().find(|path| path.ends_with("plan.json")).unwrap();
-    let order = store.join("jobs").join(orders);
-
-    let trains = |pid: u32| {
-        let running = list(&status(&protocol, &store), "running");
-        running.first().is_some_and(|it| it["process"].as_u64() == Some(u64::from(pid))).then_some(())
+    let protocol = slow(dir.path(), EPOCHS);
+    // The claim that a process made last.
+    let claim = |store: &Path, pid: u32| {
+        let claims = files(&store.join("claims")).into_values();
+        let claims = claims.map(|bytes| serde_json::from_slice::<Value>(&bytes).unwrap());
+        claims.filter(|claim| claim["holder"]["pid"] == pid).max_by_key(|claim| claim["number"].as_u64())
     };
-    let old = work(&order, 0);
-    wait_for("the first start does not train", || trains(old.id()));
+    let mut tried = 0;
+    let (store, order, old) = wait_for("the first start is never met while it trains", || {
+        tried += 1;
+        let store = dir.path().join(format!("store {tried}"));
+        let order = order(&protocol, &store, &["--snapshot-every", "5"]);
+        let mut old = work(&order, 0);
+        wait_for("the first start does not train", || claim(&store, old.id()));
+        // It stands still until the second has taken the network, however long that takes to start.
+        signal(&old, Signal::STOP);
+        wait_for("it does not stand still", || {
+            let status = fs::read_to_string(format!("/proc/{}/status", old.id())).unwrap();
+            status.lines().any(|line| line.starts_with("State:\tT")).then_some(())
+        });
+        // Not at the end of the base by now: of the 40 steps of an epoch it has kept a state every five.
+        let kept = names(&store.join("snapshots")).pop_last();
+        let steps: Option<u32> = kept.map_or(Some(0), |name| {
+            name.split_once('-').and_then(|(_, steps)| steps.strip_suffix(".snapshot")?.parse().ok())
+        });
+        let last = claim(&store, old.id()).unwrap();
+        let met = (&last["run"], &last["stage"]) == (&"random-0/1/baseA".into(), &"training".into());
+        if met && steps.unwrap() < 40 * EPOCHS - 40 {
+            return Some((store, order, old));
+        }
+        old.kill().unwrap();
+        old.wait().unwrap();
+        None
+    });
     let new = work(&order, 1);
+    wait_for("the second start does not take it over", || claim(&store, new.id()));
+    signal(&old, Signal::CONT);
     let new: Ran = new.wait_with_output().unwrap().into();
     new.expect(0);
     let old: Ran = old.wait_with_output().unwrap().into();
@@ -234,9 +252,8 @@ fn of_two_starts_of_one_job_the_later_trains() {
     assert_eq!((seen["done"].as_u64(), stages.len()), (Some(2), 2));
     // The bits are those of a run that nothing disturbed.
     let alone = dir.path().join("alone");
-    on_store(&["reproduce", "--quiet"], &protocol, &alone).expect(0);
-    let names = |store: &Path| files(&store.join("checkpoints")).into_keys().collect::<Vec<_>>();
-    assert_eq!(names(&store), names(&alone));
+    on_store(&["reproduce", "--quiet", "--no-report"], &protocol, &alone).expect(0);
+    assert_eq!(names(&store.join("checkpoints")), names(&alone.join("checkpoints")));
 }
 
 #[test]
@@ -291,17 +308,15 @@ fn a_shell_reads_what_was_quoted() {
     }
 }
 
-/// A directory of commands that stand for Slurm's: `sbatch` names job 7, and `squeue` does what its file says.
+/// A directory of commands that stand for Slurm's: `sbatch` names job 7, and `squeue` does what its file says. Who asks
+/// `squeue` is noted.
 fn pretended(dir: &Path, squeue: &str) -> String {
     let bin = dir.join("bin");
     fs::create_dir_all(&bin).unwrap();
     let config = "echo MaxArraySize = 1001; echo MaxJobCount = 10000";
-    for (name, does) in [("sbatch", "echo 7"), ("scontrol", config), ("squeue", squeue)] {
-        // Renamed into place: one that is being run is not to be half written.
-        let (path, new) = (bin.join(name), bin.join("new"));
-        fs::write(&new, format!("#!/bin/sh\n{does}\n")).unwrap();
-        fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
-        fs::rename(&new, &path).unwrap();
+    let squeue = format!("echo $PPID >> '{}'; {squeue}", dir.join("asked").display());
+    for (name, does) in [("sbatch", "echo 7"), ("scontrol", config), ("squeue", &squeue)] {
+        executable(&bin.join(name), does);
     }
     format!("{}:{}", bin.display(), std::env::var("PATH").unwrap())
 }
@@ -348,8 +363,14 @@ fn a_queue_that_does_not_answer_is_waited_for() {
             || fs::read_to_string(log).unwrap().contains("`selffer cancel --forget` says so").then_some(());
         wait_for("it does not say the way out", says);
     }
-    // As long as three looks of either.
-    sleep(Duration::from_secs(11));
+    // Three looks of either later, the last of which has been followed by another.
+    for child in [&follow, &reproduce] {
+        let asks = || {
+            let asked = fs::read_to_string(dir.path().join("asked")).unwrap();
+            asked.lines().filter(|pid| *pid == child.id().to_string()).count()
+        };
+        wait_for("it does not ask again", || (asks() > 3).then_some(()));
+    }
     for (child, log) in [&mut follow, &mut reproduce].into_iter().zip(&logs) {
         assert!(child.try_wait().unwrap().is_none(), "{}", fs::read_to_string(log).unwrap());
         let said = fs::read_to_string(log).unwrap();
@@ -365,11 +386,7 @@ fn a_queue_that_does_not_answer_is_waited_for() {
     // The queue answers, and has none of it: then it is trained here, and followed to its end.
     pretended(dir.path(), FORGOT);
     assert_eq!(reproduce.wait().unwrap().code(), Some(0), "{}", fs::read_to_string(&logs[1]).unwrap());
-    let begin = Instant::now();
-    while follow.try_wait().unwrap().is_none() {
-        assert!(begin.elapsed() < PATIENCE, "it follows for ever");
-        sleep(Duration::from_millis(50));
-    }
+    wait_for("it follows for ever", || follow.try_wait().unwrap());
     assert_eq!(status(&protocol, &store)["done"], 2);
 }
 
@@ -389,15 +406,9 @@ fn what_is_done_is_not_waited_for() {
     };
     assert_eq!(reproduce().wait().unwrap().code(), Some(0));
     pretended(dir.path(), "echo '7|0|RUNNING|n1|None'");
-    let (mut again, begin) = (reproduce(), Instant::now());
-    let code = loop {
-        match again.try_wait().unwrap() {
-            Some(status) => break status.code(),
-            None if begin.elapsed() > Duration::from_secs(60) => break again.kill().map(|()| None).unwrap(),
-            None => sleep(Duration::from_millis(50)),
-        }
-    };
-    assert_eq!(code, Some(0), "{}", fs::read_to_string(dir.path().join("said")).unwrap());
+    let mut again = reproduce();
+    let status = wait_for("it waits for what is done", || again.try_wait().unwrap());
+    assert_eq!(status.code(), Some(0), "{}", fs::read_to_string(dir.path().join("said")).unwrap());
 }
 
 /// Slurm forgets a job some minutes after its end: that it failed, and why, is still to be seen.
@@ -460,29 +471,20 @@ fn jobs_of_a_queue_that_is_gone_can_be_forgotten() {
 #[test]
 fn a_warning_is_heard_from_the_first_moment() {
     let dir = scratch();
-    let pid = |child: &Child| rustix::process::Pid::from_child(child);
-    let warn =
-        |child: &Child| rustix::process::kill_process(pid(child), rustix::process::Signal::USR1).unwrap();
     // Before the order is read: this one can be read when somebody writes it.
     let order = dir.path().join("plan.json");
-    run({
-        let mut call = Command::new("mkfifo");
-        call.arg(&order);
-        call
-    })
-    .expect(0);
+    make_pipe(&order);
     let child = work(&order, 0);
-    wait_for("it does not listen", || {
-        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
-        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim().to_owned();
-        (u64::from_str_radix(&caught, 16).unwrap() & (1 << (10 - 1)) != 0).then_some(())
-    });
-    warn(&child);
-    fs::write(&order, "{}").unwrap();
+    let mut unwritten = read_by_now(&order);
+    signal(&child, Signal::USR1);
+    unwritten.write_all(b"{}").unwrap();
+    drop(unwritten);
     Ran::from(child.wait_with_output().unwrap()).expect(2);
     // In the lines of a user, which come before the program.
-    let (resources, begun) = (dir.path().join("resources.toml"), dir.path().join("begun"));
-    fs::write(&resources, format!("setup = [\"touch {}; sleep 2\"]\n", begun.display())).unwrap();
+    let (resources, [begun, go]) =
+        (dir.path().join("resources.toml"), ["begun", "go"].map(|name| dir.path().join(name)));
+    let lines = format!("touch {}; until [ -e {} ]; do sleep 0.1; done", begun.display(), go.display());
+    fs::write(&resources, format!("setup = [\"{lines}\"]\n")).unwrap();
     let mut call = submit(&protocol(), &dir.path().join("store"), &["--dry-run", "--resources"]);
     call.arg(&resources);
     let scripts = run(call).expect(0).out;
@@ -491,7 +493,8 @@ fn a_warning_is_heard_from_the_first_moment() {
     call.arg("-c").arg(script).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = call.spawn().unwrap();
     wait_for("it does not begin", || begun.exists().then_some(()));
-    warn(&child);
+    signal(&child, Signal::USR1);
+    fs::write(&go, "").unwrap();
     let ran: Ran = child.wait_with_output().unwrap().into();
     let ran = ran.expect(2);
     assert!(
@@ -505,20 +508,14 @@ fn a_warning_is_heard_from_the_first_moment() {
 #[test]
 fn a_job_without_progress_is_not_started_again() {
     let dir = scratch();
-    let (protocol, store) = (slow(dir.path(), 300), dir.path().join("store"));
-    run(submit(&protocol, &store, &["--engine", "local"])).expect(0);
-    on_store(&["cancel"], &protocol, &store).expect(0);
-    wait_for("it does not stop", || list(&status(&protocol, &store), "running").is_empty().then_some(()));
-    let orders = files(&store.join("jobs")).into_keys().find(|path| path.ends_with("plan.json")).unwrap();
-    let order = store.join("jobs").join(orders);
-    // `scontrol` is what would start it again.
+    let (protocol, store) = (slow(dir.path(), ENDLESS), dir.path().join("store"));
+    let order = order(&protocol, &store, &[]);
+    // `scontrol` is what would start it again. It does not answer at first.
     let bin = dir.path().join("bin");
     fs::create_dir(&bin).unwrap();
-    // It does not answer at first.
-    let script = "#!/bin/sh\nif [ ! -e DIR/tried ]; then : > DIR/tried; echo 'Socket timed out' >&2; exit 1; fi\n\
-                  echo \"$@\" >> DIR/asked\n";
-    fs::write(bin.join("scontrol"), script.replace("DIR", dir.path().to_str().unwrap())).unwrap();
-    fs::set_permissions(bin.join("scontrol"), fs::Permissions::from_mode(0o755)).unwrap();
+    let script = "if [ ! -e DIR/tried ]; then : > DIR/tried; echo 'Socket timed out' >&2; exit 1; fi\n\
+                  echo \"$@\" >> DIR/asked";
+    executable(&bin.join("scontrol"), &script.replace("DIR", dir.path().to_str().unwrap()));
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     let asked = || fs::read_to_string(dir.path().join("asked")).unwrap_or_default();
     let start = |restarts: u32| {
@@ -529,26 +526,26 @@ fn a_job_without_progress_is_not_started_again() {
             .env("PATH", &path);
         call.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     };
-    let warn = |child: &Child| {
-        let pid = rustix::process::Pid::from_child(child);
-        rustix::process::kill_process(pid, rustix::process::Signal::USR1).unwrap();
-    };
-    let images = || list(&status(&protocol, &store), "running").first()?["images"].as_u64();
     let child = start(0);
-    wait_for("it does not train", || images().filter(|images| *images > 0));
-    warn(&child);
+    // Who has claimed a network does one step at least.
+    wait_for("it does not train", || {
+        let running = list(&status(&protocol, &store), "running");
+        (running.first()?["process"] == child.id()).then_some(())
+    });
+    signal(&child, Signal::USR1);
     let ran = Ran::from(child.wait_with_output().unwrap()).expect(130);
     assert_eq!(asked(), "requeue 9\n");
     let at = |text: &str| ran.err.find(text).unwrap_or_else(|| panic!("{text} in {}", ran.err));
     assert!(at("Socket timed out") < at("job 9 is started again"), "{}", ran.err);
-    // Told before it could begin: all that is caught at once is the end.
+    // Told before it could begin: it waits for its order, which it gets after the warning.
+    let text = fs::read(&order).unwrap();
+    fs::remove_file(&order).unwrap();
+    make_pipe(&order);
     let child = start(1);
-    wait_for("it does not listen", || {
-        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
-        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim().to_owned();
-        (u64::from_str_radix(&caught, 16).unwrap() & (1 << (10 - 1)) != 0).then_some(())
-    });
-    warn(&child);
+    let mut unwritten = read_by_now(&order);
+    signal(&child, Signal::USR1);
+    unwritten.write_all(&text).unwrap();
+    drop(unwritten);
     let ran: Ran = child.wait_with_output().unwrap().into();
     let ran = ran.expect(2);
     assert!(ran.err.contains("submit again with a longer --time"), "{}", ran.err);
@@ -562,8 +559,7 @@ fn the_environment_does_not_undo_a_script() {
     let dir = scratch();
     let path = pretended(dir.path(), FORGOT);
     let seen = dir.path().join("seen");
-    fs::write(dir.path().join("bin/sbatch"), format!("#!/bin/sh\nenv >> '{}'\necho 7\n", seen.display()))
-        .unwrap();
+    executable(&dir.path().join("bin/sbatch"), &format!("env >> '{}'\necho 7", seen.display()));
     let never = ["SBATCH_ARRAY_INX", "SBATCH_WAIT", "SBATCH_CLUSTERS", "SLURM_CLUSTERS"];
     let a_users =
         ["SBATCH_ACCOUNT", "SBATCH_QOS", "SBATCH_PARTITION", "SBATCH_TIMELIMIT", "SBATCH_MEM_PER_CPU"];

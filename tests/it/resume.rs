@@ -2,8 +2,10 @@
 //! with a file gone in between, it comes to the same networks, bit for bit.
 
 use crate::common::{
-    Ran, essence, files, good_copy, good_store, manifests, on_store, protocol, scratch, selffer,
+    Ran, essence, files, good_copy, good_store, hold, make_pipe, manifests, names, on_store, protocol,
+    read_by_now, scratch, selffer, signal, wait_for,
 };
+use rustix::process::Signal;
 use selffer::digest::RecipeDigest;
 use selffer::manifest::Manifest;
 use selffer::store::{Entry, Store};
@@ -14,10 +16,16 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How often a process is killed.
-const KILLS: usize = 20;
+const KILLS: usize = 10;
+
+/// Options of those whose report is of no matter.
+const BARE: &[&str] = &["--jobs", "2", "--no-report"];
+
+/// The same, keeping a state after each step.
+const STEP_BY_STEP: &[&str] = &["--jobs", "2", "--no-report", "--snapshot-every", "1"];
 
 /// The command whose results are not to depend on how it went, with `more` options.
 fn reproduce(store: &Path, more: &[&str]) -> Command {
@@ -82,40 +90,65 @@ fn fractions(mut state: u64) -> impl Iterator<Item = f64> {
     })
 }
 
+/// Kills a process, which tidies up nothing then. Whether it was alive; else it had come to its end, and well.
+#[track_caller]
+fn killed(mut child: Child) -> bool {
+    child.kill().unwrap();
+    let status = child.wait().unwrap();
+    let alive = status.signal() == Some(9);
+    assert!(alive || status.code() == Some(0), "it ended before it was killed, and not well: {status}");
+    alive
+}
+
+/// A process whose results nobody reads.
+fn started(store: &Path, options: &[&str]) -> Child {
+    reproduce(store, options).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
 /// Killed at any moment, from before there is a store to the last checks, and started again each time.
 #[test]
 fn killed_at_any_moment_it_goes_on() {
     good_store();
-    let begin = Instant::now();
     let dir = scratch();
-    counts(wait(reproduce(&dir.path().join("whole"), &["--jobs", "2"]).spawn().unwrap()));
-    let whole = begin.elapsed();
-
-    // A process that is done before it is killed has finished its store; the next kills are for a new one.
     let mut stores = vec![dir.path().join("0")];
-    let (mut tries, mut seen) = (0, Vec::new());
-    // Well below the time of a whole run, so that most kills come before the end; each process gets
-    // further than the one before, so that together the kills are spread over all of it.
-    let mut fractions = fractions(20);
-    while seen.len() < KILLS {
-        tries += 1;
-        // A machine that grew faster since the whole run was timed makes misses; most are to hit even so.
-        assert!(tries < 2 * KILLS, "only {} of {tries} kills hit a living process", seen.len());
+    let first = &stores[0];
+    // While the store is made: as soon as there is anything of it, and as soon as it has its mark.
+    for sign in ["new", "selffer-store"] {
+        let child = started(first, BARE);
+        wait_for("it makes no store", || first.join(sign).exists().then_some(()));
+        killed(child);
+    }
+    // One network is held here, so that no process can come to the end before it is killed.
+    let last = "whole/1/baseA";
+    let mut held = hold(&protocol(), first, last);
+    let (mut fractions, mut seen, mut kills) = (fractions(20), BTreeSet::new(), 0);
+    while kills < KILLS || seen.len() < 5 {
         let store = stores.last().unwrap().clone();
-        let mut child = reproduce(&store, &["--jobs", "2"]).stdout(Stdio::null()).spawn().unwrap();
-        sleep(whole.mul_f64(0.5 * fractions.next().unwrap()));
-        // SIGKILL: nothing in the process can tidy up.
-        child.kill().unwrap();
-        let status = child.wait().unwrap();
-        if status.signal() == Some(9) {
-            seen.push(manifests(&store));
+        // After so many networks more, and a moment that differs each time.
+        let wanted = manifests(&store) + kills % 4;
+        let child = started(&store, BARE);
+        wait_for("it does not train", || (manifests(&store) >= wanted).then_some(()));
+        let longest = if kills % 4 == 0 { 400.0 } else { 40.0 };
+        sleep(Duration::from_secs_f64(longest * fractions.next().unwrap() / 1000.0));
+        assert!(killed(child), "it ended without the network that is held");
+        let finished = manifests(&store);
+        // Where nothing else was left to be done, the kill came within no work, and the next are for a new store.
+        if finished + 4 < all() as usize {
+            (kills, _) = (kills + 1, seen.insert(finished));
         } else {
-            assert_eq!(status.code(), Some(0), "it ended before it was killed, and not well");
             stores.push(dir.path().join(stores.len().to_string()));
+            held = hold(&protocol(), stores.last().unwrap(), last);
         }
     }
-    let different: BTreeSet<usize> = seen.iter().copied().collect();
-    assert!(different.len() >= 5, "the kills hit at no more than these numbers of manifests: {seen:?}");
+    drop(held);
+    // During the last network, the checks and the report.
+    for _ in 0..2 {
+        let store = stores.last().unwrap();
+        let child = started(store, &["--jobs", "2"]);
+        wait_for("it does not finish", || (manifests(store) >= all() as usize).then_some(()));
+        sleep(Duration::from_secs_f64(0.3 * fractions.next().unwrap()));
+        killed(child);
+    }
 
     for store in &stores {
         let (trained, found) = counts(wait(reproduce(store, &["--jobs", "2"]).spawn().unwrap()));
@@ -134,49 +167,50 @@ fn killed_at_any_moment_it_goes_on() {
 fn killed_within_a_network_it_goes_on_from_there() {
     good_store();
     let dir = scratch();
-    let store = dir.path().join("store");
-    let begin = Instant::now();
-    let whole = dir.path().join("whole");
-    counts(wait(reproduce(&whole, &["--jobs", "2", "--snapshot-every", "1"]).spawn().unwrap()));
-    let pause = begin.elapsed().mul_f64(0.2);
-    same_as_good(&whole);
-    let snapshots = |store: &Path| files(&store.join("snapshots")).into_keys().collect::<Vec<_>>();
-    let (mut within, mut fractions) = (0, fractions(10));
-    for _ in 0..10 {
-        let mut child = reproduce(&store, &["--jobs", "2", "--snapshot-every", "1"]);
-        let mut child = child.stdout(Stdio::null()).spawn().unwrap();
-        sleep(pause.mul_f64(fractions.next().unwrap()));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        within += usize::from(store.exists() && !snapshots(&store).is_empty());
+    let states = |store: &Path| names(&store.join("snapshots"));
+    let mut fractions = fractions(10);
+    // Kills a process once it has kept another state than those that are there. The state that is left, if one is: the
+    // network may just have been finished.
+    let mut kill = |store: &Path, options: &[&str]| {
+        let before = states(store);
+        let mut child = started(store, options);
+        wait_for("it keeps no state", || {
+            let now = states(store);
+            ((!now.is_empty() && now != before) || child.try_wait().unwrap().is_some()).then_some(())
+        });
+        sleep(Duration::from_secs_f64(0.02 * fractions.next().unwrap()));
+        (killed(child), states(store).pop_last())
+    };
+    let (mut stores, mut within) = (vec![dir.path().join("0")], 0);
+    while within < KILLS / 2 {
+        match kill(stores.last().unwrap(), STEP_BY_STEP) {
+            (true, state) => within += usize::from(state.is_some()),
+            (false, _) => stores.push(dir.path().join(stores.len().to_string())),
+        }
     }
-    assert!(within >= 3, "no more than {within} of 10 kills left a state to go on from");
-
-    counts(wait(reproduce(&store, &["--jobs", "2"]).spawn().unwrap()));
-    same_as_good(&store);
+    for store in &stores {
+        counts(wait(reproduce(store, STEP_BY_STEP).spawn().unwrap()));
+        same_as_good(store);
+    }
 
     // That it goes on from such a state, and not from the beginning: one is made to say that it took an hour.
-    let store = dir.path().join("another");
-    Store::create(&store).unwrap();
-    let open = Store::open(&store).unwrap();
-    let mut caught = (0..20).find_map(|_| {
-        let mut child = reproduce(&store, &["--jobs", "1", "--snapshot-every", "1"]).spawn().unwrap();
-        while snapshots(&store).is_empty() {
-            assert!(child.try_wait().unwrap().is_none(), "it ended before a state was kept");
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
-        // Between the look and the kill, the network may have been finished and its states removed.
-        let name = snapshots(&store).pop()?.to_str()?.to_owned();
+    let mut tried = 0;
+    let (store, mut caught) = wait_for("no kill leaves a state", || {
+        tried += 1;
+        let store = dir.path().join(format!("another {tried}"));
+        let name = kill(&store, STEP_BY_STEP).1?;
         let recipe = RecipeDigest(name.split('-').next()?.parse().ok()?);
+        let open = Store::open(&store).unwrap();
         let steps = open.snapshots(recipe).unwrap().pop()?;
-        open.snapshot(recipe, steps).unwrap().whole().map(|state| (state, steps))
+        let state = open.snapshot(recipe, steps).unwrap().whole()?;
+        Some((store, (state, steps)))
     });
-    let (state, steps) = caught.as_mut().expect("a state");
+    let open = Store::open(&store).unwrap();
+    let (state, steps) = &mut caught;
     let hour = 3_600_000;
     state.progress.wall_ms = hour;
     open.put_snapshot(state, *steps).unwrap();
-    let (trained, found) = counts(wait(reproduce(&store, &["--jobs", "2"]).spawn().unwrap()));
+    let (trained, found) = counts(wait(reproduce(&store, BARE).spawn().unwrap()));
     assert_eq!(trained + found, all());
     assert!(open.manifest(state.progress.recipe).unwrap().whole().unwrap().wall_ms > hour);
     same_as_good(&store);
@@ -188,7 +222,7 @@ fn what_a_killed_process_left_half_written_is_swept_away() {
     let (_dir, store) = good_copy();
     fs::write(store.join("new/.tmpAbCdEf"), "half a checkp").unwrap();
     assert_eq!(leftovers(&store).len(), 1);
-    let ran = wait(reproduce(&store, &["--jobs", "2"]).spawn().unwrap());
+    let ran = wait(reproduce(&store, BARE).spawn().unwrap());
     assert_eq!(counts(ran), (0, all()));
     assert_eq!(leftovers(&store), [] as [PathBuf; 0]);
     same_as_good(&store);
@@ -196,54 +230,56 @@ fn what_a_killed_process_left_half_written_is_swept_away() {
 
 #[test]
 fn asked_to_stop_it_says_so_and_goes_on_later() {
+    let dir = scratch();
+    let store = dir.path().join("store");
+    // One network is held here, so that no process can come to the end before it is asked.
+    let held = hold(&protocol(), &store, "whole/1/baseA");
+    let mut kept = 0;
     // Ctrl-C, and what a system sends that shuts down.
-    for signal in ["-INT", "-TERM"] {
-        let dir = scratch();
-        let store = dir.path().join("store");
-        let mut child = reproduce(&store, &["--jobs", "2"]).spawn().unwrap();
-        while manifests(&store) < 3 {
-            assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
-            sleep(Duration::from_millis(2));
-        }
-        let pid = child.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    for asked in [Signal::INT, Signal::TERM] {
+        let wanted = (kept + 3).min(all() as usize - 1);
+        let child = reproduce(&store, BARE).spawn().unwrap();
+        wait_for("it does not train", || (manifests(&store) >= wanted).then_some(()));
+        signal(&child, asked);
         let ran = wait(child).expect(130);
         assert_eq!(ran.out, "", "a result of a run that is not finished");
         let said = "stopped as asked; what was finished is kept, and the same command goes on from there\n";
         assert_eq!(ran.err, said);
-
-        let kept = manifests(&store) as u64;
-        assert!((3..all()).contains(&kept), "it stopped with {kept} networks");
+        kept = manifests(&store);
+        assert!((wanted..all() as usize).contains(&kept), "it stopped with {kept} networks");
         assert_eq!(leftovers(&store), [] as [PathBuf; 0]);
-        let (trained, found) = counts(wait(reproduce(&store, &["--jobs", "2"]).spawn().unwrap()));
-        assert_eq!((trained, found), (all() - kept, kept));
-        same_as_good(&store);
     }
+    drop(held);
+    let counted = counts(wait(reproduce(&store, BARE).spawn().unwrap()));
+    assert_eq!(counted, (all() - kept as u64, kept as u64));
+    same_as_good(&store);
 }
 
 /// Whatever a command is at, also before it trains or where it never does.
 #[test]
 fn a_signal_ends_any_command_with_one_exit_code() {
     let dir = scratch();
-    let pipe = dir.path().join("pipe");
-    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    for (command, signal) in [("plan", "-TERM"), ("verify", "-INT"), ("reproduce", "-TERM")] {
+    for (command, sent) in [("plan", Signal::TERM), ("verify", Signal::INT), ("reproduce", Signal::TERM)] {
         // It waits for a protocol that nobody writes.
+        let pipe = dir.path().join(command);
+        make_pipe(&pipe);
         let mut call = selffer([command, "--store", "nowhere", "--protocol"]);
         call.arg(&pipe).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = call.spawn().unwrap();
-        sleep(Duration::from_millis(500));
-        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        let unwritten = read_by_now(&pipe);
+        signal(&child, sent);
         assert_eq!(wait(child).expect(130).out, "");
+        drop(unwritten);
     }
 }
 
 #[test]
 fn the_number_of_jobs_changes_no_bit() {
-    for jobs in ["1", "2", "4"] {
+    // The good store was made by two.
+    for jobs in ["1", "4"] {
         let dir = scratch();
         let store = dir.path().join("store");
-        let ran = wait(reproduce(&store, &["--jobs", jobs]).spawn().unwrap());
+        let ran = wait(reproduce(&store, &["--no-report", "--jobs", jobs]).spawn().unwrap());
         assert_eq!(counts(ran), (all(), 0), "with {jobs} jobs");
         same_as_good(&store);
     }
@@ -282,7 +318,7 @@ fn a_network_that_lost_a_file_is_trained_again_and_no_other() {
                     fs::write(&path, bytes).unwrap();
                 }
             }
-            let ran = wait(reproduce(&store, &["--jobs", "2"]).spawn().unwrap());
+            let ran = wait(reproduce(&store, BARE).spawn().unwrap());
             assert_eq!(counts(ran), (1, all() - 1), "{run}, {entry:?}, gone: {gone}");
             same_as_good(&store);
         }

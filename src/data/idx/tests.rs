@@ -243,7 +243,7 @@ fn a_pipe_is_refused_and_not_waited_for() {
     let dir = directory(MNIST.into_iter().zip(contents()));
     let pipe = dir.path().join(MNIST[0]);
     std::fs::remove_file(&pipe).unwrap();
-    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    crate::testing::make_pipe(&pipe);
     let error = read(&dir).unwrap_err().to_string();
     assert!(error.contains("train-images-idx3-ubyte: is no regular file"), "{error}");
 }
@@ -270,7 +270,7 @@ fn class_names_are_a_small_regular_file() {
     let error = read(&dir).unwrap_err().to_string();
     assert!(error.contains("classes.txt: is no regular file of at most 1048576 bytes"), "{error}");
     std::fs::remove_file(&names).unwrap();
-    assert!(std::process::Command::new("mkfifo").arg(&names).status().unwrap().success());
+    crate::testing::make_pipe(&names);
     let error = read(&dir).unwrap_err().to_string();
     assert!(error.contains("classes.txt: is no regular file"), "{error}");
 }

@@ -151,6 +151,29 @@ fn who_may_read_a_report_stays_as_it_was() {
     }
 }
 
+/// What another process is in the middle of writing is looked at again when it is through.
+#[test]
+fn what_is_being_written_is_not_judged() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("report");
+    write(&out, &files(&[("index.html", "1")])).unwrap();
+    let writing = File::open(dir.path()).unwrap();
+    writing.lock().unwrap();
+    // As one reads it of whose files the list is of the report before, and the rest of the next.
+    fs::write(out.join("index.html"), "2").unwrap();
+    let checked = std::thread::spawn({
+        let out = out.clone();
+        move || check(&out)
+    });
+    std::thread::sleep(Duration::from_millis(100));
+    fs::write(out.join("index.html"), "1").unwrap();
+    writing.unlock().unwrap();
+    checked.join().unwrap().unwrap();
+    // What is wrong when nobody writes is wrong.
+    fs::write(out.join("index.html"), "2").unwrap();
+    assert!(check(&out).unwrap_err().to_string().contains("changed since"));
+}
+
 #[test]
 fn who_waits_for_another_says_so() {
     let dir = tempfile::tempdir().unwrap();
@@ -162,7 +185,7 @@ fn who_waits_for_another_says_so() {
         let out = out.clone();
         move || super::write(&out, &files(&[("index.html", "1")]), |at| said.send(at.to_owned()).unwrap())
     });
-    assert_eq!(heard.recv_timeout(Duration::from_secs(60)).unwrap(), dir.path());
+    assert_eq!(heard.recv_timeout(Duration::from_secs(600)).unwrap(), dir.path());
     assert!(!out.exists());
     held.unlock().unwrap();
     writer.join().unwrap().unwrap();
