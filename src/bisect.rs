@@ -56,6 +56,8 @@ pub enum Cause {
     Arithmetic,
     /// What is stored is not what training ended with.
     AfterTraining,
+    /// A record is none that training writes.
+    Edited,
 }
 
 impl Cause {
@@ -70,6 +72,7 @@ impl Cause {
             Self::Parent => "they copied from other base networks, which parted before",
             Self::Arithmetic => "arithmetic: the same computation came to other numbers",
             Self::AfterTraining => "what is stored is not what training ended with",
+            Self::Edited => "one of the records is none that training writes: it was edited",
         }
     }
 }
@@ -156,7 +159,12 @@ pub fn bisect(plan: &Plan<'_>, index: usize, left: &Side<'_>, right: &Side<'_>) 
         return Err(Error::invalid(right.name, problem, "train both with one version of selffer"));
     }
     let mut compared = 0;
-    let first = l.ledger.first_difference(&r.ledger, &mut compared);
+    let halved = l.ledger.first_difference(&r.ledger, &mut compared);
+    let edited = edited(sides, steps, halved);
+    let first = match edited.is_empty() {
+        true => halved,
+        false => first_unlike(l, r, steps),
+    };
     let (agree_until, differ_at) = places(l, r, first, steps);
     let mut parting = Parting {
         cause: Cause::Arithmetic,
@@ -171,10 +179,9 @@ pub fn bisect(plan: &Plan<'_>, index: usize, left: &Side<'_>, right: &Side<'_>) 
         run,
     };
     recorded(&mut parting, l, r);
-    if !l.ledger.chained_like(&r.ledger, first) {
-        let evidence = "entries of the ledgers agree again after one that differs, as entries that are chained \
-                        cannot: one of the records was edited";
-        parting.evidence.push(evidence.to_owned());
+    if !edited.is_empty() {
+        parting.cause = Cause::Edited;
+        parting.evidence.splice(..0, edited);
     }
     match (parting.agree_until, first) {
         (None, _) => began(&mut parting, plan, index, sides)?,
@@ -185,6 +192,31 @@ pub fn bisect(plan: &Plan<'_>, index: usize, left: &Side<'_>, right: &Side<'_>) 
         (Some(_), None) => stored(&mut parting, sides)?,
     }
     Ok(Some(parting))
+}
+
+/// What shows that a record is none that training writes: entries that are missing or too many, or that agree again.
+fn edited(sides: [&Side<'_>; 2], steps: u32, halved: Option<usize>) -> Vec<String> {
+    let length = |side: &Side<'_>| {
+        let (kept, due) = (side.manifest.ledger.entries.len() as u64, side.manifest.entries_due(steps));
+        (kept != due)
+            .then(|| format!("{}: its ledger has {kept} entries, where training has {due}", side.name))
+    };
+    let mut edited: Vec<String> = sides.into_iter().filter_map(length).collect();
+    let [l, r] = sides.map(|side| &side.manifest.ledger);
+    if !l.chained_like(r, halved) {
+        let evidence =
+            "entries of the ledgers agree again after one that differs, as entries that are chained cannot";
+        edited.push(evidence.to_owned());
+    }
+    edited
+}
+
+/// The index of the first entry that two ledgers do not share, looked for one by one, since halving goes by what one of
+/// them is not; none where it is no place in training.
+fn first_unlike(l: &Manifest, r: &Manifest, steps: u32) -> Option<usize> {
+    let (a, b) = (&l.ledger.entries, &r.ledger.entries);
+    let first = (0..a.len().max(b.len())).find(|index| a.get(*index) != b.get(*index));
+    first.filter(|index| (*index as u64) < l.entries_due(steps).min(r.entries_due(steps)))
 }
 
 /// The last place at which the records agree and the first at which they differ, by first weights, orders and
@@ -359,24 +391,28 @@ impl Known {
         Ok(Self { again, digests: locked(&digests).clone() })
     }
 
-    /// Its state at a place of which there is a digest.
+    /// Its state at a place of which there is a digest: from the same training once more, of which all else is dropped.
     fn state(&self, wanted: &Wanted<'_>, place: Place, parting: &mut Parting) -> Result<Option<State>> {
         let found = Mutex::new(None);
         let take = |state: State| {
-            *locked(&found) = Some(state);
+            if state.progress.place == place {
+                *locked(&found) = Some(state);
+            }
             Ok(())
         };
-        let wanted =
-            Wanted { after: Place { step: place.step.saturating_sub(1), ..place }, until: place, ..*wanted };
+        let mut why = "the second time, its state there came out otherwise".to_owned();
         match self.again {
-            true => drop(wanted.side.again.states(&wanted, &take)?),
-            false => replay::kept(&wanted, &take)?,
+            true => {
+                if let Replayed::Not(not) = wanted.side.again.states(wanted, &take)? {
+                    why = not;
+                    locked(&found).take();
+                }
+            }
+            false => replay::kept(wanted, &take)?,
         }
         let state = locked(&found).take().filter(|state| self.digests.get(&place) == Some(&state.digest()));
         if state.is_none() {
-            parting
-                .unknown
-                .push(format!("{}: the state there came out otherwise the second time", wanted.side.name));
+            parting.unknown.push(format!("{}: {why}", wanted.side.name));
         }
         Ok(state)
     }
@@ -404,7 +440,7 @@ fn stored(parting: &mut Parting, sides: [&Side<'_>; 2]) -> Result<()> {
     }
     if let [left, right] = weights.as_slice() {
         parting.difference = tally(numbers(&left.layers, &right.layers, 0, ["weight", "bias"]));
-        parting.exact = true;
+        parting.exact = parting.difference.is_some();
     }
     parting.evidence.push("the ledgers agree to the end".to_owned());
     let [l, r] = sides.map(|side| &side.manifest.epochs);

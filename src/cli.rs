@@ -333,9 +333,7 @@ pub struct BisectArgs {
 
 #[derive(Args)]
 pub struct ReplayArgs {
-    /// The file of the manifest.
-    pub manifest: PathBuf,
-    /// Its store.
+    /// The store that the record on standard input is of.
     #[arg(long)]
     pub store: Option<PathBuf>,
     /// Another store that may have what it copies from.

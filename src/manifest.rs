@@ -5,7 +5,7 @@
 
 use crate::canonical;
 use crate::digest::{Digest, FingerprintDigest, OrderDigest, RecipeDigest, WeightsDigest};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Place};
 use crate::recipe::Recipe;
 use crate::weights::LayerDigests;
 use serde::{Deserialize, Serialize};
@@ -158,6 +158,15 @@ impl Manifest {
             Outcome::Trained { layers } => Some(layers),
             Outcome::Diverged { .. } => None,
         }
+    }
+
+    /// How many entries its ledger has to have, where an epoch has `steps`: one for each place up to where training ended.
+    pub fn entries_due(&self, steps: u32) -> u64 {
+        let end = match self.outcome {
+            Outcome::Trained { .. } => Place { epoch: self.recipe.solver.epochs, step: 0 },
+            Outcome::Diverged { epoch, step } => Place { epoch, step },
+        };
+        self.ledger.length_at(end, steps)
     }
 
     /// Validation images classified rightly at the end, if training did not diverge.

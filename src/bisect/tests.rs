@@ -12,7 +12,7 @@ use crate::train::{Along, Next, Torch, Trainer};
 use crate::weights::Weights;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
@@ -320,6 +320,87 @@ fn causes_are_told_apart() {
             layers.0[7] = LayerDigest(other);
         };
         assert_eq!(cause(&stored), Some(Cause::AfterTraining));
+
+        // What training does not write. Of another entry in the middle the place is said, of one too many the end.
+        let edit = |change: &dyn Fn(&mut Manifest)| {
+            let mut changed = clean.clone();
+            change(&mut changed);
+            let left = side("left", &clean, &store, &good);
+            let right = side("right", &changed, &store, &good);
+            let parting = bisect(plan, index, &left, &right).unwrap().expect("they differ");
+            assert_eq!((parting.cause, parting.exact, &parting.difference), (Cause::Edited, false, &None));
+            (parting.agree_until, parting.differ_at, parting.evidence, parting.unknown)
+        };
+        let place = |index: usize| clean.ledger.place(index, STEPS);
+        let (agree, differ, evidence, unknown) = edit(&|m| m.ledger.entries[4] = LedgerDigest(other));
+        assert_eq!((agree, differ), (Some(place(3)), place(4)));
+        assert!(evidence[0].contains("agree again"), "{evidence:?}");
+        assert!(unknown[0].starts_with("right: trained again here, it does not come out"), "{unknown:?}");
+        let due = clean.ledger.entries.len();
+        for (change, kept) in [
+            (
+                &(|m: &mut Manifest| m.ledger.entries.push(LedgerDigest(other))) as &dyn Fn(&mut Manifest),
+                due + 1,
+            ),
+            (&|m: &mut Manifest| m.ledger.entries.truncate(2), 2),
+        ] {
+            let (agree, differ, evidence, _) = edit(change);
+            let last = place(due - 1);
+            let places = if kept > due { (last, last) } else { (place(1), place(2)) };
+            assert_eq!((agree, differ), (Some(places.0), places.1), "{kept}");
+            assert_eq!(
+                evidence[0],
+                format!("right: its ledger has {kept} entries, where training has {due}")
+            );
+        }
+    });
+}
+
+/// A replayer that hands over the states once, and the second time ends with a reason or with another state.
+struct Once<'a> {
+    here: Here<'a>,
+    calls: AtomicUsize,
+    second: Option<&'static str>,
+}
+
+impl Replayer for Once<'_> {
+    fn states(&self, wanted: &Wanted<'_>, take: &Take<'_>) -> Result<Replayed> {
+        if self.calls.fetch_add(1, Ordering::Relaxed) == 0 {
+            return self.here.states(wanted, take);
+        }
+        if let Some(why) = self.second {
+            return Ok(Replayed::Not(why.to_owned()));
+        }
+        self.here.states(wanted, &|mut state| {
+            state.weights.layers[0].bias.values[0] += 1.0;
+            take(state)
+        })
+    }
+}
+
+#[test]
+fn a_state_that_does_not_come_again_is_not_compared() {
+    World::new().with(|plan| {
+        let index = find(plan, "baseA");
+        let dir = TempDir::new().unwrap();
+        let store = Store::create(dir.path()).unwrap();
+        let plant =
+            Plant { place: Place { epoch: 3, step: 2 }, layer: 6, bias: false, momentum: false, flat: 5 };
+        let (good, bad) = (torch(), planted(plant, 0));
+        let [(clean, _), (changed, _)] = [&good, &bad].map(|trainer| train(plan, index, trainer, None, 3));
+        let left = here(&good);
+        let left = side("left", &clean, &store, &left);
+        for (second, says) in [
+            (Some("it was killed"), "right: it was killed"),
+            (None, "right: the second time, its state there came out otherwise"),
+        ] {
+            let right = Once { here: here(&bad), calls: AtomicUsize::new(0), second };
+            let parting =
+                bisect(plan, index, &left, &side("right", &changed, &store, &right)).unwrap().unwrap();
+            assert_eq!((parting.differ_at, parting.exact), (plant.place, true));
+            assert_eq!((parting.difference, parting.unknown), (None, vec![says.to_owned()]));
+            assert_eq!(right.calls.into_inner(), 2);
+        }
     });
 }
 

@@ -14,10 +14,10 @@ use selffer::split::Catalog;
 use selffer::store::Store;
 use selffer::train::Torch;
 use selffer::{Error, Result};
-use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
@@ -36,18 +36,9 @@ const LOOK: Duration = Duration::from_millis(20);
 impl Replayer for Elsewhere<'_> {
     fn states(&self, wanted: &Wanted<'_>, take: &Take<'_>) -> Result<Replayed> {
         let side = wanted.side;
-        let scratch = match tempfile::tempdir() {
-            Ok(scratch) => scratch,
-            Err(error) => {
-                let dir = std::env::temp_dir();
-                return Ok(Replayed::Not(format!("nothing can be written in {} ({error})", dir.display())));
-            }
-        };
-        let manifest = scratch.path().join("manifest.json");
-        fs::write(&manifest, side.manifest.to_bytes()).map_err(Error::io("write", &manifest))?;
         let program = std::env::current_exe().map_err(Error::io("find", Path::new("this program")))?;
         let mut call = Command::new(&program);
-        call.arg("replay").arg(&manifest).arg("--protocol").arg(self.protocol);
+        call.arg("replay").arg("--protocol").arg(self.protocol);
         for (option, place) in [("--after", wanted.after), ("--until", wanted.until)] {
             call.arg(option).args([place.epoch, place.step].map(|number| number.to_string()));
         }
@@ -65,34 +56,43 @@ impl Replayer for Elsewhere<'_> {
         });
         call.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = call.spawn().map_err(Error::io("start", &program))?;
-        let (alive, from) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
+        let (mut to, from) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
+        let child = Mutex::new(child);
         let (done, end) = channel::<()>();
         let said = std::thread::scope(|scope| {
-            // It ends when its standard input does, hence with this process, however that ends.
-            scope.spawn(move || {
-                while end.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout)
-                    && !self.stop.load(Ordering::Relaxed)
-                {}
-                drop(alive);
+            scope.spawn(|| {
+                let end = end;
+                while end.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+                    if self.stop.load(Ordering::Relaxed) {
+                        let _ = child.lock().expect("no thread panicked").kill();
+                        break;
+                    }
+                }
             });
+            // One that ends before it reads that says why.
+            let _ = write(&mut to, RECORD, &side.manifest.to_bytes());
             let said = hear(from, take);
-            drop(done);
+            drop((to, done));
             said
         });
+        let child = child.into_inner().expect("no thread panicked");
         let ended = child.wait_with_output().map_err(Error::io("wait for", &program))?;
-        match said? {
-            _ if self.stop.load(Ordering::Relaxed) => Err(Error::Stopped),
-            Some(replayed) => Ok(replayed),
-            // What it was refused for is what is not known of that side; the other side is all right.
-            None => {
-                let said = String::from_utf8_lossy(&ended.stderr).trim().to_owned();
-                Ok(Replayed::Not(format!("another process could not train it: {said}")))
-            }
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(Error::Stopped);
         }
+        // What it was refused for is what is not known of that side; the other side is all right.
+        Ok(said?.unwrap_or_else(|| {
+            let said = match String::from_utf8_lossy(&ended.stderr).trim() {
+                "" => ended.status.to_string(),
+                said => said.to_owned(),
+            };
+            Replayed::Not(format!("another process could not train it: {said}"))
+        }))
     }
 }
 
-/// What the other process says: a letter, a length, and so many bytes.
+/// What the two processes say to each other: a letter, a length, and so many bytes.
+const RECORD: u8 = b'r';
 const STATE: u8 = b's';
 const SAME: u8 = b'.';
 const NOT: u8 = b'!';
@@ -133,12 +133,20 @@ fn hear(mut from: impl Read, take: &Take<'_>) -> Result<Option<Replayed>> {
 
 /// The other process.
 pub fn run(args: &ReplayArgs) -> anyhow::Result<Verdict> {
-    let subject = args.manifest.display().to_string();
-    let bytes = fs::read(&args.manifest).map_err(Error::io("read", &args.manifest))?;
+    let subject = "standard input".to_owned();
+    let bytes = match read(&mut io::stdin()) {
+        Ok((RECORD, bytes)) => bytes,
+        _ => {
+            return Err(
+                Error::invalid(&subject, "has no record", "this is started by `selffer bisect`").into()
+            );
+        }
+    };
     let manifest = Manifest::from_bytes(&bytes)
-        .map_err(|why| Error::invalid(&subject, why.to_string(), "name a manifest of a store"))?;
+        .map_err(|why| Error::invalid(&subject, why.to_string(), "this is started by `selffer bisect`"))?;
     // Before any thread is started: it sets environment variables.
     let numerics = Numerics::engage(manifest.recipe.numerics)?;
+    end_with_input();
     let (protocol, data) = inputs(&args.protocol)?;
     let catalog = Catalog::of(&data);
     let plan = planned(&args.protocol, &protocol, &catalog)?;
@@ -146,7 +154,6 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Verdict> {
         let problem = format!("is of {}, which is no run of the protocol {}", manifest.run, args.protocol);
         return Err(Error::invalid(&subject, problem, "name its --protocol").into());
     };
-    end_with_input();
     let open = |store: &Option<PathBuf>| store.as_deref().map(Store::open).transpose();
     let (store, bases) = (open(&args.store)?, open(&args.bases)?);
     let place = |numbers: &[u32]| Place { epoch: numbers[0], step: numbers[1] };
@@ -166,7 +173,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Verdict> {
     Ok(Verdict::Clean)
 }
 
-/// Ends this process when its standard input does.
+/// Ends this process when its standard input does, hence with the process that started it, however that ends.
 fn end_with_input() {
     std::thread::spawn(|| {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());

@@ -49,6 +49,10 @@ impl Bisection {
         let _ = writeln!(text, "{} parts; {} before it {} the same", parting.run, networks(same), are(same));
         let first = if parting.exact { "differs first after" } else { "is known to differ after" };
         let _ = match parting.agree_until {
+            // Behind that there is no step.
+            Some(until) if until == parting.differ_at => {
+                writeln!(text, "  agrees until {}, the last", place(until))
+            }
             Some(until) => {
                 writeln!(text, "  agrees until {}\n  {first} {}", place(until), place(parting.differ_at))
             }

@@ -8,7 +8,6 @@ use crate::architecture::NAMES;
 use crate::data::Part;
 use crate::digest::WeightsDigest;
 use crate::error::Result;
-use crate::ledger::Place;
 use crate::manifest::{Count, Manifest, Outcome};
 use crate::plan::PlannedRun;
 use crate::recipe::order_digest;
@@ -120,12 +119,7 @@ fn epochs(context: &Context<'_>, run: &PlannedRun, name: &str, manifest: &Manife
 
 /// The ledger has an entry for each place where its recipe has one, up to where training ended: `bisect` goes by that.
 fn ledger(context: &Context<'_>, run: &PlannedRun, name: &str, manifest: &Manifest, sink: &mut Sink) {
-    let solver = &manifest.recipe.solver;
-    let end = match manifest.outcome {
-        Outcome::Trained { .. } => Place { epoch: solver.epochs, step: 0 },
-        Outcome::Diverged { epoch, step } => Place { epoch, step },
-    };
-    let due = manifest.ledger.length_at(end, solver.steps_of(context.plan.count(run, Part::Train)));
+    let due = manifest.entries_due(context.plan.steps(run));
     let kept = manifest.ledger.entries.len() as u64;
     sink.expect(kept == due, || {
         let message = format!("its ledger has {kept} entries, where training has {due}");
