@@ -57,8 +57,7 @@ pub fn jobs(
     if handed.is_empty() {
         return jobs;
     }
-    let digest = plan.protocol.digest();
-    let ours = |order: &Order| order.protocol_digest == digest && order.numerics == policy;
+    let ours = |order: &Order| order.is_of(plan, policy);
     let mut known = HashMap::with_capacity(plan.runs.len());
     known.extend(plan.runs.iter().enumerate().map(|(index, run)| (plan.name(run), index)));
     let indices = |names: Vec<&String>| -> Vec<usize> {
@@ -209,10 +208,9 @@ pub fn forget(
     store: &Path,
     engine: impl Fn(&str) -> Result<Box<dyn Engine>>,
 ) -> Result<Vec<PathBuf>> {
-    let digest = plan.protocol.digest();
     let mut forgotten = Vec::new();
     for Handed { path, order, given } in handed(store)? {
-        if order.as_ref().is_ok_and(|order| order.protocol_digest != digest || order.numerics != policy) {
+        if order.as_ref().is_ok_and(|order| !order.is_of(plan, policy)) {
             continue;
         }
         let answers = given.and_then(|given| {

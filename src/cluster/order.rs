@@ -4,7 +4,7 @@
 //! content. It carries the protocol's text, so that a protocol file may change or go while jobs wait.
 
 use crate::canonical;
-use crate::digest::{Digest, ProtocolDigest};
+use crate::digest::{DataDigest, Digest, ProtocolDigest};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::protocol::Protocol;
@@ -34,6 +34,9 @@ pub struct Order {
     /// The absolute path of the directory of its images, wherever a job begins; none where it brings them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub data: Option<String>,
+    /// The digest of those images; none in orders of older programs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<DataDigest>,
     /// The digest of the protocol that was planned.
     pub protocol_digest: ProtocolDigest,
     /// The numerics policy.
@@ -73,6 +76,27 @@ impl Order {
             return Err(Error::invalid(path.display().to_string(), problem, "submit again"));
         }
         Ok(order)
+    }
+
+    /// Whether it may be of that plan under that policy.
+    pub fn is_of(&self, plan: &Plan<'_>, policy: Policy) -> bool {
+        let same = |images| images == plan.catalog.digest;
+        self.protocol_digest == plan.protocol.digest()
+            && self.numerics == policy
+            && self.images.is_none_or(same)
+    }
+
+    /// That the images at hand are those that it was planned for.
+    ///
+    /// # Errors
+    /// Where they are not.
+    pub fn check_images(&self, images: DataDigest) -> Result<()> {
+        if self.images.is_none_or(|planned| planned == images) {
+            return Ok(());
+        }
+        let place = self.data.clone().unwrap_or_else(|| self.origin.clone());
+        let problem = "has other images than when this job was submitted";
+        Err(Error::invalid(place, problem, "put those back, or cancel the job and submit again"))
     }
 
     /// The protocol, which is to be the one that was planned.

@@ -4,7 +4,7 @@
 
 use super::inputs::{self, images, placed};
 use super::jobs::{Asker, FORGET, unknown_left};
-use super::{Verdict, jobs, planned, print, say, write_out};
+use super::{Verdict, jobs, opened, planned, print, say, say_elsewhere, write_out};
 use crate::cli::{EngineName, SubmitArgs};
 use selffer::cluster::arrange::{Arrangement, Batch, Pair, arrange};
 use selffer::cluster::order::{Format as OrderFormat, Order};
@@ -87,6 +87,7 @@ pub fn run(args: &SubmitArgs) -> anyhow::Result<Verdict> {
         ));
     }
     let store = Store::create(&dir)?;
+    say_elsewhere(&store, &plan, args.numerics.policy, args.quiet)?;
     let _submitting = record::begin(&store)?;
     let todo = todo(&plan, &store, args)?;
     for (split, _) in &plan.splits {
@@ -210,6 +211,7 @@ impl Orders<'_> {
             origin: origin.clone(),
             protocol: text.clone(),
             data: data.clone(),
+            images: Some(plan.catalog.digest),
             protocol_digest: plan.protocol.digest(),
             numerics: args.numerics.policy,
             snapshot_every: args.snapshot_every.clone(),
@@ -257,7 +259,7 @@ fn dry_run(orders: &Orders<'_>, cluster: &Cluster, store: &Path) -> anyhow::Resu
         Err(error) => (slurm::DEFAULTS, Some(error)),
     };
     let todo = match Store::is_at(&args.store) {
-        true => todo(plan, &Store::open(&args.store)?, args)?,
+        true => todo(plan, &opened(&args.store, plan, args.numerics.policy, args.quiet)?, args)?,
         false => {
             let runs = (0..plan.runs.len()).collect();
             Todo { runs, done: 0, elsewhere: 0, elements: 0, bases: HashMap::new() }

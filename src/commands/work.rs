@@ -36,6 +36,7 @@ pub fn run(args: &WorkArgs) -> anyhow::Result<Verdict> {
     let protocol = order.protocol()?;
     let data = super::inputs::images(&protocol)?;
     let catalog = Catalog::of(&data);
+    order.check_images(catalog.digest)?;
     let plan = planned(&order.origin, &protocol, &catalog)?;
     let runs = order.runs(&plan, args.index)?;
     let store = Store::create(store_of(&args.plan)?)?;

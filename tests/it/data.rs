@@ -243,6 +243,22 @@ fn a_folder_of_images_trains_the_networks_of_its_pack() {
     call.arg(&direct).arg("--store").arg(jobs.path().join("store"));
     run(call).expect(0);
     assert!(essence(&jobs.path().join("store")) == essence(&other.path().join("store")));
+    // Its jobs are not those of other images under the same names, and do not train those.
+    let orders = files(&jobs.path().join("store/jobs")).into_keys();
+    let order = orders.into_iter().find(|path| path.ends_with("plan.json")).expect("an order");
+    let image = other.path().join("elsewhere/train/n01/n01_0.JPEG");
+    let kept = fs::read(&image).unwrap();
+    fs::copy(other.path().join("elsewhere/train/n01/n01_1.JPEG"), &image).unwrap();
+    let mut call = selffer(["status", "--format", "json", "--data", &moved, "--protocol"]);
+    call.arg(&direct).arg("--store").arg(jobs.path().join("store"));
+    let status = run(call).expect(0).json();
+    assert_eq!((&status["done"], status["free"].as_array().unwrap().len()), (&json!(0), 2), "{status}");
+    let refused = &["elsewhere: has other images than when this job was submitted", "submit again"];
+    sentence(
+        run(selffer(["work", "--plan", jobs.path().join("store/jobs").join(order).to_str().unwrap()])),
+        refused,
+    );
+    fs::write(&image, kept).unwrap();
 
     // A bad image is refused by name; skipped and said where the protocol asks for it.
     let bad = other.path().join("elsewhere/train/n01/n01_0.JPEG");

@@ -94,6 +94,7 @@ fn order(plan: &Plan<'_>, run: usize) -> Order {
         origin: "tiny".to_owned(),
         protocol: TINY.to_owned(),
         data: None,
+        images: None,
         protocol_digest: plan.protocol.digest(),
         numerics: Policy::Portable,
         snapshot_every: "10min".to_owned(),
