@@ -23,7 +23,7 @@ use std::time::Duration;
 pub const READ_ALL: usize = 5_000;
 
 /// The host of a failure of which no host is known.
-const UNKNOWN: &str = "unknown";
+pub const UNKNOWN: &str = "unknown";
 
 /// How one network stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -381,6 +381,12 @@ fn standing(claim: Option<Claim>, alive: bool, job: Option<&Element>) -> Standin
 }
 
 fn gone(claim: &Claim, job: Option<&Element>) -> Failure {
+    // That was no machine's doing.
+    if matches!(claim.stage, Stage::Finished | Stage::Found) {
+        let why =
+            "was finished, and its record or its checkpoint is gone or damaged: `selffer verify` says which";
+        return Failure { host: UNKNOWN.to_owned(), why: why.to_owned(), job: None };
+    }
     let why = match (&claim.stage, job.map(|job| &job.phase)) {
         (Stage::Failed(why), _) => why.clone(),
         (_, Some(Phase::Ended { why, .. })) if !why.is_empty() => why.clone(),

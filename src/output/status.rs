@@ -164,7 +164,11 @@ impl Status {
         let bases: Vec<(&str, usize)> = bases.into_iter().collect();
         listed(&mut text, "waiting", &bases, |(base, count)| format!("{count} for {base}"));
         listed(&mut text, "failed", &self.failed, |failed| {
-            let mut lines = format!("{:<28} on {}: {}", failed.run, failed.host, failed.why);
+            let place = match failed.host.as_str() {
+                status::UNKNOWN => String::new(),
+                host => format!("on {host}: "),
+            };
+            let mut lines = format!("{:<28} {place}{}", failed.run, failed.why);
             for line in &failed.last_lines {
                 let _ = write!(lines, "\n      {line}");
             }

@@ -2,8 +2,8 @@
 //! processes that both take themselves for the same job. `ci/slurm` does the same with Slurm.
 
 use crate::common::{
-    Ran, essence, executable, files, good_store, make_pipe, names, on_store, protocol, read_by_now,
-    repository, run, scratch, selffer, signal, wait_for,
+    Ran, essence, executable, files, good_copy, good_store, make_pipe, names, on_store, protocol,
+    read_by_now, repository, run, scratch, selffer, signal, wait_for,
 };
 use rustix::process::Signal;
 use serde_json::Value;
@@ -112,6 +112,27 @@ fn of_a_finished_store_everything_is_done() {
     let stages = stages(good_store());
     assert_eq!(stages.len() as u64, json["networks"].as_u64().unwrap());
     assert!(stages.values().all(|stages| *stages == ["training", "finished"]), "{stages:?}");
+}
+
+/// What was taken away after it was finished is no machine's failure.
+#[test]
+fn what_was_finished_and_is_gone_is_told_from_what_failed() {
+    let (_dir, store) = good_copy();
+    for (name, _) in files(&store.join("checkpoints")) {
+        fs::remove_file(store.join("checkpoints").join(name)).unwrap();
+    }
+    let seen = on_store(&["status"], &protocol(), &store).expect(1).json();
+    let failed = list(&seen, "failed");
+    assert!(failed.len() > 1, "{seen}");
+    for failed in &failed {
+        assert!(
+            failed["why"]
+                .as_str()
+                .unwrap()
+                .starts_with("was finished, and its record or its checkpoint is gone")
+        );
+    }
+    assert_eq!(seen["troubled"], serde_json::json!({}));
 }
 
 fn submit(protocol: &Path, store: &Path, more: &[&str]) -> Command {
