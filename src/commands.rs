@@ -26,6 +26,7 @@ use anyhow::Context as _;
 use inputs::inputs;
 use selffer::audit::proof::{Again, Prover};
 use selffer::audit::{self, Audit, report as audit_report};
+use selffer::digest::RecipeDigest;
 use selffer::manifest::{Environment, Manifest};
 use selffer::outline::Outline;
 use selffer::plan::Plan;
@@ -40,6 +41,7 @@ use selffer::train::Torch;
 use selffer::verify::golden::{self, Golden, Scope};
 use selffer::verify::{Context, Finding, Severity, verify};
 use selffer::{Error, Result};
+use std::collections::HashSet;
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -122,29 +124,37 @@ fn plan(common: &Common, speed: Option<f64>) -> anyhow::Result<Verdict> {
     Ok(Verdict::Clean)
 }
 
-/// The store of a plan's networks. Where it has base networks under another policy alone, that is said: a machine with a
-/// GPU and one without take different ones by themselves.
+/// The store of a plan's networks, after a word where they are of another policy.
 fn opened(path: &Path, plan: &Plan<'_>, policy: Policy, quiet: bool) -> Result<Store> {
     let store = Store::open(path)?;
-    let has = |policy: Policy| -> Result<bool> {
-        for base in plan.runs.iter().filter(|run| run.parent.is_none()) {
-            if store.manifest(plan.recipe(base, policy, None).digest())?.whole().is_some() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    };
-    if !quiet && !has(policy)? {
-        for other in Policy::ALL {
-            if has(other)? {
-                let (path, none, name) = (path.display(), policy.name(), other.name());
-                say(&format!(
-                    "{path} has networks of this protocol under {name} numerics, none under {none}: --numerics {name}"
-                ));
-            }
-        }
-    }
+    say_elsewhere(&store, plan, policy, quiet)?;
     Ok(store)
+}
+
+/// The policies of which a store has base networks of a plan, where it has none of that one: a machine with a GPU and one
+/// without take different ones by themselves.
+fn elsewhere(store: &Store, plan: &Plan<'_>, policy: Policy) -> Result<Vec<Policy>> {
+    let there: HashSet<RecipeDigest> = store.manifests()?.into_iter().collect();
+    let has = |policy: &Policy| {
+        let mut bases = plan.runs.iter().filter(|run| run.parent.is_none());
+        bases.any(|base| there.contains(&plan.recipe(base, *policy, None).digest()))
+    };
+    let none = there.is_empty() || has(&policy);
+    Ok(if none { Vec::new() } else { Policy::ALL.into_iter().filter(has).collect() })
+}
+
+/// Says so where there are such.
+fn say_elsewhere(store: &Store, plan: &Plan<'_>, policy: Policy, quiet: bool) -> Result<()> {
+    if quiet {
+        return Ok(());
+    }
+    for other in elsewhere(store, plan, policy)? {
+        let (path, none, name) = (store.dir().display(), policy.name(), other.name());
+        say(&format!(
+            "{path} has networks of this protocol under {name} numerics, none under {none}: --numerics {name}"
+        ));
+    }
+    Ok(())
 }
 
 /// The manifests of the runs that `reproduce` would not train again.
@@ -177,6 +187,7 @@ fn reproduce(
     let scope = Scope::new(policy, numerics.gpu().map(|gpu| gpu.name.as_str()));
     let golden = Golden::find(golden.dir.as_deref(), &protocol.name, &scope)?;
     let store = Store::create(&common.store)?;
+    say_elsewhere(&store, &plan, policy, common.quiet)?;
     if !no_report {
         files::check(&store.dir().join(REPORT)).map_err(|error| match error {
             Error::Invalid { subject, problem, .. } => {

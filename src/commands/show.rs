@@ -2,7 +2,7 @@
 //!
 //! Uses `plan` and `store`; used by `commands`. A run is named as the plan names it, or by the beginning of a digest.
 
-use super::{Verdict, inputs, planned, print};
+use super::{Verdict, elsewhere, inputs, planned, print};
 use crate::cli::ShowArgs;
 use crate::output::Shown;
 use crate::output::chart::Look;
@@ -111,7 +111,12 @@ fn untrained(
 ) -> Result<Error> {
     let run = &plan.runs[index];
     let name = plan.name(run);
-    let trains = "`selffer reproduce` trains it";
+    let trains = match elsewhere(store, plan, args.numerics.policy)?.first() {
+        None => "`selffer reproduce` trains it".to_owned(),
+        Some(other) => {
+            format!("name the numerics that the store has networks of: --numerics {}", other.name())
+        }
+    };
     let parent = match run.parent {
         None => None,
         Some(parent) => match manifests[parent].as_ref().map(|manifest| manifest.trained()) {
@@ -122,7 +127,7 @@ fn untrained(
                     None => (format!("is not trained yet, nor is {parent}, which it copies from"), trains),
                     Some(_) => (
                         format!("cannot be trained: {parent}, which it copies from, diverged"),
-                        "lower the protocol's learning rate",
+                        "lower the protocol's learning rate".to_owned(),
                     ),
                 };
                 return Ok(Error::invalid(name, problem, mend));

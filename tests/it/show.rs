@@ -190,7 +190,7 @@ fn what_is_no_run_is_answered_with_the_nearest() {
     let mut none = call(&["show", "mixed/1/A4B"], Path::new("/no/such/store"));
     refused(run(none), &["/no/such/store"]);
     none = call(&["show", "mixed/1/A4B", "--numerics", "baseline"], store);
-    refused(run(none), &["is not trained yet", "mixed/1/baseA", "`selffer reproduce` trains it"]);
+    refused(run(none), &["is not trained yet", "mixed/1/baseA", "has networks of: --numerics portable"]);
 }
 
 #[test]
