@@ -187,7 +187,7 @@ pub fn bisect(plan: &Plan<'_>, index: usize, left: &Side<'_>, right: &Side<'_>) 
         (None, _) => began(&mut parting, plan, index, sides)?,
         (Some(after), Some(_)) => {
             let until = parting.differ_at;
-            replayed(&mut parting, sides.map(|side| Wanted { side, plan, index, after, until }))?;
+            replayed(&mut parting, sides.map(|side| Wanted { side, plan, index, after, until, only: None }))?;
         }
         (Some(_), None) => stored(&mut parting, sides)?,
     }
@@ -391,7 +391,7 @@ impl Known {
         Ok(Self { again, digests: locked(&digests).clone() })
     }
 
-    /// Its state at a place of which there is a digest: from the same training once more, of which all else is dropped.
+    /// Its state at a place of which there is a digest: from the same training once more.
     fn state(&self, wanted: &Wanted<'_>, place: Place, parting: &mut Parting) -> Result<Option<State>> {
         let found = Mutex::new(None);
         let take = |state: State| {
@@ -400,6 +400,7 @@ impl Known {
             }
             Ok(())
         };
+        let wanted = &Wanted { only: Some(place), ..*wanted };
         let mut why = "the second time, its state there came out otherwise".to_owned();
         match self.again {
             true => {

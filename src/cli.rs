@@ -348,6 +348,9 @@ pub struct ReplayArgs {
     /// Epoch and step of the last.
     #[arg(long, num_args = 2, required = true)]
     pub until: Vec<u32>,
+    /// Epoch and step of the only one, where one is enough.
+    #[arg(long, num_args = 2)]
+    pub only: Option<Vec<u32>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -28,6 +28,8 @@ pub struct Wanted<'a> {
     pub after: Place,
     /// The last place of which the state is wanted.
     pub until: Place,
+    /// Of the places between, the only one, where one is enough; what comes of training does not depend on it.
+    pub only: Option<Place>,
 }
 
 /// What came of training a side again.
@@ -100,12 +102,12 @@ impl Here<'_> {
         parent: Option<&Weights>,
         take: &Take<'_>,
     ) -> Result<bool> {
-        let Wanted { side, plan, index, after, until } = *wanted;
+        let Wanted { side, plan, index, after, until, only } = *wanted;
         let recipe = &side.manifest.recipe;
         let stopped = || self.stop.load(Ordering::Relaxed);
         let watch = |place: Place, _| match () {
             () if place == until || stopped() => Next::Stop,
-            () if place > after => Next::Keep,
+            () if place > after && only.is_none_or(|only| only == place) => Next::Keep,
             () => Next::Go,
         };
         let last = Mutex::new(None);
@@ -164,7 +166,7 @@ fn begin(wanted: &Wanted<'_>) -> Result<Option<State>> {
 
 /// Hands over the states wanted that a side's store kept.
 pub(super) fn kept(wanted: &Wanted<'_>, take: &Take<'_>) -> Result<()> {
-    let Wanted { side, plan, index, after, until } = *wanted;
+    let Wanted { side, plan, index, after, until, .. } = *wanted;
     let Some(store) = side.store else { return Ok(()) };
     let recipe = side.manifest.recipe_digest();
     let [after, until] = [after, until].map(|place| place.steps_done(plan.steps(&plan.runs[index])));

@@ -42,6 +42,9 @@ impl Replayer for Elsewhere<'_> {
         for (option, place) in [("--after", wanted.after), ("--until", wanted.until)] {
             call.arg(option).args([place.epoch, place.step].map(|number| number.to_string()));
         }
+        if let Some(place) = wanted.only {
+            call.arg("--only").args([place.epoch, place.step].map(|number| number.to_string()));
+        }
         if let Some(data) = inputs::data() {
             call.arg("--data").arg(data);
         }
@@ -161,8 +164,8 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Verdict> {
     let again = Here { trainer: &trainer, stop: &AtomicBool::new(false) };
     let (store, bases) = (store.as_ref(), bases.as_ref());
     let side = Side { name: &subject, manifest: &manifest, store, bases, again: &again };
-    let wanted =
-        Wanted { side: &side, plan: &plan, index, after: place(&args.after), until: place(&args.until) };
+    let (after, until, only) = (place(&args.after), place(&args.until), args.only.as_deref().map(place));
+    let wanted = Wanted { side: &side, plan: &plan, index, after, until, only };
     let say = |kind, bytes: &[u8]| {
         write(&mut io::stdout(), kind, bytes).map_err(Error::io("write to", Path::new("standard output")))
     };
