@@ -20,6 +20,10 @@ use std::sync::atomic::Ordering;
 /// The word for a run that is trained here and now.
 const LIVE: &str = "live";
 
+/// Why a side has no record of a run.
+const NO_RECORD: &str = "has no record of it";
+const NO_BASE: &str = "has no checkpoint to copy from: it is not in the other side's store";
+
 /// One side as the user named it.
 enum Named {
     /// A store, and its records, which are looked up by run.
@@ -55,7 +59,9 @@ pub fn run(args: &BisectArgs) -> anyhow::Result<Verdict> {
     for index in wanted {
         match one(args, &plan, index, [&left, &right], &here)? {
             One::Neither => {}
-            One::Missing(side) => missing.push(output::Missing { run: plan.name(&plan.runs[index]), side }),
+            One::Missing(side, why) => {
+                missing.push(output::Missing { run: plan.name(&plan.runs[index]), side, why });
+            }
             One::Compared(found) => {
                 compared += 1;
                 parting = found.map(|found| *found);
@@ -64,6 +70,12 @@ pub fn run(args: &BisectArgs) -> anyhow::Result<Verdict> {
         if parting.is_some() {
             break;
         }
+    }
+    if let (0, Some(one)) = (compared, missing.iter().find(|one| one.why == NO_BASE)) {
+        let problem = "copies from a checkpoint that is not at hand";
+        return Err(
+            Error::invalid(&one.run, problem, "name the store that it is in, or bisect its base").into()
+        );
     }
     if compared == 0 {
         let problem = format!("has no record of a run that {} has too", args.left);
@@ -116,8 +128,8 @@ fn wanted(args: &BisectArgs, plan: &Plan<'_>, sides: [&Named; 2]) -> Result<Vec<
 enum One {
     /// No side has a record of it.
     Neither,
-    /// The side of that name has none, and the other has one.
-    Missing(String),
+    /// The side of that name has none, and why; the other has one.
+    Missing(String, &'static str),
     /// Where it parts, if it does.
     Compared(Option<Box<Parting>>),
 }
@@ -134,18 +146,21 @@ fn one(args: &BisectArgs, plan: &Plan<'_>, index: usize, sides: [&Named; 2], her
     }
     for (at, side) in sides.into_iter().enumerate() {
         if let (Named::Live, Some(other)) = (side, &records[1 - at]) {
-            records[at] = Some(live(args, plan, index, other, stores[1 - at], here)?);
+            match live(args, plan, index, other, stores[1 - at], here)? {
+                Some(record) => records[at] = Some(record),
+                None => return Ok(One::Missing(LIVE.to_owned(), NO_BASE)),
+            }
         }
     }
     let names = [&args.left, &args.right];
     let [left, right] = match &records {
         [Some(left), Some(right)] => [left, right],
-        [None, Some(_)] => return Ok(One::Missing(names[0].clone())),
-        [Some(_), None] => return Ok(One::Missing(names[1].clone())),
+        [None, Some(_)] => return Ok(One::Missing(names[0].clone(), NO_RECORD)),
+        [Some(_), None] => return Ok(One::Missing(names[1].clone(), NO_RECORD)),
         [None, None] => {
             // What is live would be trained, if the other side said from what.
             let other = [1, 0].into_iter().find(|other| matches!(sides[1 - other], Named::Live));
-            return Ok(other.map_or(One::Neither, |other| One::Missing(names[other].clone())));
+            return Ok(other.map_or(One::Neither, |other| One::Missing(names[other].clone(), NO_RECORD)));
         }
     };
     let elsewhere = Elsewhere { protocol: &args.protocol, stop: here.stop };
@@ -220,7 +235,7 @@ fn record_of(
     Ok(found.pop().cloned())
 }
 
-/// The record of a run, trained here and now from what `other` says that it was trained from.
+/// The record of a run, trained here and now from what `other` says that it was trained from; none where that is not there.
 fn live(
     args: &BisectArgs,
     plan: &Plan<'_>,
@@ -228,15 +243,14 @@ fn live(
     other: &Manifest,
     store: Option<&Store>,
     here: &Here<'_>,
-) -> Result<Manifest> {
+) -> Result<Option<Manifest>> {
     let parent = match (other.recipe.parent, store) {
         (None, _) => None,
         (Some(digest), Some(store)) => store.weights(digest)?.whole(),
         (Some(_), None) => None,
     };
     if other.recipe.parent.is_some() && parent.is_none() {
-        let problem = "copies from a checkpoint that is not at hand";
-        return Err(Error::invalid(&other.run, problem, "name the store that it is in, or bisect its base"));
+        return Ok(None);
     }
     if !args.quiet {
         say(&format!("training {} here …", other.run));
@@ -248,6 +262,6 @@ fn live(
     match run::train(plan, index, recipe, parent.as_ref(), here.trainer, &along) {
         // Nothing of it is kept.
         Err(Error::Interrupted) => Err(Error::Stopped),
-        trained => Ok(trained?.0),
+        trained => Ok(Some(trained?.0)),
     }
 }

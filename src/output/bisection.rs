@@ -25,15 +25,17 @@ pub struct Bisection {
 pub struct Missing {
     /// The run.
     pub run: String,
-    /// The side that has no record of it.
+    /// The side that has no record of it, or cannot have one.
     pub side: String,
+    /// Why, after the side's name.
+    pub why: &'static str,
 }
 
 impl Bisection {
     pub fn text(&self, plan: &Plan<'_>) -> String {
         let mut text = String::new();
-        for Missing { run, side } in &self.missing {
-            let _ = writeln!(text, "{run} is not compared: {side} has no record of it");
+        for Missing { run, side, why } in &self.missing {
+            let _ = writeln!(text, "{run} is not compared: {side} {why}");
         }
         let Some(parting) = &self.parting else {
             let _ =

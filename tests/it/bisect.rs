@@ -44,6 +44,22 @@ fn the_same_are_the_same_as_stores_as_manifests_and_live() {
     assert_eq!(json(Path::new("live"), good_store(), &["--run", "mixed/1/baseB"], 0), one);
 }
 
+/// A base network's checkpoint that is gone stands in the way of those alone that copy from it.
+#[test]
+fn what_has_nothing_to_copy_from_is_left_out() {
+    let (_dir, store) = good_copy();
+    let (base, _) = manifest(&store, "random-0/1/baseA");
+    let lost = Entry::Checkpoint(base.trained().unwrap().whole());
+    fs::remove_file(Store::open(&store).unwrap().path(&lost)).unwrap();
+    let why = "has no checkpoint to copy from: it is not in the other side's store";
+    let found = serde_json::json!({
+        "compared": 22, "missing": [{"run": "random-0/1/A1B+", "side": "live", "why": why}], "parting": null
+    });
+    assert_eq!(json(&store, Path::new("live"), &[], 1), found);
+    let alone = bisect(&store, Path::new("live"), &["--run", "random-0/1/A1B+"]).expect(2);
+    assert!(alone.err.contains("copies from a checkpoint that is not at hand"), "{}", alone.err);
+}
+
 #[test]
 fn another_ledger_is_another_run_from_there_on() {
     let (_dir, store) = good_copy();
@@ -147,7 +163,9 @@ fn a_store_that_lost_a_record_is_not_the_same() {
     fs::remove_file(lost).unwrap();
     for (left, right) in [(good_store(), store.as_path()), (store.as_path(), good_store())] {
         let found = json(left, right, &[], 1);
-        let missing = serde_json::json!([{"run": "mixed/1/baseB", "side": store.display().to_string()}]);
+        let missing = serde_json::json!([
+            {"run": "mixed/1/baseB", "side": store.display().to_string(), "why": "has no record of it"}
+        ]);
         assert_eq!((&found["compared"], &found["missing"]), (&22.into(), &missing));
         assert_eq!(found["parting"], Value::Null);
     }
