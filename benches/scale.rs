@@ -7,7 +7,7 @@ use selffer::cluster::Limits;
 use selffer::cluster::arrange::arrange;
 use selffer::cluster::resources::Cluster;
 use selffer::data::Dataset;
-use selffer::digest::{Digest, FingerprintDigest, LayerDigest, LedgerDigest};
+use selffer::digest::{Digest, FingerprintDigest, LayerDigest, LedgerDigest, WeightsDigest};
 use selffer::ledger::Ledger;
 use selffer::manifest::{Count, Environment, Epoch, Format, Manifest, Outcome};
 use selffer::plan::Plan;
@@ -58,9 +58,8 @@ fn protocol(networks: usize) -> Protocol {
 }
 
 /// A record as long as that of a real network, with weights of no network.
-fn manifest(plan: &Plan<'_>, index: usize, parent: Option<&Manifest>) -> Manifest {
+fn manifest(plan: &Plan<'_>, index: usize, parent: Option<WeightsDigest>) -> Manifest {
     let run = &plan.runs[index];
-    let parent = parent.and_then(Manifest::trained).map(LayerDigests::whole);
     let recipe = plan.recipe(run, Policy::Portable, parent);
     let layers = |role: &str| {
         let layer = |at: usize| LayerDigest(Digest::of(format!("{role} {index} {at}").as_bytes()));
@@ -89,16 +88,22 @@ fn manifest(plan: &Plan<'_>, index: usize, parent: Option<&Manifest>) -> Manifes
     }
 }
 
-/// Puts the records of some runs in the store, without waiting for the disk.
-fn fill(plan: &Plan<'_>, store: &Store, of: impl Fn(usize) -> bool, made: &mut HashMap<usize, Manifest>) {
+/// Puts the records of some runs in the store, without waiting for the disk. Of what was made so far no more is kept
+/// than the weights that others copy from: memory is looked at.
+fn fill(
+    plan: &Plan<'_>,
+    store: &Store,
+    of: impl Fn(usize) -> bool,
+    made: &mut HashMap<usize, WeightsDigest>,
+) {
     for index in (0..plan.runs.len()).filter(|index| of(*index)) {
-        let manifest = manifest(plan, index, plan.runs[index].parent.map(|parent| &made[&parent]));
+        let manifest = manifest(plan, index, plan.runs[index].parent.map(|parent| made[&parent]));
         let put = |path: &Path, bytes: &[u8]| std::fs::write(path, bytes).expect("a file");
         let weights = manifest.trained().expect("it is trained").whole();
         put(&store.path(&Entry::Checkpoint(weights)), b"");
         put(&store.path(&Entry::Manifest(manifest.recipe_digest())), &manifest.to_bytes());
         if plan.runs[index].parent.is_none() {
-            made.insert(index, manifest);
+            made.insert(index, weights);
         }
     }
 }

@@ -25,7 +25,7 @@ pub const READ_ALL: usize = 5_000;
 /// The host of a failure of which no host is known.
 pub const UNKNOWN: &str = "unknown";
 
-/// How one network stands.
+/// How one network stands. What few have is behind a pointer: there is one of these for each network of a plan.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Standing {
     /// It is in the store.
@@ -33,17 +33,17 @@ pub enum Standing {
     /// The network it copies from diverged, so it cannot be trained.
     Barred,
     /// A process is training it, as its claim says; that may lag by a beat.
-    Running(Claim),
+    Running(Box<Claim>),
     /// A job that has it has started, and has not claimed it yet, or is between two of its networks.
-    Starting(Element),
+    Starting(Box<Element>),
     /// A job that has it is in the queue.
-    Queued(Element),
+    Queued(Box<Element>),
     /// The network it copies from, by index, is not done, and no job has it.
     Waiting(usize),
     /// Whoever had it could not go on, or is gone without a word.
-    Failed(Failure),
+    Failed(Box<Failure>),
     /// It was stopped as asked, with a state to go on from.
-    Stopped(Claim),
+    Stopped(Box<Claim>),
     /// Nobody has it.
     Free,
 }
@@ -243,7 +243,7 @@ impl<'a> Watch<'a> {
         let base = self.plan.runs[index].parent.unwrap_or_default();
         match job {
             _ if self.finished[base].is_some() => Standing::Barred,
-            Some(job) if job.phase.alive() => Standing::Queued(job.clone()),
+            Some(job) if job.phase.alive() => Standing::Queued(Box::new(job.clone())),
             _ => Standing::Waiting(base),
         }
     }
@@ -356,23 +356,23 @@ fn standing(claim: Option<Claim>, alive: bool, job: Option<&Element>) -> Standin
     };
     let job = job.filter(|job| !job.is_forgotten() || claim.as_ref().is_none_or(|claim| its(claim, job)));
     match (claim, job) {
-        (Some(claim), _) if alive => Standing::Running(claim),
-        (None, None) if alive => Standing::Starting(Element::unknown()),
-        (_, Some(job)) if matches!(job.phase, Phase::Running) => Standing::Starting(job.clone()),
-        (_, Some(job)) if job.phase.alive() => Standing::Queued(job.clone()),
+        (Some(claim), _) if alive => Standing::Running(Box::new(claim)),
+        (None, None) if alive => Standing::Starting(Box::new(Element::unknown())),
+        (_, Some(job)) if matches!(job.phase, Phase::Running) => Standing::Starting(Box::new(job.clone())),
+        (_, Some(job)) if job.phase.alive() => Standing::Queued(Box::new(job.clone())),
         (Some(claim), job) if claim.stage == Stage::Stopped => match job.map(|job| &job.phase) {
             // It was to go on in another start of its job, and there was none.
             Some(Phase::Ended { well: false, cancelled: false, why }) if !why.is_empty() => {
-                Standing::Failed(gone(&claim, job))
+                Standing::Failed(Box::new(gone(&claim, job)))
             }
-            _ => Standing::Stopped(claim),
+            _ => Standing::Stopped(Box::new(claim)),
         },
-        (Some(claim), job) => Standing::Failed(gone(&claim, job)),
+        (Some(claim), job) => Standing::Failed(Box::new(gone(&claim, job))),
         (None, Some(job)) => match &job.phase {
             // Without a word of why, it never got to this network.
             Phase::Ended { well: false, cancelled: false, why } if !why.is_empty() => {
                 let host = job.node.clone().unwrap_or_else(|| UNKNOWN.to_owned());
-                Standing::Failed(Failure { host, why: why.clone(), job: Some(job.clone()) })
+                Standing::Failed(Box::new(Failure { host, why: why.clone(), job: Some(job.clone()) }))
             }
             _ => Standing::Free,
         },

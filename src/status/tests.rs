@@ -77,7 +77,7 @@ fn who_trains_is_told_from_who_is_gone() {
         }
         let status = Watch::new(&plan, &store, Policy::Portable).look(&HashMap::new()).unwrap();
         match running {
-            true => assert_eq!(status.standing[0], Standing::Running(claim), "{name}"),
+            true => assert_eq!(status.standing[0], Standing::Running(Box::new(claim)), "{name}"),
             false => assert!(matches!(status.standing[0], Standing::Failed(_)), "{name}"),
         }
     }
