@@ -12,15 +12,14 @@ use safetensors::tensor::{Dtype, TensorView};
 use selffer::architecture::{self, DROPPED};
 use selffer::cost;
 use selffer::data::{Dataset, Images, Part};
-use selffer::digest::{DataDigest, Digest, SplitDigest};
 use selffer::init::initial;
 use selffer::input::{Pixels, mask, windows};
 use selffer::ledger::{self, Place};
 use selffer::numerics::Numerics;
 use selffer::plan::Plan;
 use selffer::protocol::{Protocol, Solver};
-use selffer::recipe::{CORE, Policy, Recipe};
-use selffer::seed::{Name, Stream};
+use selffer::recipe::{Policy, Recipe};
+use selffer::speed;
 use selffer::split::Catalog;
 use selffer::train::{Along, Next, Task, Torch, Trained, Trainer as _};
 use selffer::weights::Weights;
@@ -37,9 +36,7 @@ const STEPS_UNTIMED: u32 = 2;
 /// Its timed steps.
 const STEPS_TIMED: u32 = 4;
 
-/// Its images: whatever they show, they cost the same.
-const DRAWN: usize = 64;
-const DRAWN_VALID: usize = 4;
+/// Rows and columns of its images.
 const SIDE: usize = 256;
 const CLASSES: usize = 1000;
 
@@ -62,10 +59,7 @@ fn main() {
     let policy = more.first().map_or(Policy::Portable, |policy| policy.parse().expect("a policy"));
     let device = more.get(1).map_or("cpu", String::as_str);
     let batch = more.get(2).map(|batch| batch.parse().expect("a number of images"));
-    if device != "cpu" {
-        eprintln!("step: this selffer trains on the CPU alone");
-        std::process::exit(2);
-    }
+    assert_eq!(device != "cpu", policy == Policy::Cuda, "the policy `cuda` and a GPU go together");
     let trainer = Torch::new(Numerics::engage(policy).expect("numerics that this machine can"));
     let clock = Clock { device, begin: Instant::now() };
     let dir = Path::new(dir);
@@ -178,29 +172,16 @@ fn caffe(batch: u32, dir: &Path, policy: Policy, trainer: &Torch, clock: &Clock<
     let steps = STEPS_UNTIMED + STEPS_TIMED + 1;
     let solver =
         Solver { epochs: 1, steps: Some(steps), batch, rate_drops: Vec::new(), ..protocol.solver.clone() };
-    let digest = Digest::of(b"bench");
-    let recipe = Recipe {
-        core: CORE,
-        numerics: policy,
-        data: DataDigest(digest),
-        split: SplitDigest(digest),
-        seed: 1,
-        treatment: "baseA".parse().expect("a treatment"),
-        parent: None,
-        network: protocol.network.clone(),
-        input: protocol.input.clone(),
-        solver,
-    };
+    let recipe = speed::base(&protocol, policy, solver);
     let input = protocol.input.as_ref().expect("it cuts windows out");
     let crop = input.crop as usize;
     let shapes = architecture::layers(&recipe.network, [3, crop, crop], CLASSES);
     let initial = initial(&recipe, &shapes, None);
-    let classes = (0..CLASSES).map(|class| class.to_string()).collect();
-    let data = Dataset { classes, train: drawn("train", DRAWN), valid: drawn("valid", DRAWN_VALID) };
+    let data = speed::noise([3, SIDE, SIDE], CLASSES);
     let mean = data.mean_image();
     let pixels = Pixels { moments: data.pixel_moments(), mean: Some(&mean) };
 
-    let order = recipe.order(0, DRAWN);
+    let order = recipe.order(0, data.train.len());
     let places = || (0..steps).map(|step| Place { epoch: 0, step });
     let cut: Vec<Vec<_>> = places()
         .map(|place| {
@@ -257,18 +238,6 @@ fn caffe(batch: u32, dir: &Path, policy: Policy, trainer: &Torch, clock: &Clock<
         operations: cost::trained_image(&protocol, [3, SIDE, SIDE], CLASSES) * images as u64,
         losses: serde_json::json!([loss]),
     }
-}
-
-/// Noise, of classes all over.
-fn drawn(part: &str, count: usize) -> Images {
-    let mut stream = Stream::open(&Name::new("bench images").and("part", part));
-    let mut pixels = vec![0; count * SIDE * SIDE * 3];
-    for eight in pixels.chunks_mut(8) {
-        let bytes = stream.bits().to_le_bytes();
-        eight.copy_from_slice(&bytes[..eight.len()]);
-    }
-    let labels = (0..count).map(|at| (at * 389 % CLASSES) as u16).collect();
-    Images::new([3, SIDE, SIDE], pixels, labels)
 }
 
 /// The first `count` images.

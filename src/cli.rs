@@ -47,9 +47,8 @@ impl Cli {
     /// Whether nothing but results and errors is to be said.
     pub fn quiet(&self) -> bool {
         match &self.command {
-            Command::Plan { common, .. } | Command::Reproduce { common, .. } | Command::Verify(common) => {
-                common.quiet
-            }
+            Command::Plan(args) => args.common.quiet,
+            Command::Reproduce { common, .. } | Command::Verify(common) => common.quiet,
             Command::Golden(Golden::Check { common, .. } | Golden::Accept { common, .. }) => common.quiet,
             Command::Table(TableArgs { common, .. }) => common.quiet,
             Command::Audit(args) => args.quiet,
@@ -67,14 +66,7 @@ pub enum Command {
     /// List the networks of a protocol: what each copies from, what it costs, whether it is done.
     ///
     /// The `paper` protocol's networks are counted without its images too.
-    Plan {
-        #[command(flatten)]
-        common: Common,
-        /// Images a second that one job trains a base network on, where it was measured: how long the plan
-        /// takes is told by it. [default: what the networks in the store took]
-        #[arg(long, value_name = "IMAGES", value_parser = positive)]
-        speed: Option<f64>,
-    },
+    Plan(PlanArgs),
     /// Train what the store lacks, verify, tabulate, and compare with the golden snapshot.
     Reproduce {
         #[command(flatten)]
@@ -204,6 +196,20 @@ pub struct Common<F: ValueEnum + Send + Sync + 'static = Format> {
     /// No progress and no messages but errors.
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+#[derive(Args)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    pub common: Common,
+    /// Images a second that one job trains a base network on, where it was measured: how long the plan
+    /// takes is told by it. [default: what the networks in the store took]
+    #[arg(long, value_name = "IMAGES", value_parser = positive)]
+    pub speed: Option<f64>,
+    /// Measure that speed now: as many base networks as there are jobs are trained at once for some steps, on noise. It takes
+    /// no images and keeps nothing.
+    #[arg(long, conflicts_with = "speed")]
+    pub measure: bool,
 }
 
 #[derive(Args)]

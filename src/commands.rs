@@ -8,6 +8,7 @@ mod cancel;
 pub mod data;
 mod inputs;
 mod jobs;
+mod plan;
 mod replay;
 pub mod report;
 mod show;
@@ -28,7 +29,6 @@ use selffer::audit::proof::{Again, Prover};
 use selffer::audit::{self, Audit, report as audit_report};
 use selffer::digest::RecipeDigest;
 use selffer::manifest::{Environment, Manifest};
-use selffer::outline::Outline;
 use selffer::plan::Plan;
 use selffer::protocol::Protocol;
 use selffer::recipe::Policy;
@@ -59,7 +59,7 @@ pub fn run(mut cli: Cli) -> anyhow::Result<Verdict> {
     cli.command.settle()?;
     inputs::from(&cli)?;
     match cli.command {
-        Command::Plan { common, speed } => plan(&common, speed),
+        Command::Plan(args) => plan::run(&args),
         Command::Reproduce { common, training, golden, no_report } => {
             reproduce(&common, &training, &golden, no_report)
         }
@@ -100,28 +100,6 @@ fn jobs(asked: Option<u16>) -> usize {
         Some(jobs) => usize::from(jobs),
         None => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
     }
-}
-
-fn plan(common: &Common, speed: Option<f64>) -> anyhow::Result<Verdict> {
-    let protocol = inputs::protocol(&common.protocol)?;
-    // Who says where the images lie means them, not a plan without.
-    let there = protocol.data.dir().is_some_and(Path::exists) || inputs::data().is_some();
-    if let (Some(outline), false) = (Outline::of(&protocol), there) {
-        let listing = output::Outline::of(&outline, jobs(common.jobs), speed);
-        print(common.format, &listing, || listing.text())?;
-        return Ok(Verdict::Clean);
-    }
-    let data = inputs::images(&protocol)?;
-    let catalog = Catalog::of(&data);
-    let plan = planned(&common.protocol, &protocol, &catalog)?;
-    // A plan can be looked at before there is a store.
-    let manifests = match common.store.exists() {
-        true => trained(&plan, &Store::open(&common.store)?, common.numerics.policy)?,
-        false => vec![None; plan.runs.len()],
-    };
-    let listing = output::Plan::of(&plan, &manifests, common.numerics.policy, jobs(common.jobs), speed);
-    print(common.format, &listing, || listing.text())?;
-    Ok(Verdict::Clean)
 }
 
 /// The store of a plan's networks, after a word where they are of another policy.

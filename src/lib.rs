@@ -44,6 +44,7 @@ pub mod report;
 pub mod run;
 pub mod seed;
 pub mod snapshot;
+pub mod speed;
 pub mod split;
 pub mod status;
 pub mod store;

@@ -63,14 +63,35 @@ pub struct Plan {
     /// Seconds that they are expected to take with that many jobs; none where no speed is known.
     seconds_left: Option<f64>,
     jobs: usize,
-    /// Operations a second and job behind that estimate, and whether it was measured in this store.
+    /// Operations a second and job behind that estimate, and whether it was measured, in this store or just now.
     speed: Option<f64>,
     speed_measured: bool,
     /// Bytes of all checkpoints, and of memory for the network that takes most.
     disk: u64,
     memory: u64,
     #[serde(skip)]
-    speed_given: bool,
+    pace: Option<Pace>,
+}
+
+/// Images of a base network that one job trains a second, as it was given, or measured just now.
+#[derive(Clone, Copy)]
+pub struct Pace {
+    pub images: f64,
+    pub measured: bool,
+}
+
+impl Pace {
+    /// What it rests on, for people.
+    fn basis(self) -> String {
+        match self.measured {
+            true => format!(
+                "measured now: {:.*} images/s of a base network",
+                usize::from(self.images < 100.0),
+                self.images
+            ),
+            false => "given".to_owned(),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -110,7 +131,7 @@ impl Plan {
         manifests: &[Option<Manifest>],
         policy: Policy,
         jobs: usize,
-        images_per_second: Option<f64>,
+        pace: Option<Pace>,
     ) -> Self {
         let task = |split: &selffer::split::Split, task| PlanTask {
             classes: split.task(task).iter().map(|class| class.name.clone()).collect(),
@@ -154,14 +175,14 @@ impl Plan {
                 }
             }
         }
-        let speed_measured = images_per_second.is_none() && measured > 0 && seconds > 0.0;
-        let speed = match images_per_second {
-            Some(images) => {
+        let in_store = measured > 0 && seconds > 0.0;
+        let speed = match pace {
+            Some(Pace { images, .. }) => {
                 let data = plan.catalog.data.train.shape();
                 let classes = plan.runs.first().map_or(2, |run| plan.shapes(run)[LAYERS - 1].weight[0]);
                 Some(images * cost::trained_image(plan.protocol, data, classes) as f64)
             }
-            None if speed_measured => Some(measured as f64 / seconds),
+            None if in_store => Some(measured as f64 / seconds),
             None => (plan.protocol.network.layout == Layout::Small).then_some(ASSUMED_SPEED),
         };
         let costs = || plan.runs.iter().map(|run| plan.cost(run));
@@ -177,10 +198,10 @@ impl Plan {
             seconds_left: speed.map(|speed| left as f64 / speed / jobs as f64),
             jobs,
             speed,
-            speed_measured,
+            speed_measured: pace.map_or(in_store, |pace| pace.measured),
             disk: costs().map(|cost| cost.checkpoint).sum(),
             memory: costs().map(|cost| cost.memory).max().unwrap_or(0),
-            speed_given: images_per_second.is_some(),
+            pace,
         }
     }
 
@@ -225,10 +246,10 @@ impl Plan {
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         let (disk, memory) = (mib(self.disk), mib(self.memory));
         let _ = write!(text, "\n{disk:.1} MiB of checkpoints; at least {memory:.1} MiB of memory a job");
-        let basis = match (self.speed_measured, self.speed_given) {
-            (true, _) => "measured in this store",
-            (_, true) => "given",
-            _ => "assumed",
+        let basis = match (self.pace, self.speed_measured) {
+            (Some(pace), _) => pace.basis(),
+            (None, true) => "measured in this store".to_owned(),
+            (None, false) => "assumed".to_owned(),
         };
         match self.seconds_left.zip(self.speed) {
             _ if done == self.runs.len() => {}
@@ -236,12 +257,12 @@ impl Plan {
                 let clock = crate::progress::clock(seconds);
                 let _ = write!(
                     text,
-                    "\nabout {clock} with {} jobs, at {:.0} GFLOP/s a job ({basis})",
-                    self.jobs,
+                    "\nabout {clock} with {}, at {:.0} GFLOP/s a job ({basis})",
+                    table::counted(self.jobs, "job"),
                     speed / 1e9
                 );
             }
-            None => text.push_str("\nhow long it takes is not known: name a measured speed with --speed"),
+            None => text.push_str("\nhow long it takes is not known: --measure finds out; or name a measured speed with --speed"),
         }
         text.push('\n');
         text

@@ -469,23 +469,28 @@ pub fn train(
     Ok((manifest, weights))
 }
 
-/// Refuses a network that so many jobs at once cannot hold in so many bytes of memory: the system would
-/// kill them.
+/// Refuses a network of a plan that so many jobs at once cannot hold in so many bytes of memory.
+///
+/// # Errors
+/// As of [`holds`].
+pub fn fits(plan: &Plan<'_>, index: usize, jobs: usize, memory: u64) -> Result<()> {
+    let run = &plan.runs[index];
+    holds(&plan.name(run), plan.cost(run).memory, jobs.min(plan.runs.len()), memory)
+}
+
+/// Refuses what takes so many bytes where so many jobs at once cannot hold it in `memory`: the system would kill them.
 ///
 /// # Errors
 /// With the mend.
-pub fn fits(plan: &Plan<'_>, index: usize, jobs: usize, memory: u64) -> Result<()> {
-    let run = &plan.runs[index];
-    let jobs = jobs.min(plan.runs.len()) as u64;
-    let takes = plan.cost(run).memory;
-    if takes.saturating_mul(jobs) <= memory {
+pub fn holds(name: &str, takes: u64, jobs: usize, memory: u64) -> Result<()> {
+    if takes.saturating_mul(jobs as u64) <= memory {
         return Ok(());
     }
     let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
     let (takes, free) = (gib(takes), gib(memory));
-    let problem =
-        format!("takes at least {takes:.1} GiB of memory in each of {jobs} jobs, and {free:.1} are free");
-    Err(Error::invalid(plan.name(run), problem, "take fewer --jobs, a smaller batch or narrower layers"))
+    let each = if jobs == 1 { String::new() } else { format!(" in each of {jobs} jobs") };
+    let problem = format!("takes at least {takes:.1} GiB of memory{each}, and {free:.1} are free");
+    Err(Error::invalid(name, problem, "take fewer --jobs, a smaller batch or narrower layers"))
 }
 
 #[cfg(test)]

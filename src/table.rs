@@ -280,7 +280,12 @@ impl<'a> Block<'a> {
 
 /// `1 network`, `2 networks`.
 pub fn networks(count: usize) -> String {
-    if count == 1 { "1 network".to_owned() } else { format!("{count} networks") }
+    counted(count, "network")
+}
+
+/// So many of what that word is for one of.
+pub fn counted(count: usize, word: &str) -> String {
+    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
 }
 
 /// `is` after one, `are` after any other number.

@@ -102,9 +102,8 @@ impl Command {
     /// Finds what computes, for the commands that ask.
     pub fn settle(&mut self) -> Result<()> {
         let numerics = match self {
-            Self::Plan { common, .. } | Self::Reproduce { common, .. } | Self::Verify(common) => {
-                &mut common.numerics
-            }
+            Self::Plan(args) => &mut args.common.numerics,
+            Self::Reproduce { common, .. } | Self::Verify(common) => &mut common.numerics,
             Self::Golden(Golden::Check { common, .. } | Golden::Accept { common, .. }) => {
                 &mut common.numerics
             }

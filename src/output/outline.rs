@@ -1,5 +1,6 @@
 //! What `selffer plan` prints of a protocol whose images are not there.
 
+use super::Pace;
 use crate::progress::clock;
 use selffer::cost;
 use selffer::digest::ProtocolDigest;
@@ -23,11 +24,15 @@ pub struct Outline {
     /// Seconds for all of them with that many jobs; none where no speed was given.
     seconds_left: Option<f64>,
     jobs: usize,
+    /// Operations a second and job, and whether that was measured just now.
     speed: Option<f64>,
+    speed_measured: bool,
     /// Bytes: of all checkpoints, of the packed images, and of memory for the network that takes most.
     disk: u64,
     disk_images: u64,
     memory: u64,
+    #[serde(skip)]
+    pace: Option<Pace>,
 }
 
 #[derive(Serialize)]
@@ -59,8 +64,8 @@ struct OutlineRun {
 }
 
 impl Outline {
-    /// The outline with so many jobs, each training so many images of a base network a second, if that is known.
-    pub fn of(outline: &selffer::outline::Outline<'_>, jobs: usize, images_per_second: Option<f64>) -> Self {
+    /// The outline with so many jobs, each as fast as that, if it is known.
+    pub fn of(outline: &selffer::outline::Outline<'_>, jobs: usize, pace: Option<Pace>) -> Self {
         let task = |classes: usize| OutlineTask { classes, valid: VALID_PER_CLASS * classes as u64 };
         let splits = outline.protocol.splits.iter().zip(&outline.classes);
         let splits =
@@ -80,7 +85,7 @@ impl Outline {
         let operations: f64 = costs.iter().map(|cost| cost.operations as f64).sum();
         let classes = outline.runs.first().map_or(2, |run| outline.classes(run));
         let an_image = cost::trained_image(outline.protocol, IMAGE, classes) as f64;
-        let speed = images_per_second.map(|images| images * an_image);
+        let speed = pace.map(|pace| pace.images * an_image);
         Self {
             protocol: outline.protocol.name.clone(),
             protocol_digest: outline.protocol.digest(),
@@ -91,9 +96,11 @@ impl Outline {
             seconds_left: speed.map(|speed| operations / speed / jobs as f64),
             jobs,
             speed,
+            speed_measured: pace.is_some_and(|pace| pace.measured),
             disk: costs.iter().map(|cost| cost.checkpoint).sum(),
             disk_images: outline.pack(),
             memory: costs.iter().map(|cost| cost.memory).max().unwrap_or(0),
+            pace,
         }
     }
 
@@ -130,18 +137,19 @@ impl Outline {
             gib(self.disk_images),
             gib(self.memory)
         );
-        match self.seconds_left.zip(self.speed) {
-            Some((seconds, speed)) => {
+        match self.seconds_left.zip(self.pace) {
+            Some((seconds, pace)) => {
                 let hours = seconds * self.jobs as f64 / 3600.0;
                 let _ = writeln!(
                     text,
-                    "about {} with {} jobs, {hours:.0} hours of one, at {:.0} GFLOP/s a job (given)",
+                    "about {} with {}, {hours:.0} hours of one, at {:.0} GFLOP/s a job ({})",
                     clock(seconds),
-                    self.jobs,
-                    speed / 1e9
+                    table::counted(self.jobs, "job"),
+                    self.speed.unwrap_or(0.0) / 1e9,
+                    pace.basis()
                 );
             }
-            None => text.push_str("how long it takes is not known: name a measured speed with --speed\n"),
+            None => text.push_str("how long it takes is not known: --measure finds out; or name a measured speed with --speed\n"),
         }
         text
     }

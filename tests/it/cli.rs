@@ -648,6 +648,7 @@ fn a_command_line_that_is_wrong_is_refused() {
         (&["plan", "--jobs", "many"], "--jobs", "invalid digit"),
         (&["plan", "--protokol", "ci"], "--protokol", "'--protocol'"),
         (&["plan", "--speed", "0"], "--speed", "take a number above 0"),
+        (&["plan", "--speed", "9", "--measure"], "--speed", "cannot be used with '--measure'"),
         (
             &["plan", "--numerics", "fast"],
             "--numerics",
@@ -887,6 +888,23 @@ fn plan_as_json() {
 }
 
 #[test]
+fn a_plan_s_speed_is_measured_where_that_is_asked_for() {
+    let dir = scratch();
+    let nowhere = dir.path().join("nowhere");
+    let ran = on_store(&["plan", "--measure", "--jobs", "2"], &protocol(), &nowhere).expect(0);
+    assert_eq!(ran.err, "training a base network of store on noise, 2 at once; at least 5 s\n");
+    let json = ran.json();
+    fits_command(&json, "plan");
+    // What any machine reaches, and none; and the time is told by it.
+    let speed = json["speed"].as_f64().unwrap();
+    assert!((1e7..1e14).contains(&speed), "{speed}");
+    assert_eq!(json["speed_measured"], true);
+    let seconds = json["operations_left"].as_f64().unwrap() / speed / 2.0;
+    assert!((json["seconds_left"].as_f64().unwrap() / seconds - 1.0).abs() < 1e-9);
+    assert!(!nowhere.exists());
+}
+
+#[test]
 fn the_paper_s_plan_needs_no_images() {
     let dir = scratch();
     let plan = |more: &[&str]| {
@@ -916,6 +934,7 @@ fn the_paper_s_plan_needs_no_images() {
     assert!(all > 2f64.powi(64) && (all / each - 1.0).abs() < 1e-12, "{all} and {each}");
     let seconds = given["operations"].as_f64().unwrap() / (1000.0 * 6.0 * 722_358_816.0) / 2.0;
     assert!((given["seconds_left"].as_f64().unwrap() / seconds - 1.0).abs() < 1e-9, "{seconds}");
+    assert_eq!(given["speed_measured"], false);
     assert!(plan(&["--speed", "1000"]).out.contains("(given)"));
     // What needs the images says which and where from.
     for (protocol, mend) in
@@ -1217,7 +1236,16 @@ fn help_has_what_readme_tells_and_nothing_else() {
             ],
             ["data", ..] => &["--format", "--quiet"],
             ["fingerprint"] => &["--numerics", "--format"],
-            ["plan"] => &["--protocol", "--store", "--numerics", "--jobs", "--speed", "--format", "--quiet"],
+            ["plan"] => &[
+                "--protocol",
+                "--store",
+                "--numerics",
+                "--jobs",
+                "--speed",
+                "--measure",
+                "--format",
+                "--quiet",
+            ],
             ["report"] => &["--store", "--archive", "--out", "--protocol", "--numerics", "--quiet"],
             ["status"] => &["--protocol", "--store", "--numerics", "--follow", "--interval", "--format"],
             ["submit"] => &[

@@ -1,0 +1,75 @@
+//! `selffer plan`: the networks of a protocol, and what they cost.
+//!
+//! Uses `plan`, `outline`, `speed`, `output`; used by `commands`. It changes nothing, and computes only where it is asked
+//! to measure.
+
+use super::{Verdict, inputs, jobs, planned, print, say, trained};
+use crate::cli::PlanArgs;
+use crate::output::{self, Pace};
+use selffer::architecture::LAYERS;
+use selffer::numerics::Numerics;
+use selffer::outline::{self, Outline};
+use selffer::protocol::Protocol;
+use selffer::speed::Measurement;
+use selffer::split::Catalog;
+use selffer::store::Store;
+use selffer::train::Torch;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long is measured.
+const MEASURED: Duration = Duration::from_secs(5);
+
+pub fn run(args: &PlanArgs) -> anyhow::Result<Verdict> {
+    let common = &args.common;
+    // Before any thread is started: it sets environment variables.
+    let numerics = args.measure.then(|| common.numerics.engage(common.quiet)).transpose()?;
+    let protocol = inputs::protocol(&common.protocol)?;
+    // Who says where the images lie means them, not a plan without.
+    let there = protocol.data.dir().is_some_and(Path::exists) || inputs::data().is_some();
+    if let (Some(outline), false) = (Outline::of(&protocol), there) {
+        let classes = outline.runs.first().map_or(2, |run| outline.classes(run));
+        let pace = pace(args, numerics, &protocol, outline::IMAGE, classes, outline.runs.len())?;
+        let listing = output::Outline::of(&outline, jobs(common.jobs), pace);
+        print(common.format, &listing, || listing.text())?;
+        return Ok(Verdict::Clean);
+    }
+    let data = inputs::images(&protocol)?;
+    let catalog = Catalog::of(&data);
+    let plan = planned(&common.protocol, &protocol, &catalog)?;
+    // A plan can be looked at before there is a store.
+    let manifests = match common.store.exists() {
+        true => trained(&plan, &Store::open(&common.store)?, common.numerics.policy)?,
+        false => vec![None; plan.runs.len()],
+    };
+    let classes = plan.runs.first().map_or(2, |run| plan.shapes(run)[LAYERS - 1].weight[0]);
+    let pace = pace(args, numerics, &protocol, data.train.shape(), classes, plan.runs.len())?;
+    let listing = output::Plan::of(&plan, &manifests, common.numerics.policy, jobs(common.jobs), pace);
+    print(common.format, &listing, || listing.text())?;
+    Ok(Verdict::Clean)
+}
+
+/// How fast a base network is trained on images of that shape and of so many classes: as it was given, or as is measured,
+/// where there are numerics for it.
+fn pace(
+    args: &PlanArgs,
+    numerics: Option<&'static Numerics>,
+    protocol: &Protocol,
+    image: [usize; 3],
+    classes: usize,
+    networks: usize,
+) -> anyhow::Result<Option<Pace>> {
+    let Some(numerics) = numerics else {
+        return Ok(args.speed.map(|images| Pace { images, measured: false }));
+    };
+    let jobs = jobs(args.common.jobs).min(networks);
+    if !args.common.quiet {
+        let at_once = if jobs == 1 { String::new() } else { format!(", {jobs} at once") };
+        let seconds = MEASURED.as_secs();
+        say(&format!("training a base network of {} on noise{at_once}; at least {seconds} s", protocol.name));
+    }
+    let (policy, memory) = (numerics.policy(), numerics.memory_at_hand());
+    let measurement = Measurement { protocol, policy, image, classes, jobs, memory, time_min: MEASURED };
+    let images = measurement.images_per_second(&Torch::new(numerics))?;
+    Ok(Some(Pace { images, measured: true }))
+}
