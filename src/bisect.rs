@@ -4,6 +4,7 @@
 //! entries; training both again from what they share says the rest. A side that does not come out again as
 //! it is recorded is left with what its ledger and its snapshots say.
 
+mod difference;
 mod replay;
 
 use crate::architecture::{LAYERS, NAMES};
@@ -15,11 +16,11 @@ use crate::manifest::{Environment, Manifest, Outcome};
 use crate::plan::Plan;
 use crate::snapshot::State;
 use crate::store::Store;
-use crate::weights::{Layer, Weights};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
+pub use difference::{Difference, Number};
 pub use replay::{Here, Replayed, Replayer, Take, Wanted};
 
 /// One of the two.
@@ -75,34 +76,6 @@ impl Cause {
             Self::Edited => "one of the records is none that training writes: it was edited",
         }
     }
-}
-
-/// A number that differs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Number {
-    /// The layer.
-    pub layer: &'static str,
-    /// `weight` or `bias`, or the momentum of one.
-    pub tensor: &'static str,
-    /// Its indices in that tensor.
-    pub index: Vec<usize>,
-    /// Its value on the left.
-    pub left: f32,
-    /// Its value on the right.
-    pub right: f32,
-    /// How many 32-bit floats they are apart.
-    pub ulps: u64,
-}
-
-/// How two states differ.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Difference {
-    /// The first number that differs, in the order of layers; weights before momentum.
-    pub first: Number,
-    /// How many numbers differ.
-    pub numbers: usize,
-    /// The largest distance, in units in the last place.
-    pub largest_ulps: u64,
 }
 
 /// Where two records part.
@@ -196,11 +169,7 @@ pub fn bisect(plan: &Plan<'_>, index: usize, left: &Side<'_>, right: &Side<'_>) 
 
 /// What shows that a record is none that training writes: entries that are missing or too many, or that agree again.
 fn edited(sides: [&Side<'_>; 2], steps: u32, halved: Option<usize>) -> Vec<String> {
-    let length = |side: &Side<'_>| {
-        let (kept, due) = (side.manifest.ledger.entries.len() as u64, side.manifest.entries_due(steps));
-        (kept != due)
-            .then(|| format!("{}: its ledger has {kept} entries, where training has {due}", side.name))
-    };
+    let length = |side: &Side<'_>| Some(format!("{}: {}", side.name, side.manifest.ledger_is_off(steps)?));
     let mut edited: Vec<String> = sides.into_iter().filter_map(length).collect();
     let [l, r] = sides.map(|side| &side.manifest.ledger);
     if !l.chained_like(r, halved) {
@@ -314,7 +283,7 @@ fn began(parting: &mut Parting, plan: &Plan<'_>, index: usize, sides: [&Side<'_>
         }
     }
     if let [left, right] = first.as_slice() {
-        parting.difference = tally(numbers(&left.layers, &right.layers, 0, ["weight", "bias"]));
+        parting.difference = Difference::of_weights(left, right);
     }
     Ok(())
 }
@@ -341,7 +310,7 @@ fn replayed(parting: &mut Parting, wanted: [Wanted<'_>; 2]) -> Result<()> {
             states.extend(known.state(wanted, *place, parting)?);
         }
         if let [left, right] = states.as_slice() {
-            parting.difference = difference(left, right);
+            parting.difference = Difference::of_states(left, right);
         }
         return Ok(());
     }
@@ -440,81 +409,17 @@ fn stored(parting: &mut Parting, sides: [&Side<'_>; 2]) -> Result<()> {
         }
     }
     if let [left, right] = weights.as_slice() {
-        parting.difference = tally(numbers(&left.layers, &right.layers, 0, ["weight", "bias"]));
+        parting.difference = Difference::of_weights(left, right);
         parting.exact = parting.difference.is_some();
     }
-    parting.evidence.push("the ledgers agree to the end".to_owned());
+    if parting.cause != Cause::Edited {
+        parting.evidence.push("the ledgers agree to the end".to_owned());
+    }
     let [l, r] = sides.map(|side| &side.manifest.epochs);
     if let Some(epoch) = l.iter().zip(r).position(|(left, right)| left != right) {
         parting.evidence.push(format!("the records of epoch {epoch} differ in losses or counts"));
     }
     Ok(())
-}
-
-/// How two states differ; none where they are the same bits.
-fn difference(left: &State, right: &State) -> Option<Difference> {
-    let Weights { layers } = &left.weights;
-    let first = LAYERS - left.momentum.len().min(right.momentum.len());
-    let weights = numbers(layers, &right.weights.layers, 0, ["weight", "bias"]);
-    let momentum =
-        numbers(&left.momentum, &right.momentum, first, ["momentum of weight", "momentum of bias"]);
-    tally(weights.chain(momentum))
-}
-
-fn tally(mut numbers: impl Iterator<Item = Number>) -> Option<Difference> {
-    let first = numbers.next()?;
-    let start = (1, first.ulps);
-    let (numbers, largest_ulps) =
-        numbers.fold(start, |(count, largest), number| (count + 1, largest.max(number.ulps)));
-    Some(Difference { first, numbers, largest_ulps })
-}
-
-/// The numbers that differ between layers, of which the first is that of index `first`.
-fn numbers<'a>(
-    left: &'a [Layer],
-    right: &'a [Layer],
-    first: usize,
-    tensors: [&'static str; 2],
-) -> impl Iterator<Item = Number> + 'a {
-    left.iter().zip(right).enumerate().flat_map(move |(at, (left, right))| {
-        let pairs = [(&left.weight, &right.weight), (&left.bias, &right.bias)];
-        pairs.into_iter().zip(tensors).flat_map(move |((left, right), tensor)| {
-            let values = left.values.iter().zip(&right.values).enumerate();
-            values.filter(|(_, (a, b))| a.to_bits() != b.to_bits()).map(move |(flat, (a, b))| Number {
-                layer: NAMES[first + at],
-                tensor,
-                index: unflatten(flat, &left.shape),
-                left: *a,
-                right: *b,
-                ulps: ulps(*a, *b),
-            })
-        })
-    })
-}
-
-/// The indices of the number at `flat`, the last dimension fastest.
-fn unflatten(mut flat: usize, shape: &[usize]) -> Vec<usize> {
-    let mut index: Vec<usize> = shape
-        .iter()
-        .rev()
-        .map(|size| {
-            let at = flat % size;
-            flat /= size;
-            at
-        })
-        .collect();
-    index.reverse();
-    index
-}
-
-/// How many 32-bit floats lie between two, the second included; zero and minus zero are one apart.
-fn ulps(a: f32, b: f32) -> u64 {
-    // The order of floats as that of whole numbers.
-    let rank = |value: f32| {
-        let bits = i64::from(value.to_bits() & 0x7fff_ffff);
-        if value.is_sign_negative() { -bits - 1 } else { bits }
-    };
-    rank(a).abs_diff(rank(b))
 }
 
 #[cfg(test)]

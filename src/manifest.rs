@@ -169,6 +169,12 @@ impl Manifest {
         self.ledger.length_at(end, steps)
     }
 
+    /// What is wrong with its ledger's length, where an epoch has `steps`, if anything is.
+    pub fn ledger_is_off(&self, steps: u32) -> Option<String> {
+        let (kept, due) = (self.ledger.entries.len() as u64, self.entries_due(steps));
+        (kept != due).then(|| format!("its ledger has {kept} entries, where training has {due}"))
+    }
+
     /// Validation images classified rightly at the end, if training did not diverge.
     pub fn accuracy(&self) -> Option<Count> {
         self.trained().and(self.epochs.last()).map(|epoch| epoch.valid)
