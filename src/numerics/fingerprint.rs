@@ -1,13 +1,17 @@
 //! The fingerprint: what libtorch computes a fixed probe to, as one digest.
 //!
-//! Uses `seed` and libtorch; used by `numerics` alone, which calls it with a policy in force. The probe
+//! Uses `seed`, `net` and libtorch; used by `numerics` alone, which calls it with a policy in force. The probe
 //! does what training does (convolution, pooling, linear layers, softmax and cross-entropy, their
 //! gradients, a step of momentum), in the layouts that `net` uses and the sizes of the `ci` protocol,
-//! and in a few odd sizes, where kernels take their other ways. Its data come from this crate's own
-//! streams. A digest that differs says that this machine computes otherwise; the same digest does not
+//! and in a few odd sizes, where kernels take their other ways; and a step of the paper's network, narrower, for what it alone
+//! has (strides, groups, overlapping pooling, normalisation, dropped units). Its data come from this crate's own streams. A digest that differs says that this machine computes otherwise; the same digest does not
 //! prove that every size of every operation is the same.
 
+use crate::architecture::{self, DROPPED, LAYERS, NAMES};
 use crate::digest::{FingerprintDigest, Hasher};
+use crate::init::zeros;
+use crate::net::Net;
+use crate::protocol::{Filler, Layout, Network};
 use crate::seed::{Name, Stream};
 use tch::{Device, Kind, Reduction, TchError, Tensor};
 
@@ -37,6 +41,13 @@ const LOSSES: [(i64, i64); 6] = [(50, 10), (250, 20), (50, 20), (7, 5), (1, 2), 
 /// Exponentials at once: whole vectors, and with a rest.
 const EXPONENTIALS: [i64; 3] = [4096, 1023, 7];
 
+/// The paper's layers, an eighth as wide: channels, units, rows and columns of a window, images at once, classes.
+const PAPER_CONV: [u32; 5] = [12, 32, 48, 48, 32];
+const PAPER_HIDDEN: [u32; 2] = [64, 48];
+const PAPER_SIDE: usize = 67;
+const PAPER_IMAGES: i64 = 3;
+const PAPER_CLASSES: usize = 21;
+
 /// Rate, momentum and decay of a step.
 const STEP: (f64, f64, f64) = (0.005, 0.9, 5e-4);
 
@@ -44,7 +55,7 @@ const STEP: (f64, f64, f64) = (0.005, 0.9, 5e-4);
 pub(super) fn compute(device: Device) -> Result<FingerprintDigest, TchError> {
     let draw = |name: &str, shape: &[i64]| draw(name, shape, device);
     let layer = |name: &str, shape: &[i64]| layer(name, shape, device);
-    let mut probe = Probe { sum: Hasher::new("selffer fingerprint v1") };
+    let mut probe = Probe { sum: Hasher::new("selffer fingerprint v2") };
     for (at, (images, from, to, rows, cols, pooled)) in CONVOLUTIONS.into_iter().enumerate() {
         let name = format!("convolution {at}");
         // As `net` has it: the channel fastest in memory.
@@ -84,6 +95,7 @@ pub(super) fn compute(device: Device) -> Result<FingerprintDigest, TchError> {
         // From where it is nothing to where it is large.
         probe.add(&name, &draw(&name, &[length])?.f_mul_scalar(30.0)?.f_exp()?)?;
     }
+    probe.paper_s_network(device)?;
     Ok(FingerprintDigest(probe.sum.finish()))
 }
 
@@ -112,6 +124,39 @@ impl Probe {
         Ok(())
     }
 
+    /// Adds what the paper's network puts out with some units dropped, its loss, and the gradients of all layers.
+    fn paper_s_network(&mut self, device: Device) -> Result<(), TchError> {
+        let (layout, filler) = (Layout::Caffe, Filler::Caffe);
+        let network = Network { layout, conv: PAPER_CONV, hidden: PAPER_HIDDEN, filler };
+        let window = [3, PAPER_SIDE, PAPER_SIDE];
+        let mut weights = zeros(&architecture::layers(&network, window, PAPER_CLASSES));
+        for (name, layer) in NAMES.iter().zip(&mut weights.layers) {
+            let tensors = [("weight", 0.25, &mut layer.weight), ("bias", 1.0, &mut layer.bias)];
+            for (of, scale, tensor) in tensors {
+                let drawn = numbers(&format!("paper {name} {of}"), tensor.values.len());
+                tensor.values = drawn.map(|number| number * scale).collect();
+            }
+        }
+        let net = Net::new(layout, &weights, 0, device)?;
+        let side = PAPER_SIDE as i64;
+        let input = draw("paper input", &[PAPER_IMAGES, side, side, 3], device)?;
+        let masks = DROPPED.zip(PAPER_HIDDEN).map(|(layer, units)| {
+            let drawn = draw(&format!("paper mask {layer}"), &[PAPER_IMAGES, i64::from(units)], device)?;
+            drawn.f_gt(0.0)?.f_to_kind(Kind::Float)?.f_mul_scalar(2.0)
+        });
+        let masks = masks.collect::<Result<Vec<_>, TchError>>()?.try_into().expect("a mask for each");
+        let logits = net.pass(&input, 0..LAYERS, Some(&masks))?;
+        let labels: Vec<i64> = (0..PAPER_IMAGES).map(|image| image * 8 % PAPER_CLASSES as i64).collect();
+        let labels = Tensor::f_from_slice(&labels)?.f_to_device(device)?;
+        let loss = logits.f_cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0)?;
+        self.add("paper logits", &logits)?;
+        self.add("paper loss", &loss)?;
+        for gradient in Tensor::f_run_backward(&[&loss], &net.trained(0), false, false)? {
+            self.add("paper gradient", &gradient)?;
+        }
+        Ok(())
+    }
+
     /// Adds a tensor: its name, its shape, and the bits of its numbers in the order of its indices.
     fn add(&mut self, name: &str, tensor: &Tensor) -> Result<(), TchError> {
         let shape: Vec<u8> = tensor.size().into_iter().flat_map(i64::to_le_bytes).collect();
@@ -127,11 +172,15 @@ fn stream(name: &str) -> Stream {
     Stream::open(&Name::new("fingerprint").and("tensor", name))
 }
 
-/// Numbers from -1 to 1 in that shape.
-fn draw(name: &str, shape: &[i64], device: Device) -> Result<Tensor, TchError> {
+/// So many numbers from -1 to 1.
+fn numbers(name: &str, count: usize) -> impl Iterator<Item = f32> + use<> {
     let mut stream = stream(name);
-    let values: Vec<f32> =
-        (0..shape.iter().product()).map(|_: i64| (2.0 * stream.uniform() - 1.0) as f32).collect();
+    (0..count).map(move |_| (2.0 * stream.uniform() - 1.0) as f32)
+}
+
+/// Those numbers as a tensor.
+fn draw(name: &str, shape: &[i64], device: Device) -> Result<Tensor, TchError> {
+    let values: Vec<f32> = numbers(name, shape.iter().product::<i64>() as usize).collect();
     Tensor::f_from_slice(&values)?.f_reshape(shape)?.f_to_device(device)
 }
 
