@@ -131,8 +131,9 @@ impl Net {
 }
 
 /// Local response normalisation. Channels are last in memory, so that averaging over neighbouring ones is pooling
-/// along rows of a matrix; libtorch's own way there has no deterministic gradient on a GPU. The power is
-/// taken by square roots, which every processor rounds alike.
+/// along rows of a matrix; libtorch's own way there has no deterministic gradient on a GPU. The power is taken by
+/// reciprocals of square roots, which libtorch computes by itself, and every processor rounds alike; square roots it leaves to
+/// MKL's vector functions, which give other bits on other processors whatever MKL is told.
 fn normalised(x: &Tensor) -> Result<Tensor, TchError> {
     const { assert!(NORM_BETA == 0.75) };
     let x = rest(x)?;
@@ -141,9 +142,11 @@ fn normalised(x: &Tensor) -> Result<Tensor, TchError> {
     let squares = x.f_mul(&x)?.f_reshape([images, 1, rows * cols, channels])?;
     let (wide, reach) = (NORM_SIZE as i64, NORM_SIZE as i64 / 2);
     let mean = squares.f_avg_pool2d([1, wide], [1, 1], [0, reach], false, true, None::<i64>)?;
-    let root = mean.f_mul_scalar(NORM_ALPHA)?.f_add_scalar(1.0)?.f_sqrt()?;
-    let power = root.f_mul(&root.f_sqrt()?)?.f_reshape(&size)?;
-    wake(&x.f_div(&power)?)
+    let sum = mean.f_mul_scalar(NORM_ALPHA)?.f_add_scalar(1.0)?;
+    // s^(-3/4) = s^(-1/2) · (s · s^(-1/2))^(-1/2)
+    let half = sum.f_rsqrt()?;
+    let power = half.f_mul(&sum.f_mul(&half)?.f_rsqrt()?)?.f_reshape(&size)?;
+    wake(&x.f_mul(&power)?)
 }
 
 /// Lays activations out to wait in memory: images as (N, H, W, C), contiguous, so that rows can be

@@ -13,7 +13,7 @@ use std::str::FromStr;
 
 /// The version of the training core. It goes up with every change that changes bits, and then
 /// every network is trained anew.
-pub const CORE: u32 = 1;
+pub const CORE: u32 = 2;
 
 /// The numerics policies: what makes a computation give the same bits again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -69,7 +69,7 @@ def small():
 
 def recipe():
     value = {
-        "core": 1,
+        "core": 2,
         "numerics": "portable",
         "data": sha256(b"data"),
         "split": sha256(b"split"),
