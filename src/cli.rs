@@ -206,8 +206,8 @@ pub struct PlanArgs {
     /// takes is told by it. [default: what the networks in the store took]
     #[arg(long, value_name = "IMAGES", value_parser = positive)]
     pub speed: Option<f64>,
-    /// Measure that speed now: as many base networks as there are jobs are trained at once for some steps, on noise. It takes
-    /// no images and keeps nothing.
+    /// Measure that speed now: as many base networks as there are jobs, and no more than the plan has networks, are trained at once for
+    /// some steps, on noise. Nothing is kept. The `paper` protocol needs no images for it.
     #[arg(long, conflicts_with = "speed")]
     pub measure: bool,
 }

@@ -1,6 +1,6 @@
 //! What a network costs: images, operations, memory, disk, from shapes and counts alone.
 //!
-//! Uses `architecture`, `protocol`; used by `plan`, and by whoever plans without images. Nothing here reads one.
+//! Uses `architecture`, `protocol`; used by `plan`, `run`, `speed`, and by whoever plans without images. Nothing here reads one.
 
 use crate::architecture::{self, LAYERS};
 use crate::error::{Error, Result};
@@ -129,8 +129,26 @@ pub(crate) fn window(protocol: &Protocol, [channels, rows, cols]: [usize; 3]) ->
     }
 }
 
+/// Refuses what takes so many bytes where so many jobs at once cannot hold it in `memory`: the system would kill them.
+///
+/// # Errors
+/// With the mend.
+pub fn holds(name: &str, takes: u64, jobs: usize, memory: u64) -> Result<()> {
+    if takes.saturating_mul(jobs as u64) <= memory {
+        return Ok(());
+    }
+    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+    let (takes, free) = (gib(takes), gib(memory));
+    let each = if jobs == 1 { String::new() } else { format!(" in each of {jobs} jobs") };
+    let problem = format!("takes at least {takes:.1} GiB of memory{each}, and {free:.1} are free");
+    Err(Error::invalid(name, problem, "take fewer --jobs, a smaller batch or narrower layers"))
+}
+
 /// Refuses images that are too small for the protocol's window or network.
-pub(crate) fn large_enough(protocol: &Protocol, [channels, rows, cols]: [usize; 3]) -> Result<()> {
+///
+/// # Errors
+/// With the mend.
+pub fn large_enough(protocol: &Protocol, [channels, rows, cols]: [usize; 3]) -> Result<()> {
     let subject = format!("protocol {}", protocol.name);
     let entering = window(protocol, [channels, rows, cols]);
     if entering[1] > rows || entering[2] > cols {

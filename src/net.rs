@@ -1,6 +1,6 @@
 //! The network on libtorch: weights in and out, and the forward pass.
 //!
-//! Uses `architecture` and `weights`; used by `train` alone. One of three modules that know libtorch.
+//! Uses `architecture` and `weights`; used by `train`, and by `numerics` for its probe. One of three modules that know libtorch.
 //! Nothing here draws a random number or keeps state beyond the tensors. Where libtorch refuses, most
 //! often for want of memory, the answer is its error, never a panic.
 //!
@@ -132,7 +132,7 @@ impl Net {
 
 /// Local response normalisation. Channels are last in memory, so that averaging over neighbouring ones is pooling
 /// along rows of a matrix; libtorch's own way there has no deterministic gradient on a GPU. The power is taken by
-/// reciprocals of square roots, which libtorch computes by itself, and every processor rounds alike; square roots it leaves to
+/// reciprocals of square roots, which libtorch computes by itself, and every CPU rounds alike; square roots it leaves to
 /// MKL's vector functions, which give other bits on other processors whatever MKL is told.
 fn normalised(x: &Tensor) -> Result<Tensor, TchError> {
     const { assert!(NORM_BETA == 0.75) };

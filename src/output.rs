@@ -13,10 +13,9 @@ mod status;
 pub use bisection::{Bisection, Missing};
 pub use comparison::Comparison;
 pub use outline::Outline;
-use selffer::architecture::LAYERS;
-use selffer::cost;
 use selffer::digest::{FingerprintDigest, ProtocolDigest, SplitDigest};
 use selffer::manifest::{Environment, Manifest};
+use selffer::plan::operations_in_a_row;
 use selffer::protocol::{Layout, Protocol};
 use selffer::recipe::Policy;
 use selffer::table::{self, Cell, Table, networks};
@@ -34,6 +33,11 @@ const ASSUMED_SPEED: f64 = 40e9;
 
 /// Findings of one code that are printed in full; JSON has them all.
 const SHOWN: usize = 10;
+
+/// A speed for people.
+fn gflops(speed: f64) -> String {
+    format!("{:.*} GFLOP/s", usize::from(speed < 1e10), speed / 1e9)
+}
 
 /// The JSON of a value, indented, with a newline at its end.
 pub fn json<T: Serialize>(value: &T) -> String {
@@ -73,10 +77,15 @@ pub struct Plan {
     pace: Option<Pace>,
 }
 
-/// Images of a base network that one job trains a second, as it was given, or measured just now.
+/// How long a plan takes whose speed nobody knows.
+const NO_SPEED: &str =
+    "how long it takes is not known: --measure finds out; or name a measured speed with --speed";
+
+/// Images of a base network that one job trains a second, and the operations that they take, as it was given, or measured just now.
 #[derive(Clone, Copy)]
 pub struct Pace {
     pub images: f64,
+    pub speed: f64,
     pub measured: bool,
 }
 
@@ -176,15 +185,15 @@ impl Plan {
             }
         }
         let in_store = measured > 0 && seconds > 0.0;
+        let assumed = plan.protocol.network.layout == Layout::Small && policy != Policy::Cuda;
         let speed = match pace {
-            Some(Pace { images, .. }) => {
-                let data = plan.catalog.data.train.shape();
-                let classes = plan.runs.first().map_or(2, |run| plan.shapes(run)[LAYERS - 1].weight[0]);
-                Some(images * cost::trained_image(plan.protocol, data, classes) as f64)
-            }
+            Some(pace) => Some(pace.speed),
             None if in_store => Some(measured as f64 / seconds),
-            None => (plan.protocol.network.layout == Layout::Small).then_some(ASSUMED_SPEED),
+            None => assumed.then_some(ASSUMED_SPEED),
         };
+        let to_train = |run: &PlanRun| (!run.done).then_some(run.operations);
+        let to_train: Vec<_> = runs.iter().map(to_train).collect();
+        let in_a_row = operations_in_a_row(&plan.runs, &to_train, jobs);
         let costs = || plan.runs.iter().map(|run| plan.cost(run));
         Self {
             protocol: plan.protocol.name.clone(),
@@ -195,7 +204,7 @@ impl Plan {
             runs,
             operations,
             operations_left: left,
-            seconds_left: speed.map(|speed| left as f64 / speed / jobs as f64),
+            seconds_left: speed.map(|speed| in_a_row / speed),
             jobs,
             speed,
             speed_measured: pace.map_or(in_store, |pace| pace.measured),
@@ -252,17 +261,22 @@ impl Plan {
             (None, false) => "assumed".to_owned(),
         };
         match self.seconds_left.zip(self.speed) {
-            _ if done == self.runs.len() => {}
+            Some((_, speed)) if done == self.runs.len() => {
+                if self.pace.is_some() {
+                    let _ = write!(text, "\n{} a job ({basis})", gflops(speed));
+                }
+            }
+            None if done == self.runs.len() => {}
             Some((seconds, speed)) => {
                 let clock = crate::progress::clock(seconds);
                 let _ = write!(
                     text,
-                    "\nabout {clock} with {}, at {:.0} GFLOP/s a job ({basis})",
+                    "\nabout {clock} with {}, at {} a job ({basis})",
                     table::counted(self.jobs, "job"),
-                    speed / 1e9
+                    gflops(speed)
                 );
             }
-            None => text.push_str("\nhow long it takes is not known: --measure finds out; or name a measured speed with --speed"),
+            None => text.push_str(&format!("\n{NO_SPEED}")),
         }
         text.push('\n');
         text

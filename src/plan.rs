@@ -28,6 +28,16 @@ pub struct PlannedRun {
     pub parent: Option<usize>,
 }
 
+/// How long networks take, in units of one job's operations: all of them shared by so many jobs, and no less than the longest
+/// chain of a base network and one that copies from it. Of each run of `runs` that is to be trained, `left` has the operations.
+pub fn operations_in_a_row(runs: &[PlannedRun], left: &[Option<u64>], jobs: usize) -> f64 {
+    let of = |index: usize| left[index].map_or(0.0, |operations| operations as f64);
+    let chain = |index: usize| of(index) + runs[index].parent.map_or(0.0, of);
+    let longest = (0..runs.len()).filter(|index| left[*index].is_some()).map(chain).fold(0.0, f64::max);
+    let all: f64 = (0..runs.len()).map(of).sum();
+    longest.max(all / jobs as f64)
+}
+
 /// All networks of a protocol on its data.
 pub struct Plan<'a> {
     /// The protocol.

@@ -206,7 +206,8 @@ pub fn clock(seconds: f64) -> String {
         0..100 => format!("{seconds:.0} s"),
         whole @ 100..5_400 => format!("{} min", (whole + 30) / 60),
         5_400..360_000 => format!("{:.1} h", seconds / 3600.0),
-        360_000..86_400_000 => format!("{:.0} days", seconds / 86_400.0),
+        360_000..1_728_000 => format!("{:.1} days", seconds / 86_400.0),
+        1_728_000..86_400_000 => format!("{:.0} days", seconds / 86_400.0),
         _ => format!("{:.1} years", seconds / 86_400.0 / 365.25),
     }
 }

@@ -8,6 +8,7 @@ mod lookup;
 pub use lookup::{finished, survey};
 
 use crate::claim::{Holder, Stage};
+use crate::cost;
 use crate::data::Part;
 use crate::digest::{RecipeDigest, WeightsDigest};
 use crate::error::{Error, Result};
@@ -472,25 +473,10 @@ pub fn train(
 /// Refuses a network of a plan that so many jobs at once cannot hold in so many bytes of memory.
 ///
 /// # Errors
-/// As of [`holds`].
+/// As of [`cost::holds`].
 pub fn fits(plan: &Plan<'_>, index: usize, jobs: usize, memory: u64) -> Result<()> {
     let run = &plan.runs[index];
-    holds(&plan.name(run), plan.cost(run).memory, jobs.min(plan.runs.len()), memory)
-}
-
-/// Refuses what takes so many bytes where so many jobs at once cannot hold it in `memory`: the system would kill them.
-///
-/// # Errors
-/// With the mend.
-pub fn holds(name: &str, takes: u64, jobs: usize, memory: u64) -> Result<()> {
-    if takes.saturating_mul(jobs as u64) <= memory {
-        return Ok(());
-    }
-    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-    let (takes, free) = (gib(takes), gib(memory));
-    let each = if jobs == 1 { String::new() } else { format!(" in each of {jobs} jobs") };
-    let problem = format!("takes at least {takes:.1} GiB of memory{each}, and {free:.1} are free");
-    Err(Error::invalid(name, problem, "take fewer --jobs, a smaller batch or narrower layers"))
+    cost::holds(&plan.name(run), plan.cost(run).memory, jobs.min(plan.runs.len()), memory)
 }
 
 #[cfg(test)]

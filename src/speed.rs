@@ -1,7 +1,7 @@
 //! How fast a trainer trains a protocol's base network: some steps on noise, timed.
 //!
-//! Uses `train` through its trait, `cost`, `init`; used by `selffer plan --measure`, so that a plan's time can be told
-//! where neither its images nor a network of it are, and by `benches/step`. Nothing is kept.
+//! Uses `train` through its trait, `cost`, `init`, `plan`, `split`; used by `selffer plan --measure`, so that a plan's time can be
+//! told before a network of it is trained, and by `benches/step`. Nothing is kept.
 
 use crate::architecture::layers;
 use crate::cost;
@@ -13,7 +13,6 @@ use crate::ledger::Place;
 use crate::plan::PlannedRun;
 use crate::protocol::{Protocol, Solver};
 use crate::recipe::{CORE, Policy, Recipe};
-use crate::run;
 use crate::seed::{Name, Stream};
 use crate::split::Catalog;
 use crate::train::{Along, Next, Task, Trainer};
@@ -44,6 +43,8 @@ pub struct Measurement<'a> {
     pub image: [usize; 3],
     /// Classes that the network tells apart.
     pub classes: usize,
+    /// Training images, which a batch may be more than.
+    pub images: u64,
     /// How many are trained at once.
     pub jobs: usize,
     /// Bytes of memory that they may take together.
@@ -59,19 +60,24 @@ impl Measurement<'_> {
     /// # Errors
     /// Where so many jobs do not fit into the memory, and as of [`Trainer::train`].
     pub fn images_per_second(&self, trainer: &dyn Trainer) -> Result<f64> {
-        let Self { protocol, image, classes, jobs, .. } = *self;
+        let Self { image, classes, jobs, .. } = *self;
+        cost::large_enough(self.protocol, image)?;
+        let asked = &self.protocol.solver;
+        let visited = asked.visits_of(usize::try_from(self.images).unwrap_or(usize::MAX));
         let solver = Solver {
             epochs: PASSES,
             steps: Some(STEPS),
+            batch: asked.batch.min(u32::try_from(visited).unwrap_or(u32::MAX)),
             // It costs the same, and noise does not make it diverge.
-            rate: protocol.solver.rate * 1e-6,
+            rate: asked.rate * 1e-6,
             rate_drops: Vec::new(),
-            ..protocol.solver.clone()
+            ..asked.clone()
         };
-        let recipe = base(protocol, self.policy, solver);
+        let protocol = &Protocol { solver, ..self.protocol.clone() };
+        let recipe = base(protocol, self.policy, protocol.solver.clone());
         let of = PlannedRun { split: 0, seed: recipe.seed, treatment: recipe.treatment, parent: None };
         let takes = cost::of(protocol, &of, image, classes, [DRAWN as u64, DRAWN_VALID as u64]).memory;
-        run::holds("a base network", takes, jobs, self.memory)?;
+        cost::holds("a base network", takes, jobs, self.memory)?;
         let data = noise(image, classes);
         let catalog = Catalog::of(&data);
         let shapes = layers(&recipe.network, cost::window(protocol, image), classes);
@@ -109,8 +115,12 @@ fn timed(trainer: &dyn Trainer, task: &Task<'_>, time_min: Duration) -> Result<f
     }
     let ends = ends.into_inner().expect("no panic");
     if ends.len() < UNTIMED + STEPS_MIN {
-        let message = "its loss was not finite before its steps could be timed".to_owned();
-        return Err(Error::Torch { run: task.name.to_owned(), message });
+        let problem = "had a loss that is not finite before its steps could be timed";
+        return Err(Error::invalid(
+            task.name,
+            problem,
+            "try the protocol's filler and rate with `selffer reproduce`",
+        ));
     }
     let timed = &ends[UNTIMED - 1..];
     let seconds = (timed[timed.len() - 1] - timed[0]).as_secs_f64();
@@ -209,12 +219,13 @@ mod tests {
     }
 
     fn measurement(protocol: &Protocol, jobs: usize) -> Measurement<'_> {
-        let (policy, image, classes) = (Policy::Portable, [1, 28, 28], 10);
+        let (policy, image, classes, images) = (Policy::Portable, [1, 28, 28], 10, 3_000);
         Measurement {
             protocol,
             policy,
             image,
             classes,
+            images,
             jobs,
             memory: u64::MAX,
             time_min: Duration::from_millis(20),
@@ -238,10 +249,34 @@ mod tests {
         let protocol = Protocol::named("ci").unwrap();
         let of = |steps| measurement(&protocol, 1).images_per_second(&Sleeper::new(Duration::ZERO, steps, 1));
         assert!(of(5).is_ok());
-        assert!(of(4).unwrap_err().to_string().contains("was not finite before its steps could be timed"));
+        assert!(of(4).unwrap_err().to_string().contains("is not finite before its steps could be timed"));
         let small = Measurement { memory: 1 << 20, ..measurement(&protocol, 2) };
         let error = small.images_per_second(&Sleeper::new(Duration::ZERO, 9, 1)).unwrap_err().to_string();
         assert!(error.contains("GiB of memory in each of 2 jobs"), "{error}");
+    }
+
+    #[test]
+    fn a_batch_is_no_more_than_there_are_images_and_memory_is_that_of_its_step() {
+        let mut protocol = Protocol::named("ci").unwrap();
+        protocol.solver.batch = 60_000;
+        let most = 3_000.0 / 0.004;
+        let sleeper = Sleeper::new(Duration::from_millis(4), u32::MAX, 1);
+        let speed = measurement(&protocol, 1).images_per_second(&sleeper).unwrap();
+        assert!(speed <= most, "{speed} of {most}");
+        // 3,000 images at once take more than a hundred megabytes of activations alone.
+        let small = Measurement { memory: 100 << 20, ..measurement(&protocol, 1) };
+        let error = small.images_per_second(&Sleeper::new(Duration::ZERO, 9, 1)).unwrap_err().to_string();
+        assert!(error.contains("GiB of memory, and 0.1 are free"), "{error}");
+    }
+
+    #[test]
+    fn a_window_larger_than_the_images_is_refused() {
+        let mut protocol = Protocol::named("paper").unwrap();
+        protocol.input.as_mut().unwrap().crop = 400;
+        let error = Measurement { image: [3, 256, 256], ..measurement(&protocol, 1) }
+            .images_per_second(&Sleeper::new(Duration::ZERO, 9, 1))
+            .unwrap_err();
+        assert!(error.to_string().contains("lower input.crop"), "{error}");
     }
 
     #[test]

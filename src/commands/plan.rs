@@ -7,9 +7,12 @@ use super::{Verdict, inputs, jobs, planned, print, say, trained};
 use crate::cli::PlanArgs;
 use crate::output::{self, Pace};
 use selffer::architecture::LAYERS;
+use selffer::cost;
+use selffer::data::Part;
 use selffer::numerics::Numerics;
 use selffer::outline::{self, Outline};
 use selffer::protocol::Protocol;
+use selffer::published;
 use selffer::speed::Measurement;
 use selffer::split::Catalog;
 use selffer::store::Store;
@@ -28,9 +31,17 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<Verdict> {
     // Who says where the images lie means them, not a plan without.
     let there = protocol.data.dir().is_some_and(Path::exists) || inputs::data().is_some();
     if let (Some(outline), false) = (Outline::of(&protocol), there) {
+        cost::large_enough(&protocol, outline::IMAGE)?;
         let classes = outline.runs.first().map_or(2, |run| outline.classes(run));
-        let pace = pace(args, numerics, &protocol, outline::IMAGE, classes, outline.runs.len())?;
-        let listing = output::Outline::of(&outline, jobs(common.jobs), pace);
+        let images = outline::IMAGES[0] * classes as u64 / published::CLASSES as u64;
+        let base = Base {
+            protocol: &protocol,
+            image: outline::IMAGE,
+            classes,
+            images,
+            networks: outline.runs.len(),
+        };
+        let listing = output::Outline::of(&outline, jobs(common.jobs), base.pace(args, numerics)?);
         print(common.format, &listing, || listing.text())?;
         return Ok(Verdict::Clean);
     }
@@ -42,34 +53,47 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<Verdict> {
         true => trained(&plan, &Store::open(&common.store)?, common.numerics.policy)?,
         false => vec![None; plan.runs.len()],
     };
-    let classes = plan.runs.first().map_or(2, |run| plan.shapes(run)[LAYERS - 1].weight[0]);
-    let pace = pace(args, numerics, &protocol, data.train.shape(), classes, plan.runs.len())?;
+    let first = plan.runs.first();
+    let classes = first.map_or(2, |run| plan.shapes(run)[LAYERS - 1].weight[0]);
+    let images = first.map_or(0, |run| plan.splits[run.split].0.count(run.treatment.target(), Part::Train));
+    let image = data.train.shape();
+    let base = Base { protocol: &protocol, image, classes, images: images as u64, networks: plan.runs.len() };
+    let pace = base.pace(args, numerics)?;
     let listing = output::Plan::of(&plan, &manifests, common.numerics.policy, jobs(common.jobs), pace);
     print(common.format, &listing, || listing.text())?;
     Ok(Verdict::Clean)
 }
 
-/// How fast a base network is trained on images of that shape and of so many classes: as it was given, or as is measured,
-/// where there are numerics for it.
-fn pace(
-    args: &PlanArgs,
-    numerics: Option<&'static Numerics>,
-    protocol: &Protocol,
+/// The base network by which a plan's speed is told: the first one's task, and how many networks the plan has.
+struct Base<'a> {
+    protocol: &'a Protocol,
     image: [usize; 3],
     classes: usize,
+    images: u64,
     networks: usize,
-) -> anyhow::Result<Option<Pace>> {
-    let Some(numerics) = numerics else {
-        return Ok(args.speed.map(|images| Pace { images, measured: false }));
-    };
-    let jobs = jobs(args.common.jobs).min(networks);
-    if !args.common.quiet {
-        let at_once = if jobs == 1 { String::new() } else { format!(", {jobs} at once") };
-        let seconds = MEASURED.as_secs();
-        say(&format!("training a base network of {} on noise{at_once}; at least {seconds} s", protocol.name));
+}
+
+impl Base<'_> {
+    /// How fast it is trained: as it was given, or as is measured, where there are numerics for it.
+    fn pace(&self, args: &PlanArgs, numerics: Option<&'static Numerics>) -> anyhow::Result<Option<Pace>> {
+        let Self { protocol, image, classes, images, networks } = *self;
+        let pace = |images, measured| {
+            let speed = images * cost::trained_image(protocol, image, classes) as f64;
+            Some(Pace { images, speed, measured })
+        };
+        let Some(numerics) = numerics else { return Ok(args.speed.and_then(|images| pace(images, false))) };
+        let jobs = jobs(args.common.jobs).min(networks);
+        if !args.common.quiet {
+            let at_once = if jobs == 1 { String::new() } else { format!(", {jobs} at once") };
+            let seconds = MEASURED.as_secs();
+            say(&format!(
+                "training a base network of {} on noise{at_once}; at least {seconds} s",
+                protocol.name
+            ));
+        }
+        let (policy, memory) = (numerics.policy(), numerics.memory_at_hand());
+        let measurement =
+            Measurement { protocol, policy, image, classes, images, jobs, memory, time_min: MEASURED };
+        Ok(pace(measurement.images_per_second(&Torch::new(numerics))?, true))
     }
-    let (policy, memory) = (numerics.policy(), numerics.memory_at_hand());
-    let measurement = Measurement { protocol, policy, image, classes, jobs, memory, time_min: MEASURED };
-    let images = measurement.images_per_second(&Torch::new(numerics))?;
-    Ok(Some(Pace { images, measured: true }))
 }

@@ -1,11 +1,12 @@
 //! The fingerprint: what libtorch computes a fixed probe to, as one digest.
 //!
-//! Uses `seed`, `net` and libtorch; used by `numerics` alone, which calls it with a policy in force. The probe
+//! Uses `seed`, `net`, `architecture`, `init` and libtorch; used by `numerics` alone, which calls it with a policy in force. The probe
 //! does what training does (convolution, pooling, linear layers, softmax and cross-entropy, their
 //! gradients, a step of momentum), in the layouts that `net` uses and the sizes of the `ci` protocol,
-//! and in a few odd sizes, where kernels take their other ways; and a step of the paper's network, narrower, for what it alone
-//! has (strides, groups, overlapping pooling, normalisation, dropped units). Its data come from this crate's own streams. A digest that differs says that this machine computes otherwise; the same digest does not
-//! prove that every size of every operation is the same.
+//! and in a few odd sizes, where kernels take their other ways; and the paper's network, narrower, up to its gradients, for
+//! what it alone has (strides, groups, overlapping pooling, normalisation, dropped units). Its data come from this crate's own
+//! streams. A digest that differs says that this machine computes otherwise; the same digest does not prove that every size of
+//! every operation is the same.
 
 use crate::architecture::{self, DROPPED, LAYERS, NAMES};
 use crate::digest::{FingerprintDigest, Hasher};
@@ -47,6 +48,8 @@ const PAPER_HIDDEN: [u32; 2] = [64, 48];
 const PAPER_SIDE: usize = 67;
 const PAPER_IMAGES: i64 = 3;
 const PAPER_CLASSES: usize = 21;
+/// The largest pixel, less the mean: so that what is normalised lies where it does in training.
+const PAPER_PIXEL: f64 = 120.0;
 
 /// Rate, momentum and decay of a step.
 const STEP: (f64, f64, f64) = (0.005, 0.9, 5e-4);
@@ -131,7 +134,10 @@ impl Probe {
         let window = [3, PAPER_SIDE, PAPER_SIDE];
         let mut weights = zeros(&architecture::layers(&network, window, PAPER_CLASSES));
         for (name, layer) in NAMES.iter().zip(&mut weights.layers) {
-            let tensors = [("weight", 0.25, &mut layer.weight), ("bias", 1.0, &mut layer.bias)];
+            // What leaves a layer is as large as what enters it.
+            let entering = layer.weight.values.len() / layer.bias.values.len();
+            let even = (3.0 / entering as f32).sqrt();
+            let tensors = [("weight", even, &mut layer.weight), ("bias", 1.0, &mut layer.bias)];
             for (of, scale, tensor) in tensors {
                 let drawn = numbers(&format!("paper {name} {of}"), tensor.values.len());
                 tensor.values = drawn.map(|number| number * scale).collect();
@@ -139,7 +145,7 @@ impl Probe {
         }
         let net = Net::new(layout, &weights, 0, device)?;
         let side = PAPER_SIDE as i64;
-        let input = draw("paper input", &[PAPER_IMAGES, side, side, 3], device)?;
+        let input = draw("paper input", &[PAPER_IMAGES, side, side, 3], device)?.f_mul_scalar(PAPER_PIXEL)?;
         let masks = DROPPED.zip(PAPER_HIDDEN).map(|(layer, units)| {
             let drawn = draw(&format!("paper mask {layer}"), &[PAPER_IMAGES, i64::from(units)], device)?;
             drawn.f_gt(0.0)?.f_to_kind(Kind::Float)?.f_mul_scalar(2.0)

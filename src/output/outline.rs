@@ -1,10 +1,10 @@
 //! What `selffer plan` prints of a protocol whose images are not there.
 
-use super::Pace;
+use super::{NO_SPEED, Pace, gflops};
 use crate::progress::clock;
-use selffer::cost;
 use selffer::digest::ProtocolDigest;
-use selffer::outline::{IMAGE, VALID_PER_CLASS};
+use selffer::outline::VALID_PER_CLASS;
+use selffer::plan::operations_in_a_row;
 use selffer::table;
 use selffer::treatment::{Task, Treatment};
 use serde::Serialize;
@@ -83,9 +83,8 @@ impl Outline {
             operations: cost.operations,
         });
         let operations: f64 = costs.iter().map(|cost| cost.operations as f64).sum();
-        let classes = outline.runs.first().map_or(2, |run| outline.classes(run));
-        let an_image = cost::trained_image(outline.protocol, IMAGE, classes) as f64;
-        let speed = pace.map(|pace| pace.images * an_image);
+        let to_train: Vec<_> = costs.iter().map(|cost| Some(cost.operations)).collect();
+        let in_a_row = operations_in_a_row(&outline.runs, &to_train, jobs);
         Self {
             protocol: outline.protocol.name.clone(),
             protocol_digest: outline.protocol.digest(),
@@ -93,9 +92,9 @@ impl Outline {
             splits: splits.collect(),
             runs: runs.collect(),
             operations,
-            seconds_left: speed.map(|speed| operations / speed / jobs as f64),
+            seconds_left: pace.map(|pace| in_a_row / pace.speed),
             jobs,
-            speed,
+            speed: pace.map(|pace| pace.speed),
             speed_measured: pace.is_some_and(|pace| pace.measured),
             disk: costs.iter().map(|cost| cost.checkpoint).sum(),
             disk_images: outline.pack(),
@@ -139,17 +138,19 @@ impl Outline {
         );
         match self.seconds_left.zip(self.pace) {
             Some((seconds, pace)) => {
-                let hours = seconds * self.jobs as f64 / 3600.0;
+                let hours = self.operations / pace.speed / 3600.0;
                 let _ = writeln!(
                     text,
-                    "about {} with {}, {hours:.0} hours of one, at {:.0} GFLOP/s a job ({})",
+                    "about {} with {}, {hours:.0} hours of one, at {} a job ({})",
                     clock(seconds),
                     table::counted(self.jobs, "job"),
-                    self.speed.unwrap_or(0.0) / 1e9,
+                    gflops(pace.speed),
                     pace.basis()
                 );
             }
-            None => text.push_str("how long it takes is not known: --measure finds out; or name a measured speed with --speed\n"),
+            None => {
+                let _ = writeln!(text, "{NO_SPEED}");
+            }
         }
         text
     }
