@@ -268,3 +268,33 @@ fn the_ci_protocol_is_the_whole_experiment() {
     let Cost { images, operations, .. } = plan.cost(whole);
     assert_eq!((images, operations), (60_000, 2 * 1_938_432 * 10 * (3 * 6000 + 2000)));
 }
+
+proptest! {
+    /// However many jobs there are, nothing is quicker than a base network and one that copies from it, nor than all shared out.
+    #[test]
+    fn a_plan_takes_its_longest_chain_at_least(
+        of in proptest::collection::vec((0usize..8, proptest::option::of(1u64..1000)), 1..30),
+        jobs in 1usize..40,
+    ) {
+        let treatment: Treatment = "baseA".parse().unwrap();
+        let parent = |at: usize, base: usize| (base > 0 && base < at).then(|| base - 1);
+        let runs: Vec<PlannedRun> = of
+            .iter()
+            .enumerate()
+            .map(|(at, (base, _))| PlannedRun { split: 0, seed: 1, treatment, parent: parent(at, *base) })
+            .collect();
+        let left: Vec<Option<u64>> = of.iter().map(|(_, left)| *left).collect();
+        let all: u64 = left.iter().flatten().sum();
+        let takes = |jobs| operations_in_a_row(&runs, &left, jobs);
+        prop_assert!(takes(jobs) >= all as f64 / jobs as f64 && takes(jobs) <= all as f64);
+        prop_assert!(takes(jobs + 1) <= takes(jobs));
+        prop_assert_eq!(takes(1), all as f64);
+        let chain = |at: usize| {
+            let base = runs[at].parent.and_then(|base| left[base]).unwrap_or(0);
+            left[at].map_or(0, |own| own + base)
+        };
+        let longest = (0..runs.len()).map(chain).max().unwrap();
+        prop_assert!(takes(jobs) >= longest as f64);
+        prop_assert_eq!(takes(1_000_000), longest as f64);
+    }
+}
