@@ -936,6 +936,16 @@ fn the_paper_s_plan_needs_no_images() {
     assert!((given["seconds_left"].as_f64().unwrap() / seconds - 1.0).abs() < 1e-9, "{seconds}");
     assert_eq!(given["speed_measured"], false);
     assert!(plan(&["--speed", "1000"]).out.contains("(given)"));
+    // A window larger than ILSVRC2012's packed images, of which none is there.
+    let wide = dir.path().join("wide.toml");
+    let text = fs::read_to_string(repository("src/protocols/paper.toml")).unwrap();
+    fs::write(&wide, text.replace("crop = 227", "crop = 400").replace("\"paper\"", "\"wide\"")).unwrap();
+    let ran = run(selffer(["plan", "--protocol", wide.to_str().unwrap()])).expect(2);
+    assert!(
+        ran.err.contains("windows of 400x400 pixels") && ran.err.contains("lower input.crop"),
+        "{}",
+        ran.err
+    );
     // What needs the images says which and where from.
     for (protocol, mend) in
         [("paper", "selffer data pack DIR ilsvrc2012"), ("standard", "ci/fixtures --all digits-garments")]
