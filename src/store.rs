@@ -18,10 +18,14 @@
 //! ```
 
 mod claims;
+mod names;
+mod unfinished;
 
-pub use claims::Last;
+pub use self::claims::Last;
+pub use self::names::{Entry, REPORT};
 
-use crate::claim::Holder;
+use self::names::{CHECKPOINTS, CLAIMS, JOBS, LOCKS, MANIFESTS, SNAPSHOTS, SPLITS, entry, relative};
+use self::unfinished::{NEW, WRITERS, abandoned, unfinished};
 use crate::digest::{Digest, RecipeDigest, SplitDigest, WeightsDigest};
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
@@ -30,30 +34,10 @@ use crate::split::Split;
 use crate::weights::Weights;
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 const MARK: &str = "selffer-store";
 const MARK_TEXT: &[u8] = b"selffer store 1\n";
-const SPLITS: &str = "splits";
-const CHECKPOINTS: &str = "checkpoints";
-const MANIFESTS: &str = "manifests";
-const SNAPSHOTS: &str = "snapshots";
-const CLAIMS: &str = "claims";
-const JOBS: &str = "jobs";
-const LOCKS: &str = "locks";
-const NEW: &str = "new";
-/// Where a report of the store is, unless another place is named; `report::files` writes it.
-pub const REPORT: &str = "report";
-/// In `new/`: the file that every process that writes holds a shared lock on.
-const WRITERS: &str = "writers";
-/// How names of files begin that are being written. After it comes what tells this start of this machine from
-/// others: the lock of another machine's writers may not be seen here.
-const UNFINISHED: &str = ".tmp";
-/// After how long a file that another machine was writing is swept away all the same.
-const LEFT: Duration = Duration::from_secs(24 * 3600);
-
 /// A store on disk.
 #[derive(Debug)]
 pub struct Store {
@@ -84,19 +68,6 @@ impl<T> Found<T> {
             Self::Absent | Self::Damaged(_) => None,
         }
     }
-}
-
-/// A file of the store, by what it is.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Entry {
-    /// A split.
-    Split(SplitDigest),
-    /// A checkpoint.
-    Checkpoint(WeightsDigest),
-    /// A manifest.
-    Manifest(RecipeDigest),
-    /// The state of a run after so many steps.
-    Snapshot(RecipeDigest, u64),
 }
 
 impl Store {
@@ -382,15 +353,8 @@ impl Store {
     /// Writes a file whole or not at all, and reads it again.
     fn write(&self, relative: &Path, bytes: &[u8]) -> Result<()> {
         let path = self.dir.join(relative);
-        let new = self.dir.join(NEW);
         let failed = || Error::io("write", &path);
-        // Dropped before `persist`, the temporary file is removed.
-        let mut file = tempfile::Builder::new()
-            .prefix(&being_written())
-            // As any program's files: who else may read them is for the umask to say.
-            .permissions(fs::Permissions::from_mode(0o666))
-            .tempfile_in(&new)
-            .map_err(Error::io("write in", &new))?;
+        let mut file = unfinished::begin(&self.dir)?;
         file.write_all(bytes).map_err(failed())?;
         file.as_file().sync_all().map_err(failed())?;
         file.persist(&path).map_err(|error| failed()(error.error))?;
@@ -425,25 +389,6 @@ fn occupied(dir: &Path) -> Result<bool> {
         || inside(&new)?.iter().any(|path| !unfinished(path) && *path != new.join(WRITERS)))
 }
 
-/// Whether a path in `new/` is of a file being written, by its name.
-fn unfinished(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(UNFINISHED)) && !path.is_dir()
-}
-
-/// How the names of files begin that this machine is writing.
-fn being_written() -> String {
-    let boot: String = Holder::here().boot.chars().take(8).collect();
-    format!("{UNFINISHED}-{boot}-")
-}
-
-/// Whether an unfinished file is one of this machine, or so old that nobody is writing it.
-fn abandoned(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let elsewhere = name.starts_with(&format!("{UNFINISHED}-")) && !name.starts_with(&being_written());
-    let age = fs::metadata(path).and_then(|meta| meta.modified()).map(|time| time.elapsed());
-    !elsewhere || age.is_ok_and(|age| age.is_ok_and(|age| age > LEFT))
-}
-
 /// A path as it is written without a slash at its end, so that names within it read the same however it was typed.
 fn tidy(dir: &Path) -> PathBuf {
     dir.components().collect()
@@ -453,45 +398,6 @@ fn tidy(dir: &Path) -> PathBuf {
 fn lock_file(path: &Path) -> Result<File> {
     let mut options = File::options();
     options.create(true).truncate(false).write(true).open(path).map_err(Error::io("open", path))
-}
-
-fn relative(entry: &Entry) -> PathBuf {
-    match entry {
-        Entry::Split(digest) => Path::new(SPLITS).join(format!("{}.json", digest.hex())),
-        Entry::Checkpoint(digest) => Path::new(CHECKPOINTS).join(format!("{}.safetensors", digest.hex())),
-        Entry::Manifest(digest) => Path::new(MANIFESTS).join(format!("{}.json", digest.hex())),
-        Entry::Snapshot(digest, steps) => {
-            Path::new(SNAPSHOTS).join(format!("{}-{steps}.snapshot", digest.hex()))
-        }
-    }
-}
-
-/// What a file in the subdirectory `sub` is by its name; `None` where it does not belong there,
-/// `Some(None)` for an empty lock file or a claim.
-fn entry(sub: &str, path: &Path) -> Option<Option<Entry>> {
-    let name = path.file_name()?.to_str()?;
-    let meta = fs::symlink_metadata(path).ok()?;
-    if !meta.is_file() {
-        return None;
-    }
-    let entry = match sub {
-        SPLITS => Entry::Split(name.strip_suffix(".json")?.parse().ok()?),
-        CHECKPOINTS => Entry::Checkpoint(name.strip_suffix(".safetensors")?.parse().ok()?),
-        MANIFESTS => Entry::Manifest(name.strip_suffix(".json")?.parse().ok()?),
-        SNAPSHOTS => {
-            let (recipe, steps) = name.strip_suffix(".snapshot")?.split_once('-')?;
-            let count: u64 = steps.parse().ok()?;
-            // One name for each: no plus sign, no leading zeros.
-            let entry = Entry::Snapshot(recipe.parse().ok()?, count);
-            return (count.to_string() == steps).then_some(Some(entry));
-        }
-        CLAIMS => return claims::name(path).map(|_| None),
-        _ => {
-            name.parse::<Digest>().ok()?;
-            return (meta.len() == 0).then_some(None);
-        }
-    };
-    Some(Some(entry))
 }
 
 /// The paths in a directory, in order of name.

@@ -3,14 +3,14 @@
 //! Uses `claim`; used by `fence`, which says when, and by `status`. A claim is no result: it is not synced,
 //! and one that cannot be read says nothing of its holder.
 
-use super::{CLAIMS, LOCKS, Lock, Store, being_written, sorted};
+use super::names::{CLAIMS, LOCKS};
+use super::{Lock, Store, sorted, unfinished};
 use crate::claim::Claim;
 use crate::digest::RecipeDigest;
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// A network's last claim: its number, and what it says where that can be read.
@@ -50,12 +50,7 @@ impl Store {
     }
 
     fn unfinished_claim(&self, claim: &Claim, path: &Path) -> Result<tempfile::NamedTempFile> {
-        let new = self.dir.join(super::NEW);
-        let mut file = tempfile::Builder::new()
-            .prefix(&being_written())
-            .permissions(fs::Permissions::from_mode(0o666))
-            .tempfile_in(&new)
-            .map_err(Error::io("write in", &new))?;
+        let mut file = unfinished::begin(&self.dir)?;
         let text = serde_json::to_vec(claim).expect("a claim is JSON");
         file.write_all(&text).map_err(Error::io("write", path))?;
         Ok(file)

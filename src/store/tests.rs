@@ -1,3 +1,4 @@
+use super::unfinished::{LEFT, being_written};
 use super::*;
 use crate::testing::{dataset, manifest, tiny, weights};
 use crate::{plan::Plan, split::Catalog};

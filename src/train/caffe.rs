@@ -6,7 +6,7 @@ use crate::architecture::layers;
 use crate::data::Images;
 use crate::digest::{DataDigest, Digest, SplitDigest, WeightsDigest};
 use crate::init::zeros;
-use crate::protocol::{Filler, Input, Layout, Network, Solver, Subtract};
+use crate::protocol::{Filler, Input, Layout, Network, Solver, Subtract, Update};
 use crate::recipe::{CORE, Policy};
 use crate::testing::{Summary, hashed};
 use serde_json::Value;

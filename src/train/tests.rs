@@ -1,8 +1,9 @@
 use super::*;
 use crate::architecture::{CONVOLUTIONS, pools};
 use crate::init::initial;
+use crate::net;
 use crate::protocol::{Layout, Protocol};
-use crate::recipe::Policy;
+use crate::recipe::{Policy, order_digest};
 use crate::snapshot::State;
 use crate::testing::{self, dataset, shapes, tiny};
 use crate::weights::{Layer, Tensor as Numbers};

@@ -1,0 +1,70 @@
+//! What each file of a store is called.
+//!
+//! Uses `digest`; a part of `store`.
+
+use super::claims;
+use crate::digest::{Digest, RecipeDigest, SplitDigest, WeightsDigest};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+pub(super) const SPLITS: &str = "splits";
+pub(super) const CHECKPOINTS: &str = "checkpoints";
+pub(super) const MANIFESTS: &str = "manifests";
+pub(super) const SNAPSHOTS: &str = "snapshots";
+pub(super) const CLAIMS: &str = "claims";
+pub(super) const JOBS: &str = "jobs";
+pub(super) const LOCKS: &str = "locks";
+/// Where a report of the store is, unless another place is named; `report::files` writes it.
+pub const REPORT: &str = "report";
+
+/// A file of the store, by what it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Entry {
+    /// A split.
+    Split(SplitDigest),
+    /// A checkpoint.
+    Checkpoint(WeightsDigest),
+    /// A manifest.
+    Manifest(RecipeDigest),
+    /// The state of a run after so many steps.
+    Snapshot(RecipeDigest, u64),
+}
+
+pub(super) fn relative(entry: &Entry) -> PathBuf {
+    match entry {
+        Entry::Split(digest) => Path::new(SPLITS).join(format!("{}.json", digest.hex())),
+        Entry::Checkpoint(digest) => Path::new(CHECKPOINTS).join(format!("{}.safetensors", digest.hex())),
+        Entry::Manifest(digest) => Path::new(MANIFESTS).join(format!("{}.json", digest.hex())),
+        Entry::Snapshot(digest, steps) => {
+            Path::new(SNAPSHOTS).join(format!("{}-{steps}.snapshot", digest.hex()))
+        }
+    }
+}
+
+/// What a file in the subdirectory `sub` is by its name; `None` where it does not belong there,
+/// `Some(None)` for an empty lock file or a claim.
+pub(super) fn entry(sub: &str, path: &Path) -> Option<Option<Entry>> {
+    let name = path.file_name()?.to_str()?;
+    let meta = fs::symlink_metadata(path).ok()?;
+    if !meta.is_file() {
+        return None;
+    }
+    let entry = match sub {
+        SPLITS => Entry::Split(name.strip_suffix(".json")?.parse().ok()?),
+        CHECKPOINTS => Entry::Checkpoint(name.strip_suffix(".safetensors")?.parse().ok()?),
+        MANIFESTS => Entry::Manifest(name.strip_suffix(".json")?.parse().ok()?),
+        SNAPSHOTS => {
+            let (recipe, steps) = name.strip_suffix(".snapshot")?.split_once('-')?;
+            let count: u64 = steps.parse().ok()?;
+            // One name for each: no plus sign, no leading zeros.
+            let entry = Entry::Snapshot(recipe.parse().ok()?, count);
+            return (count.to_string() == steps).then_some(Some(entry));
+        }
+        CLAIMS => return claims::name(path).map(|_| None),
+        _ => {
+            name.parse::<Digest>().ok()?;
+            return (meta.len() == 0).then_some(None);
+        }
+    };
+    Some(Some(entry))
+}

@@ -1,0 +1,53 @@
+//! Files being written, in `new/`: each is renamed to its place when it is whole.
+//!
+//! Uses `claim` for what tells this machine from others; a part of `store`.
+
+use crate::claim::Holder;
+use crate::error::{Error, Result};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::time::Duration;
+use tempfile::NamedTempFile;
+
+/// Where they are in a store.
+pub(super) const NEW: &str = "new";
+
+/// In `new/`: the file that every process that writes holds a shared lock on.
+pub(super) const WRITERS: &str = "writers";
+
+/// How names of files begin that are being written. After it comes what tells this start of this machine from
+/// others: the lock of another machine's writers may not be seen here.
+const UNFINISHED: &str = ".tmp";
+/// After how long a file that another machine was writing is swept away all the same.
+pub(super) const LEFT: Duration = Duration::from_secs(24 * 3600);
+
+/// A file to write in a store. Dropped before it gets its name, it is removed.
+pub(super) fn begin(store: &Path) -> Result<NamedTempFile> {
+    let new = store.join(NEW);
+    tempfile::Builder::new()
+        .prefix(&being_written())
+        // As any program's files: who else may read them is for the umask to say.
+        .permissions(fs::Permissions::from_mode(0o666))
+        .tempfile_in(&new)
+        .map_err(Error::io("write in", &new))
+}
+
+/// Whether a path in `new/` is of a file being written, by its name.
+pub(super) fn unfinished(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(UNFINISHED)) && !path.is_dir()
+}
+
+/// How the names of files begin that this machine is writing.
+pub(super) fn being_written() -> String {
+    let boot: String = Holder::here().boot.chars().take(8).collect();
+    format!("{UNFINISHED}-{boot}-")
+}
+
+/// Whether an unfinished file is one of this machine, or so old that nobody is writing it.
+pub(super) fn abandoned(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let elsewhere = name.starts_with(&format!("{UNFINISHED}-")) && !name.starts_with(&being_written());
+    let age = fs::metadata(path).and_then(|meta| meta.modified()).map(|time| time.elapsed());
+    !elsewhere || age.is_ok_and(|age| age.is_ok_and(|age| age > LEFT))
+}
