@@ -23,6 +23,11 @@ pub const LEVEL: f64 = 0.01;
 /// The share of a filter's variance that is a Gabor function in the made-up networks with structure.
 pub const STRUCTURE: f64 = 0.5;
 
+/// Below 5×5, what training changed counts as random only where it is larger than what it is the change of, as it
+/// is where filters were replaced. Long training of 3×3 filters changes them by a third of their size at most
+/// in what was seen, and by much that is no Gabor function (METHODOLOGY.md).
+pub const REPLACED: f64 = 1.0;
+
 /// Made-up filters of each kind that are fitted.
 const DRAWN: usize = 500;
 
@@ -121,7 +126,8 @@ pub struct Training {
     /// The size of that difference as a share of the size of the filters it began with (root of the sum of
     /// squares of all numbers).
     pub moved: f64,
-    /// What is to be said of the network: what the filters say, and on kernels below 5×5 what the change says.
+    /// What is to be said of the network: what the filters say, and on kernels below 5×5 what the change says, of
+    /// which no small one is like random ([`REPLACED`]).
     pub verdict: Verdict,
 }
 
@@ -139,7 +145,10 @@ pub fn compare(trained: &Tensor, initial: &Tensor) -> Option<Training> {
     let trained = read(trained)?;
     let change = read_as(&Tensor { shape: initial.shape.clone(), values: difference });
     let verdict = match (trained.family, &change) {
-        (Family::Centred, Some(change)) => change.verdict,
+        (Family::Centred, Some(change)) => match change.verdict {
+            Verdict::LikeRandom if by < REPLACED * began => Verdict::CannotTell,
+            verdict => verdict,
+        },
         _ => trained.verdict,
     };
     Some(Training { trained, change, moved: if began > 0.0 { by / began } else { 0.0 }, verdict })

@@ -95,6 +95,13 @@ fn on_small_kernels_the_change_decides() {
     let training = compare(&ended, &began).unwrap();
     assert_eq!((training.trained.verdict, training.verdict), (Verdict::CannotTell, Verdict::Structured));
     assert!((training.moved - 0.05).abs() < 0.01, "{}", training.moved);
+    // As after long training: a change without structure, but the filters are still those that were drawn.
+    let mut ended = began.clone();
+    let noise = made(3, [16, 1, 3], 0.0);
+    ended.values.iter_mut().zip(&noise.values).for_each(|(a, b)| *a += 0.9 * b);
+    let training = compare(&ended, &began).unwrap();
+    assert_eq!(training.change.unwrap().verdict, Verdict::LikeRandom);
+    assert_eq!(training.verdict, Verdict::CannotTell, "{}", training.moved);
     let replaced = compare(&made(3, [16, 1, 3], 0.0), &began).unwrap();
     assert_eq!(replaced.verdict, Verdict::LikeRandom, "{replaced:?}");
     // Where nothing changed, there is nothing to read.
