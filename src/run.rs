@@ -285,7 +285,13 @@ impl Runner<'_> {
         let Some(hold) = shared.fence.take(recipe.digest(), &name, images)? else { return Ok(Turn::Busy) };
         // Another process may have finished it just before it was ours.
         let turn = match found() {
-            Ok(None) => self.train(index, recipe, &hold, shared),
+            Ok(None) => match self.train(index, recipe, &hold, shared) {
+                // A process that took the network over may have removed what this one was about to read again.
+                Err(_) if !shared.fence.may_write(&hold).unwrap_or(true) => {
+                    Err(self.superseded(index, &hold))
+                }
+                trained => trained,
+            },
             Ok(Some(turn)) => {
                 shared.fence.end(&hold, Stage::Found);
                 return Ok(turn);

@@ -2,6 +2,7 @@ mod world;
 
 use self::world::*;
 use super::*;
+use crate::claim::Claim;
 use crate::seed::{Name, Stream};
 use crate::split::Catalog;
 use crate::store::Entry;
@@ -294,6 +295,31 @@ fn two_on_one_store_train_each_network_once() {
     let mut both = [fresh(&one), fresh(&two)].concat();
     both.sort_unstable();
     assert!(both.into_iter().eq(one.keys()));
+}
+
+/// Another process, which takes over every network as soon as it is trained.
+struct Rival<'a>(&'a World);
+
+impl Observer for Rival<'_> {
+    fn advanced(&self, _run: usize, _images: u64) {
+        let store = Store::open(self.0.dir.path()).unwrap();
+        for recipe in store.claimed().unwrap().into_keys() {
+            let (number, claim) = store.last_claim(recipe).unwrap().unwrap();
+            store.make_claim(recipe, &Claim { number: number + 1, ..claim.unwrap() }).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_fails_in_other_hands_is_no_failure() {
+    let world = World { snapshots: Snapshots { every: Every::Never, ..EACH_STEP }, ..World::new(one_seed()) };
+    let fake = Fake { fails: ["half/1/baseA"].into(), ..Fake::default() };
+    let ended = world.watched(&fake, &AtomicBool::new(false), &Rival(&world));
+    assert!(matches!(ended, Err(Error::Superseded { .. })), "{ended:?}");
+    let store = Store::open(world.dir.path()).unwrap();
+    let recipes: Vec<_> = store.claimed().unwrap().into_keys().collect();
+    assert_eq!(recipes.len(), 1);
+    assert_eq!(store.claim(recipes[0], 1).unwrap().unwrap().stage, Stage::Replaced);
 }
 
 #[test]
