@@ -26,6 +26,9 @@ pub struct Numerics {
     /// The policy that the two come to.
     #[arg(skip = Policy::Portable)]
     pub policy: Policy,
+    /// The number of the GPU that computes, where one does.
+    #[arg(skip)]
+    pub gpu: u32,
     /// Why a GPU that is there is not taken.
     #[arg(skip)]
     passed: Option<String>,
@@ -65,6 +68,9 @@ impl Numerics {
     /// Finds the policy that device and policy come to. A GPU is looked for where nothing else decides.
     fn settle(&mut self) -> Result<()> {
         let refused = |problem: &str, mend: &str| Err(Error::invalid("--device", problem, mend));
+        if let Device::Cuda(ordinal) = self.device {
+            self.gpu = ordinal;
+        }
         self.policy = match (self.device, self.asked) {
             (Device::Cpu, Some(Policy::Cuda)) => {
                 return refused("cpu and --numerics cuda do not go together", "leave one of them out");
@@ -76,13 +82,16 @@ impl Numerics {
             (_, Some(policy)) => policy,
             (Device::Cuda(_), None) => Policy::Cuda,
             (Device::Cpu, None) => Policy::Portable,
-            (Device::Auto, None) => match numerics::Numerics::look_for_gpu(0) {
-                Ok(Ok(_)) => Policy::Cuda,
-                Ok(Err(why)) => {
+            (Device::Auto, None) => match numerics::Numerics::look_for_gpu() {
+                Ok(Some(gpu)) => {
+                    self.gpu = gpu.ordinal;
+                    Policy::Cuda
+                }
+                Ok(None) => Policy::Portable,
+                Err(why) => {
                     self.passed = Some(why);
                     Policy::Portable
                 }
-                Err(_) => Policy::Portable,
             },
         };
         Ok(())
@@ -91,10 +100,14 @@ impl Numerics {
     /// Puts the policy in force. Call it before any thread is started: it sets environment variables.
     pub fn engage(&self, quiet: bool) -> Result<&'static numerics::Numerics> {
         if let (Some(why), false) = (&self.passed, quiet) {
-            crate::commands::say(&format!("the CPU computes though there is a GPU: {why}"));
+            crate::commands::say(&format!("the CPU computes, not a GPU: {why}"));
         }
-        let ordinal = if let Device::Cuda(ordinal) = self.device { ordinal } else { 0 };
-        numerics::Numerics::engage_on(self.policy, ordinal)
+        numerics::Numerics::engage_on(self.policy, self.gpu)
+    }
+
+    /// Whether a GPU was asked for that is not the first.
+    pub fn names_another_gpu(&self) -> bool {
+        matches!(self.device, Device::Cuda(1..))
     }
 }
 
@@ -142,7 +155,7 @@ mod tests {
     #[test]
     fn device_and_policy_decide_each_other_or_are_refused() {
         let of = |device, asked| {
-            let mut numerics = Numerics { device, asked, policy: Policy::Portable, passed: None };
+            let mut numerics = Numerics { device, asked, policy: Policy::Portable, gpu: 0, passed: None };
             numerics.settle().map(|()| numerics.policy).map_err(|error| error.to_string())
         };
         assert_eq!(of(Device::Cpu, None), Ok(Policy::Portable));

@@ -41,6 +41,9 @@ pub struct Order {
     pub protocol_digest: ProtocolDigest,
     /// The numerics policy.
     pub numerics: Policy,
+    /// The number of the GPU that computes, among those that a job may see; the first where none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<u32>,
     /// How often states are kept, as on the command line.
     pub snapshot_every: String,
     /// How many networks of an element are trained at once; as many as it has, or the cores, where none.

@@ -68,6 +68,12 @@ pub fn run(args: &SubmitArgs) -> anyhow::Result<Verdict> {
     let place = protocol.data.dir().map(tellable).transpose()?;
     let dir = absolute(&args.store)?;
     if args.engine == EngineName::Slurm {
+        if args.numerics.names_another_gpu() {
+            let mend = "say `--device cuda`, and which GPUs with --gres";
+            return Err(
+                Error::invalid("--device", "names a GPU, and Slurm gives each job its own", mend).into()
+            );
+        }
         cluster.check_times()?;
         slurm::nameable(&jobs::program()?)?;
         slurm::nameable(&dir)?;
@@ -214,6 +220,7 @@ impl Orders<'_> {
             images: Some(plan.catalog.digest),
             protocol_digest: plan.protocol.digest(),
             numerics: args.numerics.policy,
+            gpu: Some(args.numerics.gpu).filter(|gpu| *gpu > 0 && args.engine == EngineName::Local),
             snapshot_every: args.snapshot_every.clone(),
             jobs: args.jobs,
             elements,

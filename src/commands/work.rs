@@ -31,7 +31,7 @@ pub fn run(args: &WorkArgs) -> anyhow::Result<Verdict> {
     let signals = Signals::listen()?;
     let order = Order::read(&args.plan)?;
     // Before any thread is started: it sets environment variables.
-    let numerics = Numerics::engage(order.numerics)?;
+    let numerics = Numerics::engage_on(order.numerics, order.gpu.unwrap_or(0))?;
     signals.note_the_time()?;
     let protocol = order.protocol()?;
     let data = super::inputs::images(&protocol)?;

@@ -35,22 +35,29 @@ type Message = unsafe extern "C" fn(i32, *mut *const c_char) -> i32;
 /// The attributes of compute capability, from the driver's `cuda.h`.
 const CAPABILITY: [i32; 2] = [75, 76];
 
-/// The GPUs that this process may use, by ordinal; none of them, and why.
+/// What the driver answers where it finds no GPU.
+const NO_DEVICE: i32 = 100;
+
+/// The driver's library.
+const DRIVER: &str = "libcuda.so.1";
+
+/// The GPUs that this process may use, by ordinal; none where no driver is installed.
 ///
 /// # Errors
-/// The reason, in a few words.
-pub fn gpus() -> Result<&'static [Gpu], String> {
-    static FOUND: OnceLock<Result<Vec<Gpu>, String>> = OnceLock::new();
-    FOUND.get_or_init(|| ask("libcuda.so.1")).as_deref().map_err(Clone::clone)
+/// Why the driver does not say, in a few words.
+pub fn gpus() -> Result<Option<&'static [Gpu]>, String> {
+    static FOUND: OnceLock<Result<Option<Vec<Gpu>>, String>> = OnceLock::new();
+    let found = FOUND.get_or_init(|| ask(DRIVER));
+    found.as_ref().map(Option::as_deref).map_err(Clone::clone)
 }
 
 #[allow(unsafe_code)]
-fn ask(library: &str) -> Result<Vec<Gpu>, String> {
+fn ask(library: &str) -> Result<Option<Vec<Gpu>>, String> {
     // SAFETY: opening the driver runs its initialisers, which it is made for; it stays open, as it keeps threads.
     let driver = unsafe { Library::new(library) };
     let driver: &'static Library = match driver {
         Ok(driver) => Box::leak(Box::new(driver)),
-        Err(_) => return Err(format!("no NVIDIA driver is installed ({library} is not there)")),
+        Err(_) => return Ok(None),
     };
     // SAFETY: each has the type that the driver's header gives it, and is handed what that asks for: places for
     // its answers that live through the call.
@@ -70,7 +77,10 @@ fn ask(library: &str) -> Result<Vec<Gpu>, String> {
         };
         let lacking =
             |error: libloading::Error| format!("the NVIDIA driver is not one that is known here ({error})");
-        told(driver.get::<Init>(b"cuInit\0").map_err(lacking)?(0))?;
+        match driver.get::<Init>(b"cuInit\0").map_err(lacking)?(0) {
+            NO_DEVICE => return Ok(Some(Vec::new())),
+            code => told(code)?,
+        }
         let number = |name: &[u8]| -> Result<i32, String> {
             let mut number = 0;
             told(driver.get::<Number>(name).map_err(lacking)?(&raw mut number))?;
@@ -99,7 +109,7 @@ fn ask(library: &str) -> Result<Vec<Gpu>, String> {
                 driver: format!("{}.{}", version / 1000, version % 1000 / 10),
             })
         };
-        (0..count).map(one).collect()
+        (0..count).map(one).collect::<Result<_, String>>().map(Some)
     }
 }
 
@@ -108,7 +118,7 @@ fn ask(library: &str) -> Result<Vec<Gpu>, String> {
 /// # Errors
 /// Where there is none of that, and why.
 pub fn gpu(ordinal: u32) -> Result<&'static Gpu, String> {
-    let gpus = gpus()?;
+    let gpus = gpus()?.ok_or_else(|| format!("no NVIDIA driver is installed ({DRIVER} is not there)"))?;
     gpus.get(ordinal as usize).ok_or_else(|| match gpus.len() {
         0 => "the NVIDIA driver shows this process no GPU (CUDA_VISIBLE_DEVICES may hide them)".to_owned(),
         1 => format!("there is no GPU {ordinal}: there is one, number 0"),
@@ -122,8 +132,7 @@ mod tests {
 
     #[test]
     fn a_driver_that_is_not_there_or_is_none_is_said() {
-        let said = ask("libselffer-no-such-driver.so").unwrap_err();
-        assert_eq!(said, "no NVIDIA driver is installed (libselffer-no-such-driver.so is not there)");
+        assert_eq!(ask("libselffer-no-such-driver.so"), Ok(None));
         // A library without the driver's functions.
         let said = ask("libm.so.6").unwrap_err();
         assert!(said.starts_with("the NVIDIA driver is not one that is known here"), "{said}");
@@ -133,7 +142,7 @@ mod tests {
     /// Here or there: what the driver says is told, and asking again gives the same.
     #[test]
     fn what_is_not_there_is_no_gpu() {
-        let count = gpus().map_or(0, <[Gpu]>::len);
+        let count = gpus().ok().flatten().map_or(0, <[Gpu]>::len);
         assert!(gpu(count as u32).is_err());
         assert_eq!(gpus(), gpus());
     }

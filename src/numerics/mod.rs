@@ -140,19 +140,20 @@ impl Numerics {
         outcome.as_ref().map_err(|problem| refused(policy, problem.clone()))
     }
 
-    /// Whether this machine has a GPU of that ordinal that `cuda` could compute on, as far as can be said before
-    /// libtorch is used: its driver knows it, and libtorch's libraries for CUDA are there. Asked again, the answer is
+    /// The first GPU of this machine that `cuda` could compute on, as far as can be said before libtorch is used: its
+    /// driver knows it, and libtorch's libraries for CUDA are there; none where no GPU is. Asked again, the answer is
     /// the same.
     ///
     /// # Errors
-    /// Why there is none; `Ok(Err(…))` where there is one and libtorch's libraries for it are missing.
-    pub fn look_for_gpu(ordinal: u32) -> Result<std::result::Result<&'static Gpu, String>, String> {
+    /// Why those that are there cannot be used, or the driver does not say which are.
+    pub fn look_for_gpu() -> Result<Option<&'static Gpu>, String> {
         static LIBRARIES: OnceLock<Result<(), String>> = OnceLock::new();
-        let gpu = driver::gpu(ordinal)?;
-        if let Some(why) = unfit(gpu) {
-            return Ok(Err(why));
+        let gpus = driver::gpus()?.unwrap_or_default();
+        match (gpus.iter().find(|gpu| unfit(gpu).is_none()), gpus.first().and_then(unfit)) {
+            (Some(gpu), _) => LIBRARIES.get_or_init(|| cuda::find().map(drop)).clone().map(|()| Some(gpu)),
+            (None, Some(why)) => Err(why),
+            (None, None) => Ok(None),
         }
-        Ok(LIBRARIES.get_or_init(|| cuda::find().map(drop)).clone().map(|()| gpu))
     }
 
     /// The policy.

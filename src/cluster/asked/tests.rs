@@ -97,6 +97,7 @@ fn order(plan: &Plan<'_>, run: usize) -> Order {
         images: None,
         protocol_digest: plan.protocol.digest(),
         numerics: Policy::Portable,
+        gpu: None,
         snapshot_every: "10min".to_owned(),
         jobs: None,
         elements: BTreeMap::from([(0, vec![plan.name(&plan.runs[run])])]),
