@@ -293,28 +293,55 @@ fn listed(dir: &Path, list: &Path, classes: &mut Option<Vec<String>>) -> Result<
             "write a line `name class` for each",
         ));
     }
-    let classes = classes.get_or_insert_with(|| {
-        let mut names: Vec<&str> = lines.iter().map(|(_, _, class)| *class).collect();
-        names.sort_unstable();
-        names.dedup();
-        // Numbers in the order of numbers.
-        names.sort_by_key(|name| name.parse::<u32>().unwrap_or(u32::MAX));
-        names.into_iter().map(str::to_owned).collect()
-    });
+    let classes = classes.get_or_insert_with(|| folders_of(&lines).unwrap_or_else(|| named_in(&lines)));
     let label = labels(classes);
-    let file = |(number, name, class): (usize, &str, &str)| {
-        let by_number = || class.parse::<u16>().ok().filter(|class| usize::from(*class) < classes.len());
-        match label.get(class).copied().or_else(by_number) {
-            Some(label) => Ok(Listed { path: dir.join(name), name: name.to_owned(), label }),
-            None => {
-                let problem =
-                    format!("names class {class}, which is not among the {} classes", classes.len());
-                let mend = "a class is a name, or its number from 0 in the order of --classes or of train";
-                Err(Error::invalid(at(number), problem, mend))
-            }
+    // Where classes are called by numbers, a number is a name: `3` of the classes 0, 1 and 3 is the third of them.
+    let numbered = !classes.iter().any(|class| class.parse::<u32>().is_ok());
+    let by_number = |class: &str| {
+        class.parse::<u16>().ok().filter(|class| numbered && usize::from(*class) < classes.len())
+    };
+    let file = |(number, name, class): (usize, &str, &str)| match label
+        .get(class)
+        .copied()
+        .or_else(|| by_number(class))
+    {
+        Some(label) => Ok(Listed { path: dir.join(name), name: name.to_owned(), label }),
+        None => {
+            let problem = format!("names class {class}, which is not among the {} classes", classes.len());
+            let mend = match numbered {
+                true => "a class is a name, or its number from 0 in the order of --classes or of train",
+                false => "a class is a name of --classes or of train; these are numbers, so none counts them",
+            };
+            Err(Error::invalid(at(number), problem, mend))
         }
     };
     lines.into_iter().map(file).collect()
+}
+
+/// The classes that a list names: numbers in the order of numbers, and after them words.
+fn named_in(lines: &[(usize, &str, &str)]) -> Vec<String> {
+    let mut names: Vec<&str> = lines.iter().map(|(_, _, class)| *class).collect();
+    names.sort_unstable();
+    names.dedup();
+    names.sort_by_key(|name| name.parse::<u32>().unwrap_or(u32::MAX));
+    names.into_iter().map(str::to_owned).collect()
+}
+
+/// The folders of a list as Caffe has it, `n01440764/n01440764_10026.JPEG 0`: where it has the numbers from 0 alone, and
+/// each is that of one folder, in their order, the folders are the classes' names.
+fn folders_of(lines: &[(usize, &str, &str)]) -> Option<Vec<String>> {
+    let mut folders: BTreeMap<u32, &str> = BTreeMap::new();
+    for (_, name, class) in lines {
+        let (folder, _) = name.strip_prefix("./").unwrap_or(name).split_once('/')?;
+        if *folders.entry(class.parse().ok()?).or_insert(folder) != folder {
+            return None;
+        }
+    }
+    let counted = folders.keys().copied().eq(0..folders.len() as u32);
+    let names: Vec<&str> = folders.into_values().collect();
+    let sorted = names.is_sorted_by(|one, next| one < next);
+    let words = names.iter().all(|name| name.parse::<u32>().is_err());
+    (counted && sorted && words).then(|| names.into_iter().map(str::to_owned).collect())
 }
 
 #[cfg(test)]

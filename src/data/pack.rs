@@ -69,12 +69,12 @@ pub struct Index {
     pub skipped: Vec<Skipped>,
 }
 
-/// The only format of packs there is so far.
+/// The only format of packs that is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Format {
-    /// Version 1.
-    #[serde(rename = "selffer pack 1")]
-    V1,
+    /// Version 2.
+    #[serde(rename = "selffer pack 2")]
+    V2,
 }
 
 /// One shard, as `pack.json` has it.
@@ -97,6 +97,8 @@ pub(crate) struct ShardIndex {
     pub labels: Vec<u16>,
     pub names: Vec<String>,
     pub skipped: Vec<Skipped>,
+    /// Of the lengths of the files it was packed from, with those that were left out.
+    pub lengths: Digest,
     /// The digest of the file of sums.
     pub sums: Digest,
     pub squares: u64,
@@ -135,7 +137,7 @@ pub(crate) fn sums_of(bytes: &[u8], images: usize, squares: u64) -> Sums {
 
 /// Reads a file that has that digest; otherwise says what it is instead.
 pub(crate) fn read_file(path: &Path, digest: Digest) -> Result<Vec<u8>> {
-    let bytes = fs::read(path).map_err(Error::io("read", path))?;
+    let bytes = fs::read(path).map_err(|error| unread(path, error))?;
     match Digest::of(&bytes) == digest {
         true => Ok(bytes),
         false => Err(damaged(path, "is not the file that was packed")),
@@ -145,6 +147,17 @@ pub(crate) fn read_file(path: &Path, digest: Digest) -> Result<Vec<u8>> {
 fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes)
         .map_err(|error| damaged(path, &format!("does not read as a pack's index ({error})")))
+}
+
+/// The error of a file of a pack that cannot be read.
+fn unread(path: &Path, error: std::io::Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound => {
+            let mend = "run the same `selffer data pack` again, which makes it anew";
+            Error::invalid(path.display().to_string(), "is missing from its pack", mend)
+        }
+        _ => Error::io("read", path)(error),
+    }
 }
 
 /// The error of a file that is damaged.
@@ -253,7 +266,7 @@ pub(super) fn read(dir: &Path) -> Result<Dataset> {
         let mut labels = Vec::new();
         for (number, index) in indices.into_iter().enumerate() {
             let path = shard_path(dir, part, number, "shard");
-            let file = File::open(&path).map_err(Error::io("open", &path))?;
+            let file = File::open(&path).map_err(|error| unread(&path, error))?;
             let length = file.metadata().map_err(Error::io("read", &path))?.len();
             if length != (index.digests.len() * pack.size()) as u64 {
                 let problem = format!("has {length} bytes, not those of {} images", index.digests.len());

@@ -15,18 +15,21 @@ use crate::digest::{DataDigest, Digest, Hasher};
 use crate::error::{Error, Result};
 use rayon::prelude::*;
 use serde::Serialize;
+use serde::de::IgnoredAny;
 use std::fs::{self, File, TryLockError};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::ScopedJoinHandle;
 use tempfile::NamedTempFile;
 
 /// What unfinished files' names begin with.
 pub(crate) const UNFINISHED: &str = ".unfinished-";
 
-/// Images of a thread between two writes.
+/// Images of a thread between two writes, at the most, and the bytes they may have.
 const AT_ONCE: usize = 32;
+const BYTES_AT_ONCE: usize = 32 << 20;
 
 /// Shards of a part at the most: all are open while a pack is read, and systems allow 1024 open files.
 const SHARDS_MAX: usize = 500;
@@ -83,7 +86,7 @@ impl<'a> Plan<'a> {
         }
         let image = (options.side * options.side * CHANNELS) as u64;
         Self {
-            format: Format::V1,
+            format: Format::V2,
             side: options.side,
             images_per_shard: (options.shard_bytes / image).max(1) as usize,
             classes: &listing.classes,
@@ -96,7 +99,7 @@ impl<'a> Plan<'a> {
 ///
 /// # Errors
 /// Where images cannot be decoded and were not to be skipped (all the others are packed by then), a file
-/// cannot be read or written, or `to` holds something else.
+/// cannot be read or written, `to` holds something else, or it is a finished pack that would come out otherwise.
 pub fn pack(
     from: &Path,
     listing: &Listing,
@@ -114,36 +117,63 @@ pub fn pack(
     }
     let text = canonical::json(&plan);
     let _lock = claim(to, &text)?;
-    let finished = to.join(INDEX).exists();
+    // One that is damaged is made again from the shards.
+    let finished = Index::read(to).ok();
+    if let Some(Index { skipped, .. }) = &finished
+        && !skipped.is_empty()
+        && !options.skip_bad
+    {
+        let problem = format!("leaves out {} of its images", skipped.len());
+        let mend = "say --skip-bad, or pack into an empty directory";
+        return Err(Error::invalid(to.display().to_string(), problem, mend));
+    }
     let size = plan.side * plan.side * CHANNELS;
-    let work = Work { to, side: plan.side, skip_bad: options.skip_bad || finished, watch };
-    let mut bad = Vec::new();
-    let mut shards_new = 0;
+    let work = Work { from, to, side: plan.side, skip_bad: options.skip_bad, finished, watch };
     let mut missing = Vec::new();
     for part in Part::BOTH {
         for (number, files) in listing.parts[part as usize].chunks(plan.images_per_shard).enumerate() {
-            match work.found(part, number, size)? {
+            let lengths = lengths(files)?;
+            match work.found(part, number, size, lengths) {
                 true => (watch.advanced)(files.len() as u64, true),
-                false => missing.push((part, number, files)),
+                false => missing.push(Missing { part, number, files, lengths }),
             }
         }
     }
-    if finished && missing.is_empty() {
-        let index = Index::read(to)?;
-        if pack::read_file(&to.join(SUMS), index.sums).is_ok() {
-            return Ok(Packed { index, shards_new: 0 });
-        }
+    if let Some(index) = &work.finished
+        && missing.is_empty()
+        && pack::read_file(&to.join(SUMS), index.sums).is_ok()
+    {
+        return Ok(Packed { index: index.clone(), shards_new: 0 });
     }
-    room(to, missing.iter().map(|(_, _, files)| (files.len() * size) as u64).sum())?;
-    for (part, number, files) in missing {
-        bad.extend(work.shard(part, number, files)?);
-        shards_new += 1;
-    }
+    // Pixels, and eight bytes of sums for each byte of an image.
+    room(to, missing.iter().map(|shard| ((shard.files.len() + 8) * size) as u64).sum())?;
+    let shards_new = missing.len();
+    let bad = work.shards(&missing)?;
     if !bad.is_empty() {
         return Err(refused(from, &bad, "packed", "with --skip-bad, which the pack records"));
     }
     let index = work.finish(listing, &plan, Digest::of(text.as_bytes()))?;
     Ok(Packed { index, shards_new })
+}
+
+/// A shard that is to be written.
+#[derive(Clone, Copy)]
+struct Missing<'a> {
+    part: Part,
+    number: usize,
+    files: &'a [Listed],
+    lengths: Digest,
+}
+
+/// The digest of the lengths of files: what is replaced has another length, nearly always, and is packed again.
+fn lengths(files: &[Listed]) -> Result<Digest> {
+    let length = |file: &Listed| fs::metadata(&file.path).map(|meta| meta.len());
+    let all: Vec<_> = files.par_iter().map(length).collect();
+    let mut hasher = Hasher::new("selffer lengths v1");
+    for (file, length) in files.iter().zip(all) {
+        hasher.piece(&length.map_err(Error::io("read", &file.path))?.to_le_bytes());
+    }
+    Ok(hasher.finish())
 }
 
 /// Makes `to` the directory of this plan, and of nobody else as long as what is returned lives.
@@ -169,23 +199,33 @@ fn claim(to: &Path, plan: &str) -> Result<File> {
             false => inside.push(path),
         }
     }
-    if !path.exists() {
-        if !inside.is_empty() {
-            let problem = "is a directory with other things in it, not a pack";
-            return Err(Error::invalid(
-                to.display().to_string(),
-                problem,
-                "name an empty or a new directory",
-            ));
+    let there = match fs::read(&path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        read => Some(read.map_err(Error::io("read", &path))?),
+    };
+    if there.as_deref() == Some(plan.as_bytes()) {
+        return Ok(lock);
+    }
+    // A finished pack says as well what it was made from.
+    let same = Index::read(to).is_ok_and(|index| index.plan == Digest::of(plan.as_bytes()));
+    let refuse = |problem, mend| Err(Error::invalid(to.display().to_string(), problem, mend));
+    match there {
+        Some(text) if !same && serde_json::from_slice::<IgnoredAny>(&text).is_ok() => refuse(
+            "was begun from other files, or with another --size or --shard-mib",
+            "name what it was begun with, or an empty directory",
+        ),
+        Some(_) if !same => refuse(
+            "is a pack that is not finished, and its plan.json is damaged",
+            "remove the directory, or name an empty one",
+        ),
+        None if !same && !inside.is_empty() => {
+            refuse("is a directory with other things in it, not a pack", "name an empty or a new directory")
         }
-        write(to, &path, plan.as_bytes())?;
+        _ => {
+            write(to, &path, plan.as_bytes())?;
+            Ok(lock)
+        }
     }
-    if fs::read(&path).map_err(Error::io("read", &path))? != plan.as_bytes() {
-        let problem = "was begun from other files, or with another --size or --shard-mib";
-        let mend = "name what it was begun with, or an empty directory";
-        return Err(Error::invalid(to.display().to_string(), problem, mend));
-    }
-    Ok(lock)
 }
 
 /// Refuses to begin what the disk cannot hold.
@@ -210,62 +250,118 @@ fn unfinished(to: &Path) -> Result<NamedTempFile> {
         .map_err(Error::io("write in", to))
 }
 
-/// Gives a file its name once it is on the disk.
-fn settle(to: &Path, file: NamedTempFile, path: &Path) -> Result<()> {
+/// Gives a file its name once it is on the disk. The name is, once the directory is synced.
+fn settle(file: NamedTempFile, path: &Path) -> Result<()> {
     file.as_file().sync_all().map_err(Error::io("write", path))?;
     file.persist(path).map_err(|error| Error::io("write", path)(error.error))?;
+    Ok(())
+}
+
+fn sync(to: &Path) -> Result<()> {
     File::open(to).and_then(|dir| dir.sync_all()).map_err(Error::io("sync", to))
 }
 
-fn write(to: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
+fn written(to: &Path, path: &Path, bytes: &[u8]) -> Result<NamedTempFile> {
     let mut file = unfinished(to)?;
     file.as_file_mut().write_all(bytes).map_err(Error::io("write", path))?;
-    settle(to, file, path)
+    Ok(file)
+}
+
+fn write(to: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
+    settle(written(to, path, bytes)?, path)?;
+    sync(to)
+}
+
+/// A shard that is written and has yet to get its names.
+struct Unnamed {
+    pixels: NamedTempFile,
+    sums: Vec<u8>,
+    index: String,
 }
 
 /// Packing, once the directory is claimed.
 struct Work<'a> {
+    from: &'a Path,
     to: &'a Path,
     side: usize,
     skip_bad: bool,
+    /// What the pack is, where it was finished before.
+    finished: Option<Index>,
     watch: &'a Watch<'a>,
 }
 
 impl Work<'_> {
-    /// Whether a shard is there. One that lacks images which now are not to be skipped is not.
-    fn found(&self, part: Part, number: usize, size: usize) -> Result<bool> {
+    /// Whether a shard is there, of files of those lengths. One that lacks images which now are not to be skipped is not.
+    fn found(&self, part: Part, number: usize, size: usize, lengths: Digest) -> bool {
         let path = |kind| shard_path(self.to, part, number, kind);
-        let Ok(bytes) = fs::read(path("json")) else { return Ok(false) };
-        let index: Option<ShardIndex> = serde_json::from_slice(&bytes).ok();
-        let whole = index.is_some_and(|index| {
+        let index = fs::read(path("json")).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        index.is_some_and(|index: ShardIndex| {
             let length = fs::metadata(path("shard")).map(|meta| meta.len());
             length.ok() == Some((index.digests.len() * size) as u64)
+                && index.lengths == lengths
                 && pack::read_file(&path("sums"), index.sums).is_ok()
                 && (self.skip_bad || index.skipped.is_empty())
-        });
-        if !whole {
-            // First of all the file that says that the others are whole.
-            let json = path("json");
-            fs::remove_file(&json).map_err(Error::io("remove", &json))?;
-        }
-        Ok(whole)
+        })
     }
 
-    /// Writes a shard. Where images are bad and not to be skipped, no shard, and those images.
-    fn shard(&self, part: Part, number: usize, files: &[Listed]) -> Result<Vec<Skipped>> {
+    /// Writes shards, each put on the disk while the next is decoded: a slow disk keeps no core idle. The images that are
+    /// bad where they are not to be skipped; their shards are not written.
+    fn shards(&self, missing: &[Missing<'_>]) -> Result<Vec<Skipped>> {
+        let mut bad = Vec::new();
+        std::thread::scope(|scope| {
+            let mut last: Option<ScopedJoinHandle<'_, Result<()>>> = None;
+            let ended = |last: Option<ScopedJoinHandle<'_, Result<()>>>| {
+                last.map_or(Ok(()), |last| last.join().expect("it does not panic"))
+            };
+            for shard in missing {
+                match self.shard(shard)? {
+                    Ok(unnamed) => {
+                        ended(last.take())?;
+                        last = Some(scope.spawn(move || self.name(shard, unnamed)));
+                    }
+                    Err(more) => bad.extend(more),
+                }
+            }
+            ended(last)
+        })?;
+        Ok(bad)
+    }
+
+    /// Gives a shard's files their names, last the one that says that the others are whole.
+    fn name(&self, shard: &Missing<'_>, unnamed: Unnamed) -> Result<()> {
+        let path = |kind| shard_path(self.to, shard.part, shard.number, kind);
+        let (sums, index) = (path("sums"), path("json"));
+        match fs::remove_file(&index) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::io("remove", &index)(error));
+            }
+            _ => {}
+        }
+        settle(unnamed.pixels, &path("shard"))?;
+        settle(written(self.to, &sums, &unnamed.sums)?, &sums)?;
+        sync(self.to)?;
+        write(self.to, &index, unnamed.index.as_bytes())
+    }
+
+    /// Decodes a shard into a file; where images are bad and not to be skipped, those.
+    fn shard(&self, shard: &Missing<'_>) -> Result<Result<Unnamed, Vec<Skipped>>> {
+        let Missing { part, number, files, lengths } = *shard;
         let path = |kind| shard_path(self.to, part, number, kind);
         let mut file = unfinished(self.to)?;
-        let mut sums = Sums::none(self.side * self.side * CHANNELS);
+        let size = self.side * self.side * CHANNELS;
+        let mut sums = Sums::none(size);
         let mut index = ShardIndex {
-            format: Format::V1,
+            format: Format::V2,
             digests: Vec::new(),
             labels: Vec::new(),
             names: Vec::new(),
             skipped: Vec::new(),
+            lengths,
             sums: Digest::of(b""),
             squares: 0,
         };
-        let mut batches = files.chunks(AT_ONCE * rayon::current_num_threads());
+        let at_once = (BYTES_AT_ONCE / size).clamp(1, AT_ONCE);
+        let mut batches = files.chunks(at_once * rayon::current_num_threads());
         let mut next = batches.next().map(|files| (files, self.decoded(part, files)));
         while let Some((files, images)) = next {
             let following = batches.next();
@@ -296,14 +392,23 @@ impl Work<'_> {
             written?;
         }
         if !index.skipped.is_empty() && !self.skip_bad {
-            return Ok(index.skipped);
+            return Ok(Err(index.skipped));
         }
         let sums_bytes = pack::sums_bytes(&sums);
         (index.sums, index.squares) = (Digest::of(&sums_bytes), sums.squares);
-        settle(self.to, file, &path("shard"))?;
-        write(self.to, &path("sums"), &sums_bytes)?;
-        write(self.to, &path("json"), canonical::json(&index).as_bytes())?;
-        Ok(Vec::new())
+        let text = canonical::json(&index);
+        let entry = self.finished.as_ref().map(|pack| &pack.part(part)[number]);
+        if entry.is_some_and(|entry| entry.index != Digest::of(text.as_bytes())) {
+            let shard = path("shard");
+            let shard = shard.file_name().unwrap_or_default().display();
+            let problem = format!(
+                "is not what {} was packed from: {shard} would come out otherwise",
+                self.to.display()
+            );
+            let mend = "put the images back that it was packed from, or pack into an empty directory";
+            return Err(Error::invalid(self.from.display().to_string(), problem, mend));
+        }
+        Ok(Ok(Unnamed { pixels: file, sums: sums_bytes, index: text }))
     }
 
     /// Decodes those files, in order; those that are no images by name and reason.
@@ -360,7 +465,7 @@ impl Work<'_> {
         write(self.to, &self.to.join(SUMS), &bytes)?;
         let [train, valid] = entries;
         let index = Index {
-            format: Format::V1,
+            format: Format::V2,
             side: plan.side,
             classes: plan.classes.to_vec(),
             data,

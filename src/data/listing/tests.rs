@@ -92,6 +92,40 @@ fn lists_keep_their_order() {
     );
 }
 
+#[test]
+fn a_list_as_caffe_has_it_takes_the_folders_names() {
+    let dir = tree(&["train/n01/a.JPEG", "train/n02/b.JPEG", "val/x.JPEG", "val/y.JPEG"]);
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, text).unwrap();
+        Some(path)
+    };
+    let valid = write("val.txt", "x.JPEG 1\ny.JPEG 0\n");
+    let classes = |train: &str| {
+        let lists = Lists { parts: [write("train.txt", train), valid.clone()], classes: None };
+        Listing::of(dir.path(), &lists).unwrap().classes.join(" ")
+    };
+    assert_eq!(classes("n02/b.JPEG 1\nn01/a.JPEG 0\n"), "n01 n02");
+    // Where numbers and folders do not go together, the classes are called as the list calls them.
+    assert_eq!(classes("n02/b.JPEG 0\nn01/a.JPEG 1\n"), "0 1");
+    assert_eq!(classes("n02/b.JPEG 1\nn01/a.JPEG 0\nn01/b.JPEG 1\n"), "0 1");
+    let lists = Lists { parts: [write("train.txt", "n02/b.JPEG 1\nn01/a.JPEG 0\n"), valid], classes: None };
+    assert_eq!(shown(&Listing::of(dir.path(), &lists).unwrap())[1], pairs(&[("x.JPEG", 1), ("y.JPEG", 0)]));
+}
+
+#[test]
+fn where_classes_are_numbers_a_number_is_a_name() {
+    let dir =
+        tree(&["train/0/a.png", "train/1/b.png", "train/3/c.png", "val/x.png", "val/y.png", "val/z.png"]);
+    let list = dir.path().join("val.txt");
+    let lists = Lists { parts: [None, Some(list.clone())], classes: None };
+    fs::write(&list, "x.png 0\ny.png 3\nz.png 1\n").unwrap();
+    let listing = Listing::of(dir.path(), &lists).unwrap();
+    assert_eq!(shown(&listing)[1], pairs(&[("x.png", 0), ("y.png", 2), ("z.png", 1)]));
+    fs::write(&list, "x.png 0\ny.png 2\nz.png 1\n").unwrap();
+    refuse(dir.path(), &lists, "val.txt:2: names class 2, which is not among the 3 classes", "are numbers");
+}
+
 #[track_caller]
 fn refuse(dir: &Path, lists: &Lists, named: &str, mend: &str) {
     let error = Listing::of(dir, lists).unwrap_err().to_string();

@@ -132,6 +132,81 @@ fn what_is_missing_is_made_again_and_nothing_else() {
 }
 
 #[test]
+fn files_that_change_before_the_end_are_packed_as_they_are() {
+    let (from, to) = (images(23, 8), tempfile::tempdir().unwrap());
+    packed(&from, to.path(), &OPTIONS).unwrap();
+    // As where it was killed before its end.
+    fs::remove_file(to.path().join(INDEX)).unwrap();
+    let changed = from.path().join("train/west/001.JPEG");
+    fs::copy(from.path().join("train/west/003.JPEG"), &changed).unwrap();
+    assert_eq!(packed(&from, to.path(), &OPTIONS).unwrap().shards_new, 1);
+    let fresh = tempfile::tempdir().unwrap();
+    packed(&from, fresh.path(), &OPTIONS).unwrap();
+    assert!(files(to.path()) == files(fresh.path()));
+}
+
+#[test]
+fn a_finished_pack_becomes_no_other() {
+    let (from, to) = (images(23, 8), tempfile::tempdir().unwrap());
+    packed(&from, to.path(), &OPTIONS).unwrap();
+    let changed = from.path().join("train/west/001.JPEG");
+    let was = fs::read(&changed).unwrap();
+    let refuse = |options: &Options, said: &str| {
+        let before = files(to.path());
+        let error = packed(&from, to.path(), options).unwrap_err().to_string();
+        assert!(error.contains(said), "{error}");
+        assert!(files(to.path()) == before, "{said}");
+    };
+    let otherwise = "train-00002.shard would come out otherwise; put the images back";
+    // With all of its shards, and without the one that is concerned.
+    for gone in [None, Some("train-00002.shard")] {
+        if let Some(name) = gone {
+            fs::remove_file(to.path().join(name)).unwrap();
+        }
+        fs::copy(from.path().join("train/west/003.JPEG"), &changed).unwrap();
+        refuse(&OPTIONS, otherwise);
+        fs::write(&changed, "").unwrap();
+        refuse(&OPTIONS, "train: west/001.JPEG is empty");
+        refuse(&Options { skip_bad: true, ..OPTIONS }, otherwise);
+        fs::remove_file(&changed).unwrap();
+        refuse(&OPTIONS, "was begun from other files");
+        fs::write(&changed, &was).unwrap();
+    }
+    assert_eq!(packed(&from, to.path(), &OPTIONS).unwrap().shards_new, 1);
+}
+
+#[test]
+fn a_pack_that_leaves_images_out_says_so_each_time() {
+    let (from, to) = (images(23, 8), tempfile::tempdir().unwrap());
+    fs::write(from.path().join("train/west/001.JPEG"), "").unwrap();
+    let skip = Options { skip_bad: true, ..OPTIONS };
+    packed(&from, to.path(), &skip).unwrap();
+    let whole = files(to.path());
+    let error = packed(&from, to.path(), &OPTIONS).unwrap_err().to_string();
+    assert!(error.contains("leaves out 1 of its images; say --skip-bad"), "{error}");
+    assert!(files(to.path()) == whole);
+    assert_eq!(packed(&from, to.path(), &skip).unwrap().shards_new, 0);
+}
+
+#[test]
+fn a_plan_that_is_damaged_is_written_again_from_what_the_pack_says() {
+    let (from, to) = (images(23, 8), tempfile::tempdir().unwrap());
+    packed(&from, to.path(), &OPTIONS).unwrap();
+    let whole = files(to.path());
+    let path = to.path().join(PLAN);
+    fs::write(&path, "x").unwrap();
+    packed(&from, to.path(), &OPTIONS).unwrap();
+    fs::remove_file(&path).unwrap();
+    packed(&from, to.path(), &OPTIONS).unwrap();
+    assert!(files(to.path()) == whole);
+    // An unfinished one has nothing that says it.
+    fs::remove_file(to.path().join(INDEX)).unwrap();
+    fs::write(&path, "x").unwrap();
+    let error = packed(&from, to.path(), &OPTIONS).unwrap_err().to_string();
+    assert!(error.contains("is not finished, and its plan.json is damaged"), "{error}");
+}
+
+#[test]
 fn bad_images_are_named_all_together_and_skipped_if_asked() {
     let (from, to) = (images(23, 8), tempfile::tempdir().unwrap());
     let file = |name: &str| from.path().join(name);
