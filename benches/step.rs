@@ -230,7 +230,9 @@ fn caffe(batch: u32, dir: &Path, policy: Policy, trainer: &Torch, clock: &Clock<
     let [begin, end] = [STEPS_UNTIMED, STEPS_UNTIMED + STEPS_TIMED].map(|step| stamps[step as usize - 1]);
     let step = (end - begin) / f64::from(STEPS_TIMED);
     // The last step, less a step, is the ledger's entry; there is one every so many steps.
-    let entry = (stamps.last().expect("steps") - end - step).max(0.0) / f64::from(ledger::EVERY);
+    let weights =
+        initial.layers.iter().map(|layer| layer.weight.values.len() + layer.bias.values.len()).sum();
+    let entry = (stamps.last().expect("steps") - end - step).max(0.0) / f64::from(ledger::every(weights));
     let images = (STEPS_TIMED * batch) as usize;
     Timed {
         images,

@@ -8,8 +8,14 @@ use crate::digest::{Hasher, LedgerDigest, OrderDigest};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::num::NonZeroU32;
 
-/// Steps between two entries, unless it is said otherwise. The cost is in METHODOLOGY.md.
+/// Steps between two entries of a small network. The cost is in METHODOLOGY.md.
 pub const EVERY: u32 = 32;
+
+/// Steps between two entries of a network of so many weights: so many more for each two million, since all of them are
+/// digested on the CPU, whatever trains them.
+pub fn every(weights: usize) -> u32 {
+    EVERY.saturating_mul(u32::try_from(1 + weights / 2_000_000).unwrap_or(u32::MAX))
+}
 
 /// A place in training: after `step` steps of an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -136,6 +142,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_digested_a_step_is_bounded(weights in 0usize..1 << 40) {
+            let steps = every(weights);
+            prop_assert!(weights as f64 / f64::from(steps) <= 2e6 / f64::from(EVERY));
+            prop_assert_eq!(steps == EVERY, weights < 2_000_000);
+        }
+
         #[test]
         fn the_first_difference_is_found_in_few_comparisons(states in prop::collection::vec(0u8..4, 1..300), at: prop::sample::Index) {
             let at = at.index(states.len());

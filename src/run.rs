@@ -7,6 +7,7 @@ mod lookup;
 
 pub use lookup::{finished, survey};
 
+use crate::architecture;
 use crate::claim::{Holder, Stage};
 use crate::cost;
 use crate::data::Part;
@@ -354,7 +355,9 @@ impl Runner<'_> {
             self.store.put_snapshot(&state, done)?;
             self.forget(digest, done)
         };
-        let along = Along { from, every: ledger::EVERY, watch: &watch, keep: &keep };
+        let weights =
+            self.plan.shapes(&self.plan.runs[index]).iter().map(architecture::Layer::parameters).sum();
+        let along = Along { from, every: ledger::every(weights), watch: &watch, keep: &keep };
         let (mut manifest, weights) = train(self.plan, index, recipe, parent.as_ref(), self.trainer, &along)?;
         let now = manifest.trained().map(LayerDigests::whole);
         manifest.contradicts = before.and_then(|before| match before.trained().map(LayerDigests::whole) {
