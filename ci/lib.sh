@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # What the scripts of ci/ share: how they fail, and the checks for the tools that they need.
-# Sourced by ci/libtorch, ci/selffer, ci/portability, ci/slurm and ci/test; not to be run.
+# Sourced by ci/libtorch, ci/selffer, ci/portability, ci/reference, ci/slurm and ci/test; not to be run.
 
 # The repository.
 root=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")

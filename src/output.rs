@@ -460,10 +460,14 @@ pub fn findings_text(findings: &[&Finding]) -> String {
 
 pub fn summary(findings: &[Finding]) -> String {
     let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
-    match (count(Severity::Error), count(Severity::Warning)) {
-        (0, 0) => "clean".to_owned(),
-        (0, warnings) => format!("no error, {warnings} to be warned of"),
-        (1, _) => "1 finding".to_owned(),
-        (errors, _) => format!("{errors} findings"),
+    let warnings = count(Severity::Warning);
+    let errors = match count(Severity::Error) {
+        0 if warnings == 0 => return "clean".to_owned(),
+        0 => "no error".to_owned(),
+        errors => table::counted(errors, "error"),
+    };
+    match warnings {
+        0 => errors,
+        warnings => format!("{errors}, {warnings} to be warned of"),
     }
 }

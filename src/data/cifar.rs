@@ -76,8 +76,11 @@ pub(super) fn read_dir(dir: &Path) -> Result<Dataset> {
     }
     let mut valid = (none(), Vec::new());
     read(&dir.join(layout.valid), layout, &mut valid, &mut superclass)?;
-    let names = idx::names(&dir.join(layout.names))?;
-    idx::assemble(&subject, train, valid, names.as_deref().map(|names| (layout.names, names)))
+    let Some(names) = idx::names(&dir.join(layout.names))? else {
+        let problem = format!("has no {}, which names {}'s classes", layout.names, layout.name);
+        return Err(Error::invalid(subject, problem, "unpack the archive again"));
+    };
+    idx::assemble(&subject, train, valid, Some((layout.names, &names)))
 }
 
 fn none() -> RawImages {
@@ -124,7 +127,6 @@ fn read(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::Part;
     use tempfile::TempDir;
 
     /// A record whose plane `c` counts up from `first + 80 c`.
@@ -206,7 +208,10 @@ mod tests {
         );
         refuse(&|files| files[1].1[1] = 7, "has validation images of label 7", "leave that label out");
         refuse(&|files| files[2].1.truncate(6), "fine_label_names.txt of", "write a name a line");
-        let data = read_dir(directory(&hundred()[..2]).path()).unwrap();
-        assert_eq!((data.part(Part::Valid).len(), data.classes.join(" ")), (2, "0 1".to_owned()));
+        refuse(
+            &|files| files.truncate(2),
+            "has no fine_label_names.txt, which names CIFAR-100's classes",
+            "unpack",
+        );
     }
 }

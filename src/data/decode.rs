@@ -3,7 +3,7 @@
 //! Uses nothing of this crate; used by `data::ready`. What a file is, its first bytes say, not its name: ImageNet has a PNG
 //! named .JPEG. Grey images become three equal channels, CMYK ones (ImageNet has some two dozen) what OpenCV's
 //! `imread` made of them; transparency and orientation are passed over, as it passed over them in 2014. Where that went on
-//! with a warning, at a file that is cut off or damaged, this refuses: the user decides.
+//! with a warning at a file that is cut off, this refuses: the user decides. Damage within coded data can pass unseen (METHODOLOGY.md).
 
 use png::{ColorType, Transformations};
 use std::io::Cursor;

@@ -227,7 +227,7 @@ fn reproduce_lists_changes_too() {
     let rows = rows(&ran.out);
     assert_eq!(rows.len(), 1, "{}", ran.out);
     assert_eq!([&rows[0][0], &rows[0][3]], ["mixed/1/A4B", &format!("{points:+.1}")]);
-    assert!(ran.out.ends_with("1 finding\n"), "{}", ran.out);
+    assert!(ran.out.ends_with("1 error\n"), "{}", ran.out);
 }
 
 /// Each kind of difference alone: what is said of it names the run and both sides.

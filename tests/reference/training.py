@@ -109,5 +109,5 @@ def train(frozen):
 
 
 torch.set_num_threads(1)
-assert torch.__version__.split("+")[0] == "2.11.0", torch.__version__
+
 print(json.dumps({"orders": ORDERS, "frozen 0": train(0), "frozen 3": train(3)}, separators=(",", ":")))
