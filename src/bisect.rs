@@ -126,6 +126,16 @@ pub fn bisect(plan: &Plan<'_>, index: usize, left: &Side<'_>, right: &Side<'_>) 
     if (l.initial, &l.epochs, &l.ledger, &l.outcome) == (r.initial, &r.epochs, &r.ledger, &r.outcome) {
         return Ok(None);
     }
+    let of_split = |side: &Side<'_>| side.manifest.recipe.split == plan.splits[plan.runs[index].split].1;
+    if !sides.into_iter().any(of_split) {
+        // An entry of a ledger is a step of its own split's images.
+        let problem = format!(
+            "is of another split than the protocol {} has here, and so is {}",
+            plan.protocol.name, left.name
+        );
+        let mend = "name the --protocol of one of them, with its images";
+        return Err(Error::invalid(right.name, problem, mend));
+    }
     if l.ledger.every != r.ledger.every {
         let problem =
             format!("has a ledger entry every {} steps, not every {}", r.ledger.every, l.ledger.every);
@@ -133,7 +143,11 @@ pub fn bisect(plan: &Plan<'_>, index: usize, left: &Side<'_>, right: &Side<'_>) 
     }
     let mut compared = 0;
     let halved = l.ledger.first_difference(&r.ledger, &mut compared);
-    let edited = edited(sides, steps, halved);
+    let edited = edited(
+        sides.into_iter().filter(|side| of_split(side)),
+        steps,
+        l.ledger.chained_like(&r.ledger, halved),
+    );
     let first = match edited.is_empty() {
         true => halved,
         false => first_unlike(l, r, steps),
@@ -167,12 +181,12 @@ pub fn bisect(plan: &Plan<'_>, index: usize, left: &Side<'_>, right: &Side<'_>) 
     Ok(Some(parting))
 }
 
-/// What shows that a record is none that training writes: entries that are missing or too many, or that agree again.
-fn edited(sides: [&Side<'_>; 2], steps: u32, halved: Option<usize>) -> Vec<String> {
+/// What shows that a record is none that training writes: entries that are missing or too many, of those sides whose
+/// epochs have so many steps, or entries that agree again, as those of ledgers that are chained do not.
+fn edited<'a>(sides: impl Iterator<Item = &'a Side<'a>>, steps: u32, chained: bool) -> Vec<String> {
     let length = |side: &Side<'_>| Some(format!("{}: {}", side.name, side.manifest.ledger_is_off(steps)?));
-    let mut edited: Vec<String> = sides.into_iter().filter_map(length).collect();
-    let [l, r] = sides.map(|side| &side.manifest.ledger);
-    if !l.chained_like(r, halved) {
+    let mut edited: Vec<String> = sides.filter_map(length).collect();
+    if !chained {
         let evidence =
             "entries of the ledgers agree again after one that differs, as entries that are chained cannot";
         edited.push(evidence.to_owned());

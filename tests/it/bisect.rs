@@ -1,7 +1,7 @@
 //! `selffer bisect` from outside. That it finds any planted change to the step and number is tested beside
 //! the library's `bisect`; here are the sides that it takes, and what it prints.
 
-use crate::common::{Ran, files, good_copy, good_store, protocol, run, scratch, selffer};
+use crate::common::{Ran, copy, files, good_copy, good_store, on_store, protocol, run, scratch, selffer};
 use selffer::digest::{Digest, LedgerDigest};
 use selffer::manifest::{Manifest, Outcome};
 use selffer::store::{Entry, Store};
@@ -234,4 +234,31 @@ fn sides_that_cannot_be_compared_are_refused() {
     call.arg(good_store()).arg(good_store());
     let ran = run(call).expect(2);
     assert!(ran.err.contains("name stores of this --protocol"), "{}", ran.err);
+}
+
+/// More images have more steps: a ledger is longer by them, and nobody edited it.
+#[test]
+fn other_images_are_no_edit() {
+    let dir = scratch();
+    let text = fs::read_to_string(protocol()).unwrap();
+    let (more, store) = (dir.path().join("more.toml"), dir.path().join("store"));
+    fs::write(&more, text.replace("train_per_class = 40", "train_per_class = 80")).unwrap();
+    on_store(&["reproduce", "--quiet", "--no-report"], &more, &store).expect(0);
+    for (left, right) in [(good_store(), store.as_path()), (store.as_path(), good_store())] {
+        let parting = &json(left, right, &[], 1)["parting"];
+        assert_eq!((&parting["cause"], &parting["agree_until"]), (&"data".into(), &Value::Null));
+        assert!(parting["evidence"][0].as_str().unwrap().starts_with("split: left "), "{parting}");
+        assert!(!parting.to_string().contains("entries, where training has"), "{parting}");
+    }
+    // Of two records of such images, this protocol does not know at which steps the entries are.
+    let (mut changed, _) = manifest(&store, "mixed/1/baseA");
+    let other = dir.path().join("other");
+    copy(&store, &other);
+    assert_eq!(json(&store, &other, &[], 0)["compared"], 23);
+    *changed.ledger.entries.last_mut().unwrap() = LedgerDigest(Digest::of(b"another"));
+    Store::open(&other).unwrap().put_manifest(&changed).unwrap();
+    let ran = bisect(&store, &other, &[]).expect(2);
+    let says =
+        format!("{}: is of another split than the protocol store has here, and so is", other.display());
+    assert!(ran.err.contains(&says), "{}", ran.err);
 }
