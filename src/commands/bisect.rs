@@ -55,9 +55,10 @@ pub fn run(args: &BisectArgs) -> anyhow::Result<Verdict> {
     let wanted = wanted(args, &plan, [&left, &right])?;
     let stop = stop_on_signals()?;
     let here = Here { trainer: &trainer, stop: &stop };
+    let elsewhere = Elsewhere { protocol: &args.protocol, numerics, stop: &stop };
     let (mut compared, mut parting, mut missing) = (0, None, Vec::new());
     for index in wanted {
-        match one(args, &plan, index, [&left, &right], &here)? {
+        match one(args, &plan, index, [&left, &right], &here, &elsewhere)? {
             One::Neither => {}
             One::Missing(side, why) => {
                 missing.push(output::Missing { run: plan.name(&plan.runs[index]), side, why });
@@ -134,7 +135,14 @@ enum One {
     Compared(Option<Box<Parting>>),
 }
 
-fn one(args: &BisectArgs, plan: &Plan<'_>, index: usize, sides: [&Named; 2], here: &Here<'_>) -> Result<One> {
+fn one(
+    args: &BisectArgs,
+    plan: &Plan<'_>,
+    index: usize,
+    sides: [&Named; 2],
+    here: &Here<'_>,
+    elsewhere: &Elsewhere<'_>,
+) -> Result<One> {
     let stores = sides.map(Named::store);
     let mut records = [None, None];
     for (record, side) in records.iter_mut().zip(sides) {
@@ -163,12 +171,11 @@ fn one(args: &BisectArgs, plan: &Plan<'_>, index: usize, sides: [&Named; 2], her
             return Ok(other.map_or(One::Neither, |other| One::Missing(names[other].clone(), NO_RECORD)));
         }
     };
-    let elsewhere = Elsewhere { protocol: &args.protocol, stop: here.stop };
     let side = |at: usize, manifest| {
         let manifest: &Manifest = manifest;
         // One process computes under one policy.
         let ours = manifest.recipe.numerics == args.numerics.policy;
-        let again: &dyn Replayer = if ours { here } else { &elsewhere };
+        let again: &dyn Replayer = if ours { here } else { elsewhere };
         // A live run, and a manifest that lies in no store, copy from where the other side did.
         Side { name: names[at], manifest, store: stores[at], bases: stores[1 - at], again }
     };

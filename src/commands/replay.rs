@@ -8,7 +8,7 @@ use crate::cli::ReplayArgs;
 use selffer::bisect::{Here, Replayed, Replayer, Side, Take, Wanted};
 use selffer::ledger::Place;
 use selffer::manifest::Manifest;
-use selffer::numerics::{self, Numerics};
+use selffer::numerics::Numerics;
 use selffer::snapshot::State;
 use selffer::split::Catalog;
 use selffer::store::Store;
@@ -26,6 +26,8 @@ use std::time::Duration;
 pub struct Elsewhere<'a> {
     /// The protocol as the user named it.
     pub protocol: &'a str,
+    /// What this process computes under.
+    pub numerics: &'a Numerics,
     /// Set by another thread to stop.
     pub stop: &'a AtomicBool,
 }
@@ -53,10 +55,9 @@ impl Replayer for Elsewhere<'_> {
                 call.arg(option).arg(store.dir());
             }
         }
-        // What this process's own policy set.
-        numerics::VARIABLES.iter().for_each(|name| {
+        for name in self.numerics.not_for(side.manifest.recipe.numerics) {
             call.env_remove(name);
-        });
+        }
         call.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = call.spawn().map_err(Error::io("start", &program))?;
         let (mut to, from) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));

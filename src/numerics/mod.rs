@@ -96,6 +96,8 @@ pub struct Numerics {
     libtorch: String,
     settings: Vec<(String, String)>,
     gpu: Option<Gpu>,
+    // The variables that were not set before.
+    set: Vec<&'static str>,
 }
 
 /// The policy that this process began with, on which GPU, and how that went.
@@ -190,6 +192,12 @@ impl Numerics {
         &self.settings
     }
 
+    /// The variables that a process under another policy, started by this one, is not to inherit: those that this one
+    /// set, and those that that one sets. What else the user set, it is to compute with.
+    pub fn not_for(&self, policy: Policy) -> impl Iterator<Item = &'static str> {
+        self.set.iter().copied().chain(pins(policy).into_iter().map(|(name, _)| name))
+    }
+
     /// What libtorch computes a fixed probe to under this policy. Where two machines have the same, they
     /// may be expected to train the same bits; where they have not, they do not. It is computed once in
     /// a process, at the first call.
@@ -249,7 +257,7 @@ fn begin(policy: Policy, ordinal: u32) -> Result<Numerics, String> {
         }
     }
     TALKATIVE.into_iter().filter(|name| env::var_os(name).is_some()).for_each(unset);
-    pin(&pins(policy))?;
+    let set = pin(&pins(policy))?;
     let gpu = match policy {
         Policy::Cuda => Some(driver::gpu(ordinal)?.clone()),
         _ => None,
@@ -282,7 +290,7 @@ fn begin(policy: Policy, ordinal: u32) -> Result<Numerics, String> {
     if let Some(gpu) = &gpu {
         settings.extend(begin_cuda(gpu)?);
     }
-    Ok(Numerics { policy, settings, libtorch: readback.version, gpu })
+    Ok(Numerics { policy, settings, libtorch: readback.version, gpu, set })
 }
 
 /// Why libtorch's libraries cannot compute on a GPU, as far as its driver tells; none where they can.
@@ -364,8 +372,9 @@ fn lacking() -> Vec<&'static str> {
     features.into_iter().filter(|(_, there)| !there).map(|(name, _)| name).collect()
 }
 
-/// Sets the variables, none of them where the user has set one to something else.
-fn pin(pairs: &[(&str, &str)]) -> Result<(), String> {
+/// Sets the variables, none of them where the user has set one to something else, and says which were not set before.
+fn pin(pairs: &[(&'static str, &str)]) -> Result<Vec<&'static str>, String> {
+    let mut ours = Vec::new();
     for &(name, value) in pairs {
         if let Some(found) = env::var_os(name).filter(|found| found != value) {
             let found = found.to_string_lossy();
@@ -375,9 +384,10 @@ fn pin(pairs: &[(&str, &str)]) -> Result<(), String> {
     for &(name, value) in pairs {
         if env::var_os(name).is_none() {
             set(name, value);
+            ours.push(name);
         }
     }
-    Ok(())
+    Ok(ours)
 }
 
 #[allow(unsafe_code)]

@@ -37,6 +37,16 @@ fn what_is_in_force_is_set_and_read_back() {
     assert_eq!(portable().libtorch(), LIBTORCH);
 }
 
+/// A process under another policy gets what the user set, and nothing of what this one set.
+#[test]
+fn another_process_inherits_what_the_user_set() {
+    let mine = Numerics { set: vec!["MKL_CBWR"], ..portable().clone() };
+    assert_eq!(mine.not_for(Policy::Native).collect::<Vec<_>>(), ["MKL_CBWR"]);
+    let baseline: Vec<_> = mine.not_for(Policy::Baseline).collect();
+    assert!(pins(Policy::Baseline).iter().all(|(name, _)| baseline.contains(name)), "it sets them itself");
+    assert_eq!(pin(&pins(Policy::Portable)), Ok(vec![]), "what is set is not set anew");
+}
+
 #[test]
 fn what_libtorch_says_is_held_against_the_policy() {
     let good = Readback {

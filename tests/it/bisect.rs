@@ -8,6 +8,7 @@ use selffer::store::{Entry, Store};
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn bisect(left: &Path, right: &Path, options: &[&str]) -> Ran {
     let mut call = selffer(["bisect", "--quiet", "--protocol"]);
@@ -261,4 +262,24 @@ fn other_images_are_no_edit() {
     let says =
         format!("{}: is of another split than the protocol store has here, and so is", other.display());
     assert!(ran.err.contains(&says), "{}", ran.err);
+}
+
+/// What a user set of libtorch's variables belongs to `native`: the other process computes with it, too.
+#[test]
+fn a_side_in_another_process_has_the_variables_that_the_user_set() {
+    let dir = scratch();
+    let store = dir.path().join("store");
+    let set = |mut call: Command| {
+        // The policy `baseline` takes the same, and the one that `portable` takes is another.
+        call.env("ATEN_CPU_CAPABILITY", "default");
+        run(call)
+    };
+    let mut call = selffer(["reproduce", "--quiet", "--no-report", "--numerics", "native", "--protocol"]);
+    call.arg(protocol()).arg("--store").arg(&store);
+    set(call).expect(0);
+    let mut call = selffer(["bisect", "--quiet", "--format", "json", "--numerics", "baseline", "--protocol"]);
+    call.arg(protocol()).arg(&store).arg(good_store()).args(["--run", "mixed/1/baseA"]);
+    let parting = &set(call).expect(1).json()["parting"];
+    assert_eq!((&parting["cause"], &parting["unknown"]), (&"policy".into(), &serde_json::json!([])));
+    assert_eq!(parting["exact"], true, "{parting}");
 }
