@@ -12,10 +12,10 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::init::initial;
 use crate::ledger::Place;
-use crate::manifest::{Environment, Manifest, Outcome};
+use crate::manifest::{Environment, Epoch, Manifest, Outcome};
 use crate::plan::Plan;
 use crate::snapshot::State;
-use crate::store::Store;
+use crate::store::{Found, Store};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
@@ -57,6 +57,8 @@ pub enum Cause {
     Arithmetic,
     /// What is stored is not what training ended with.
     AfterTraining,
+    /// The networks are the same, and the losses or counts that are recorded of their epochs are not.
+    Evaluation,
     /// A record is none that training writes.
     Edited,
 }
@@ -73,6 +75,7 @@ impl Cause {
             Self::Parent => "they copied from other base networks, which parted before",
             Self::Arithmetic => "arithmetic: the same computation came to other numbers",
             Self::AfterTraining => "what is stored is not what training ended with",
+            Self::Evaluation => "the networks are the same, and what is recorded of their epochs is not",
             Self::Edited => "one of the records is none that training writes: it was edited",
         }
     }
@@ -404,35 +407,40 @@ impl Known {
 
 /// Ledgers that agree to the end: compares what is stored.
 fn stored(parting: &mut Parting, sides: [&Side<'_>; 2]) -> Result<()> {
-    let layers = |side: &Side<'_>| match &side.manifest.outcome {
-        Outcome::Trained { layers } => Some(layers.whole()),
-        Outcome::Diverged { .. } => None,
+    let [l, r] = sides.map(|side| side.manifest);
+    let ended = (l.trained(), r.trained());
+    // Where the records name no cause, it lies behind the last step that both recorded.
+    let cause = match ended {
+        _ if parting.cause != Cause::Arithmetic => parting.cause,
+        _ if l.outcome == r.outcome => Cause::Evaluation,
+        (Some(_), Some(_)) => Cause::AfterTraining,
+        _ => Cause::Arithmetic,
     };
-    if parting.evidence.is_empty() {
-        parting.cause = Cause::AfterTraining;
-    }
-    let mut weights = Vec::new();
-    for side in sides {
-        let found = match (layers(side), side.store.or(side.bases)) {
-            (Some(digest), Some(store)) => store.weights(digest)?.whole(),
-            _ => None,
-        };
-        match found {
-            Some(found) => weights.push(found),
-            None => parting.unknown.push(format!("{}: its checkpoint is not at hand", side.name)),
+    if let (Some(left), Some(right)) = ended
+        && left != right
+    {
+        let mut weights = Vec::new();
+        for (side, layers) in sides.into_iter().zip([left, right]) {
+            let store = side.store.or(side.bases);
+            match store.map(|store| store.weights(layers.whole())).transpose()?.and_then(Found::whole) {
+                Some(found) => weights.push(found),
+                None => parting.unknown.push(format!("{}: its checkpoint is not at hand", side.name)),
+            }
+        }
+        if let [left, right] = weights.as_slice() {
+            parting.difference = Difference::of_weights(left, right);
+            parting.exact = parting.difference.is_some();
         }
     }
-    if let [left, right] = weights.as_slice() {
-        parting.difference = Difference::of_weights(left, right);
-        parting.exact = parting.difference.is_some();
-    }
-    if parting.cause != Cause::Edited {
+    if cause != Cause::Edited {
         parting.evidence.push("the ledgers agree to the end".to_owned());
     }
-    let [l, r] = sides.map(|side| &side.manifest.epochs);
-    if let Some(epoch) = l.iter().zip(r).position(|(left, right)| left != right) {
+    let counted = |epoch: &Epoch| (epoch.train_loss, epoch.train, epoch.valid_loss, epoch.valid);
+    let mut epochs = l.epochs.iter().zip(&r.epochs);
+    if let Some(epoch) = epochs.position(|(left, right)| counted(left) != counted(right)) {
         parting.evidence.push(format!("the records of epoch {epoch} differ in losses or counts"));
     }
+    parting.cause = cause;
     Ok(())
 }
 

@@ -321,6 +321,13 @@ fn causes_are_told_apart() {
             layers.0[7] = LayerDigest(other);
         };
         assert_eq!(cause(&stored), Some(Cause::AfterTraining));
+        let stored_elsewhere = |m: &mut Manifest| {
+            stored(m);
+            m.environment.cpu = "another".to_owned();
+        };
+        assert_eq!(cause(&stored_elsewhere), Some(Cause::AfterTraining), "a processor is no cause");
+        let counted = |m: &mut Manifest| m.epochs[2].valid.correct += 1;
+        assert_eq!(cause(&counted), Some(Cause::Evaluation));
 
         // What training does not write. Of another entry in the middle the place is said, of one too many the end.
         let edit = |change: &dyn Fn(&mut Manifest)| {

@@ -126,6 +126,19 @@ fn weights_that_were_changed_after_training_are_told_by_number() {
     assert_eq!((value("left"), value("right")), (old, new));
 }
 
+#[test]
+fn an_evaluation_that_differs_is_no_other_network() {
+    let (_dir, store) = good_copy();
+    let (mut changed, _) = manifest(&store, "mixed/1/A4B");
+    changed.epochs[1].valid.correct -= 1;
+    Store::open(&store).unwrap().put_manifest(&changed).unwrap();
+    let parting = &json(good_store(), &store, &[], 1)["parting"];
+    assert_eq!((&parting["run"], &parting["cause"]), (&"mixed/1/A4B".into(), &"evaluation".into()));
+    let says = ["the ledgers agree to the end", "the records of epoch 1 differ in losses or counts"];
+    assert_eq!(parting["evidence"], serde_json::json!(says));
+    assert_eq!((&parting["difference"], &parting["unknown"]), (&Value::Null, &serde_json::json!([])));
+}
+
 /// A process computes under one policy, so the other side is trained again in a process of its own.
 #[test]
 fn two_policies_part_at_a_step_and_a_number() {
