@@ -27,11 +27,18 @@ const NO_BASE: &str = "has no checkpoint to copy from: it is not in the other si
 /// One side as the user named it.
 enum Named {
     /// A store, and its records, which are looked up by run.
-    Store(Store, Vec<Manifest>),
+    Store(Store, Records),
     /// One record, and the store that it lies in, if it lies in one.
     Manifest(Box<Manifest>, Option<Store>),
     /// Trained here and now.
     Live,
+}
+
+/// The records of a store.
+struct Records {
+    whole: Vec<Manifest>,
+    /// The first that is damaged, by its file, and how. It may be that of any run.
+    damaged: Option<(String, String)>,
 }
 
 impl Named {
@@ -96,7 +103,7 @@ fn named(text: &str) -> Result<Named> {
     }
     if !path.is_file() {
         let store = Store::open(path)?;
-        let records = records(&store)?;
+        let records = Records::of(&store)?;
         return Ok(Named::Store(store, records));
     }
     let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
@@ -114,6 +121,12 @@ fn wanted(args: &BisectArgs, plan: &Plan<'_>, sides: [&Named; 2]) -> Result<Vec<
         Named::Store(..) | Named::Live => None,
     });
     let Some(name) = args.run.as_deref().or(of_file) else {
+        // Better known before networks are trained than after.
+        for side in sides {
+            if let Named::Store(_, records) = side {
+                records.sound()?;
+            }
+        }
         return Ok((0..plan.runs.len()).collect());
     };
     match plan.runs.iter().position(|run| plan.name(run) == name) {
@@ -147,7 +160,7 @@ fn one(
     let mut records = [None, None];
     for (record, side) in records.iter_mut().zip(sides) {
         *record = match side {
-            Named::Store(store, all) => record_of(args, store, all, plan, index)?,
+            Named::Store(store, records) => record_of(args, store, records, plan, index)?,
             Named::Manifest(manifest, _) => Some((**manifest).clone()),
             Named::Live => None,
         };
@@ -182,23 +195,29 @@ fn one(
     Ok(One::Compared(bisect(plan, index, &side(0, left), &side(1, right))?.map(Box::new)))
 }
 
-/// All records of a store.
-fn records(store: &Store) -> Result<Vec<Manifest>> {
-    let mut records = Vec::new();
-    for entry in store.list()?.0 {
-        let Entry::Manifest(recipe) = entry else { continue };
-        match store.manifest(recipe)? {
-            Found::Whole(manifest) => records.push(manifest),
-            Found::Absent => {}
-            // It may be the very record that parts.
-            Found::Damaged(why) => {
-                let path = store.path(&entry).display().to_string();
-                let mend = "train that network again with `selffer reproduce`, or take the file away";
-                return Err(Error::invalid(path, format!("is damaged: {why}"), mend));
+impl Records {
+    /// All records of a store.
+    fn of(store: &Store) -> Result<Self> {
+        let (mut whole, mut damaged) = (Vec::new(), None);
+        for entry in store.list()?.0 {
+            let Entry::Manifest(recipe) = entry else { continue };
+            match store.manifest(recipe)? {
+                Found::Whole(manifest) => whole.push(manifest),
+                Found::Absent => {}
+                Found::Damaged(why) => {
+                    damaged.get_or_insert((store.path(&entry).display().to_string(), why));
+                }
             }
         }
+        Ok(Self { whole, damaged })
     }
-    Ok(records)
+
+    /// Refuses them where one is damaged: it may be the very record that parts.
+    fn sound(&self) -> Result<()> {
+        let Some((file, why)) = &self.damaged else { return Ok(()) };
+        let mend = "train that network again with `selffer reproduce`, or take the file away";
+        Err(Error::invalid(file, format!("is damaged: {why}"), mend))
+    }
 }
 
 /// A store's record of a run: by its name, since a store that came out otherwise has other recipes. Of several,
@@ -206,7 +225,7 @@ fn records(store: &Store) -> Result<Vec<Manifest>> {
 fn record_of(
     args: &BisectArgs,
     store: &Store,
-    all: &[Manifest],
+    records: &Records,
     plan: &Plan<'_>,
     index: usize,
 ) -> Result<Option<Manifest>> {
@@ -216,7 +235,10 @@ fn record_of(
         let recipe = &manifest.recipe;
         manifest.run == name && (&recipe.network, &recipe.solver) == (&protocol.network, &protocol.solver)
     };
-    let mut found: Vec<&Manifest> = all.iter().filter(ours).collect();
+    let mut found: Vec<&Manifest> = records.whole.iter().filter(ours).collect();
+    if found.is_empty() {
+        records.sound()?;
+    }
     let split = plan.splits[plan.runs[index].split].1;
     let at_hand: [&dyn Fn(&Manifest) -> bool; 2] =
         [&|manifest| manifest.recipe.numerics == args.numerics.policy, &|manifest| {

@@ -191,6 +191,13 @@ fn a_store_that_lost_a_record_is_not_the_same() {
     fs::write(&damaged, "{").unwrap();
     let ran = bisect(good_store(), &store, &[]).expect(2);
     assert!(ran.err.contains(damaged.to_str().unwrap()) && ran.err.contains("is damaged"), "{}", ran.err);
+    // It stands in the way of that run alone.
+    let (_, file) = manifest(good_store(), "mixed/1/A1B");
+    for (left, run) in [(good_store(), "mixed/1/baseA"), (file.as_path(), "mixed/1/A1B")] {
+        assert_eq!(json(left, &store, &["--run", run], 0)["compared"], 1);
+    }
+    let ran = bisect(good_store(), &store, &["--run", "mixed/1/A4B"]).expect(2);
+    assert!(ran.err.contains(damaged.to_str().unwrap()) && ran.err.contains("is damaged"), "{}", ran.err);
 }
 
 /// Of a store with networks of two policies, those of the one that is asked for are looked at.
