@@ -14,6 +14,7 @@ use crate::init::initial;
 use crate::ledger::Place;
 use crate::manifest::{Environment, Epoch, Manifest, Outcome};
 use crate::plan::Plan;
+use crate::protocol::Protocol;
 use crate::snapshot::State;
 use crate::store::{Found, Store};
 use serde::Serialize;
@@ -116,15 +117,7 @@ pub fn bisect(plan: &Plan<'_>, index: usize, left: &Side<'_>, right: &Side<'_>) 
     let sides = [left, right];
     let [l, r] = sides.map(|side| side.manifest);
     for side in sides {
-        if side.manifest.run != run {
-            let problem = format!("is a record of {}, not of {run}", side.manifest.run);
-            return Err(Error::invalid(side.name, problem, "name two records of one run"));
-        }
-    }
-    let (a, b) = (&l.recipe, &r.recipe);
-    if (a.seed, a.treatment, &a.network, &a.solver) != (b.seed, b.treatment, &b.network, &b.solver) {
-        let problem = format!("has another seed, network or solver for {run} than {}", left.name);
-        return Err(Error::invalid(right.name, problem, "name two records of one protocol"));
+        of_plan(plan, index, side.name, side.manifest)?;
     }
     if (l.initial, &l.epochs, &l.ledger, &l.outcome) == (r.initial, &r.epochs, &r.ledger, &r.outcome) {
         return Ok(None);
@@ -182,6 +175,29 @@ pub fn bisect(plan: &Plan<'_>, index: usize, left: &Side<'_>, right: &Side<'_>) 
         (Some(_), None) => stored(&mut parting, sides)?,
     }
     Ok(Some(parting))
+}
+
+/// Refuses a record, by its name, that is not of the run of that index as the plan has it, but for what may be the cause
+/// that two records part.
+///
+/// # Errors
+/// Where it is of another run, seed, network, input or solver.
+pub fn of_plan(plan: &Plan<'_>, index: usize, name: &str, manifest: &Manifest) -> Result<()> {
+    let (planned, recipe) = (&plan.runs[index], &manifest.recipe);
+    let run = plan.name(planned);
+    if manifest.run != run {
+        let problem = format!("is a record of {}, not of {run}", manifest.run);
+        return Err(Error::invalid(name, problem, "name two records of one run"));
+    }
+    let Protocol { network, input, solver, name: protocol, .. } = plan.protocol;
+    let ours = (recipe.seed, recipe.treatment) == (planned.seed, planned.treatment)
+        && (&recipe.network, &recipe.input, &recipe.solver) == (network, input, solver);
+    if !ours {
+        let problem =
+            format!("has another seed, network, input or solver for {run} than the protocol {protocol}");
+        return Err(Error::invalid(name, problem, "name its --protocol"));
+    }
+    Ok(())
 }
 
 /// What shows that a record is none that training writes: entries that are missing or too many, of those sides whose

@@ -4,7 +4,7 @@ use crate::data::Dataset;
 use crate::manifest::Manifest;
 use crate::net;
 use crate::numerics::Numerics;
-use crate::protocol::Protocol;
+use crate::protocol::{Input, Protocol, Subtract};
 use crate::recipe::Policy;
 use crate::run;
 use crate::split::Catalog;
@@ -360,6 +360,38 @@ fn causes_are_told_apart() {
                 evidence[0],
                 format!("right: its ledger has {kept} entries, where training has {due}")
             );
+        }
+    });
+}
+
+/// What no two records of one run differ in is refused, on either side.
+#[test]
+fn a_record_of_another_protocol_is_refused() {
+    World::new().with(|plan| {
+        let index = find(plan, "baseB");
+        let dir = TempDir::new().unwrap();
+        let store = Store::create(dir.path()).unwrap();
+        let (clean, _) = train(plan, index, &torch(), None, 3);
+        let good = torch();
+        let good = here(&good);
+        let input = Input { crop: 5, mirror: false, subtract: Subtract::MeanImage };
+        for change in [
+            &|m: &mut Manifest| m.recipe.seed += 1,
+            &|m: &mut Manifest| m.recipe.treatment = plan.runs[find(plan, "baseA")].treatment,
+            &|m: &mut Manifest| m.recipe.network.hidden[0] += 1,
+            &|m: &mut Manifest| m.recipe.input = Some(input.clone()),
+            &|m: &mut Manifest| m.recipe.solver.rate *= 2.0,
+        ] as [&dyn Fn(&mut Manifest); 5]
+        {
+            let mut changed = clean.clone();
+            change(&mut changed);
+            let clean = side("clean", &clean, &store, &good);
+            let changed = side("changed", &changed, &store, &good);
+            for (left, right) in [(&clean, &changed), (&changed, &clean)] {
+                let error = bisect(plan, index, left, right).unwrap_err().to_string();
+                let says = "changed: has another seed, network, input or solver for half/1/baseB than the protocol tiny";
+                assert!(error.starts_with(says), "{error}");
+            }
         }
     });
 }

@@ -6,7 +6,7 @@ use super::replay::Elsewhere;
 use super::{Verdict, inputs, planned, print, say, stop_on_signals};
 use crate::cli::BisectArgs;
 use crate::output;
-use selffer::bisect::{Here, Parting, Replayer, Side, bisect};
+use selffer::bisect::{Here, Parting, Replayer, Side, bisect, of_plan};
 use selffer::manifest::Manifest;
 use selffer::plan::Plan;
 use selffer::run;
@@ -47,6 +47,14 @@ impl Named {
             Self::Store(store, _) => Some(store),
             Self::Manifest(_, store) => store.as_ref(),
             Self::Live => None,
+        }
+    }
+
+    /// The file of one of its records, where it is called so.
+    fn file(&self, manifest: &Manifest, name: &str) -> String {
+        match self {
+            Self::Store(store, _) => file_of(store, manifest),
+            Self::Manifest(..) | Self::Live => name.to_owned(),
         }
     }
 }
@@ -157,6 +165,7 @@ fn one(
     elsewhere: &Elsewhere<'_>,
 ) -> Result<One> {
     let stores = sides.map(Named::store);
+    let names = [&args.left, &args.right];
     let mut records = [None, None];
     for (record, side) in records.iter_mut().zip(sides) {
         *record = match side {
@@ -167,13 +176,13 @@ fn one(
     }
     for (at, side) in sides.into_iter().enumerate() {
         if let (Named::Live, Some(other)) = (side, &records[1 - at]) {
+            trainable(plan, index, &sides[1 - at].file(other, names[1 - at]), other)?;
             match live(args, plan, index, other, stores[1 - at], here)? {
                 Some(record) => records[at] = Some(record),
                 None => return Ok(One::Missing(LIVE.to_owned(), NO_BASE)),
             }
         }
     }
-    let names = [&args.left, &args.right];
     let [left, right] = match &records {
         [Some(left), Some(right)] => [left, right],
         [None, Some(_)] => return Ok(One::Missing(names[0].clone(), NO_RECORD)),
@@ -220,6 +229,11 @@ impl Records {
     }
 }
 
+/// The file of a store's record.
+fn file_of(store: &Store, manifest: &Manifest) -> String {
+    store.path(&Entry::Manifest(manifest.recipe_digest())).display().to_string()
+}
+
 /// A store's record of a run: by its name, since a store that came out otherwise has other recipes. Of several,
 /// that of the policy, data and split at hand.
 fn record_of(
@@ -233,7 +247,8 @@ fn record_of(
     let protocol = plan.protocol;
     let ours = |manifest: &&Manifest| {
         let recipe = &manifest.recipe;
-        manifest.run == name && (&recipe.network, &recipe.solver) == (&protocol.network, &protocol.solver)
+        let ours = (&protocol.network, &protocol.input, &protocol.solver);
+        manifest.run == name && (&recipe.network, &recipe.input, &recipe.solver) == ours
     };
     let mut found: Vec<&Manifest> = records.whole.iter().filter(ours).collect();
     if found.is_empty() {
@@ -250,9 +265,7 @@ fn record_of(
         }
     }
     if found.len() > 1 {
-        let file = |manifest: &&Manifest| {
-            store.path(&Entry::Manifest(manifest.recipe_digest())).display().to_string()
-        };
+        let file = |manifest: &&Manifest| file_of(store, manifest);
         let files = found.iter().map(file).collect::<Vec<_>>().join(" and ");
         let problem = format!("has several records of {name}: {files}");
         return Err(Error::invalid(
@@ -262,6 +275,19 @@ fn record_of(
         ));
     }
     Ok(found.pop().cloned())
+}
+
+/// Refuses a record, by its file, of which it is known before training that what is trained here is something else.
+fn trainable(plan: &Plan<'_>, index: usize, file: &str, other: &Manifest) -> Result<()> {
+    of_plan(plan, index, file, other)?;
+    let here = (plan.catalog.digest, plan.splits[plan.runs[index].split].1);
+    if (other.recipe.data, other.recipe.split) != here {
+        let protocol = &plan.protocol.name;
+        let problem =
+            format!("was trained on other images or another split than the protocol {protocol} has here");
+        return Err(Error::invalid(file, problem, "name its --protocol, with its images"));
+    }
+    Ok(())
 }
 
 /// The record of a run, trained here and now from what `other` says that it was trained from; none where that is not there.

@@ -284,6 +284,33 @@ fn other_images_are_no_edit() {
     assert!(ran.err.contains(&says), "{}", ran.err);
 }
 
+/// What is known before training is said before it.
+#[test]
+fn a_record_of_another_protocol_is_not_held_against_live() {
+    let dir = scratch();
+    let text = fs::read_to_string(protocol()).unwrap();
+    for (old, new, says) in [
+        ("conv = [8,", "conv = [6,", "has another seed, network, input or solver for"),
+        ("train_per_class = 40", "train_per_class = 80", "was trained on other images or another split than"),
+    ] {
+        let other = dir.path().join("other.toml");
+        fs::write(&other, text.replace(old, new)).unwrap();
+        for name in ["mixed/1/A4B", "mixed/1/baseA"] {
+            let (_, file) = manifest(good_store(), name);
+            let mut call = selffer(["bisect", "--protocol"]);
+            call.arg(&other).arg(&file).arg("live");
+            let ran = run(call).expect(2);
+            assert!(ran.err.starts_with(&format!("error: {}: {says}", file.display())), "{}", ran.err);
+            assert!(ran.err.contains("the protocol store") && ran.err.lines().count() == 1, "{}", ran.err);
+        }
+        // A store has no record of such a network, and one of other images is told by its file, too.
+        let mut call = selffer(["bisect", "--protocol"]);
+        call.arg(&other).arg(good_store()).arg("live");
+        let ran = run(call).expect(2);
+        assert!(!ran.err.contains("training"), "{}", ran.err);
+    }
+}
+
 /// What a user set of libtorch's variables belongs to `native`: the other process computes with it, too.
 #[test]
 fn a_side_in_another_process_has_the_variables_that_the_user_set() {
