@@ -67,7 +67,7 @@ pub fn run(mut cli: Cli) -> anyhow::Result<Verdict> {
         Command::Table(args) => table::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Audit(args) => audit(&args),
-        Command::Bisect(args) => bisect::run(&args),
+        Command::Bisect(args) => bisect::run(args),
         Command::Replay(args) => replay::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Golden(GoldenCommand::Check { common, golden, review }) => {

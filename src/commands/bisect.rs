@@ -9,6 +9,7 @@ use crate::output;
 use selffer::bisect::{Here, Parting, Replayer, Side, bisect, of_plan};
 use selffer::manifest::Manifest;
 use selffer::plan::Plan;
+use selffer::recipe::Policy;
 use selffer::run;
 use selffer::split::Catalog;
 use selffer::store::{Entry, Found, Store};
@@ -59,14 +60,18 @@ impl Named {
     }
 }
 
-pub fn run(args: &BisectArgs) -> anyhow::Result<Verdict> {
+pub fn run(mut args: BisectArgs) -> anyhow::Result<Verdict> {
+    let (left, right) = (named(&args.left)?, named(&args.right)?);
+    if let Some(policy) = theirs(&args, [&left, &right]) {
+        args.numerics.policy = policy;
+    }
+    let args = &args;
     // Before any thread is started: it sets environment variables.
     let numerics = args.numerics.engage(args.quiet)?;
     let (protocol, data) = inputs(&args.protocol)?;
     let catalog = Catalog::of(&data);
     let plan = planned(&args.protocol, &protocol, &catalog)?;
     let trainer = Torch::new(numerics);
-    let (left, right) = (named(&args.left)?, named(&args.right)?);
     let wanted = wanted(args, &plan, [&left, &right])?;
     let stop = stop_on_signals()?;
     let here = Here { trainer: &trainer, stop: &stop };
@@ -119,6 +124,23 @@ fn named(text: &str) -> Result<Named> {
         .map_err(|why| Error::invalid(text, why.to_string(), "name a manifest of a store, or a store"))?;
     let store = path.parent().and_then(Path::parent).filter(|dir| Store::is_at(dir));
     Ok(Named::Manifest(Box::new(manifest), store.map(Store::open).transpose()?))
+}
+
+/// The policy of all the records that `live` is held against, where they have one and the command line names no other.
+fn theirs(args: &BisectArgs, sides: [&Named; 2]) -> Option<Policy> {
+    let records = match sides {
+        [Named::Live, other] | [other, Named::Live] => match other {
+            Named::Store(_, records) => records.whole.as_slice(),
+            Named::Manifest(manifest, _) => std::slice::from_ref(&**manifest),
+            Named::Live => return None,
+        },
+        _ => return None,
+    };
+    let of_run = |manifest: &&Manifest| args.run.as_ref().is_none_or(|run| *run == manifest.run);
+    let mut policies = records.iter().filter(of_run).map(|manifest| manifest.recipe.numerics);
+    let theirs = policies.next()?;
+    let on_device = !args.said.device || (theirs == Policy::Cuda) == (args.numerics.policy == Policy::Cuda);
+    (!args.said.numerics && on_device && policies.all(|policy| policy == theirs)).then_some(theirs)
 }
 
 /// The runs to be looked at, by index in the plan: bases first, so that the first that parts is where it
@@ -308,7 +330,7 @@ fn live(
         return Ok(None);
     }
     if !args.quiet {
-        say(&format!("training {} here …", other.run));
+        say(&format!("training {} here under {} numerics …", other.run, args.numerics.policy.name()));
     }
     let digest = parent.as_ref().map(|weights| weights.digests().whole());
     let recipe = plan.recipe(&plan.runs[index], args.numerics.policy, digest);

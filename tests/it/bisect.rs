@@ -4,6 +4,7 @@
 use crate::common::{Ran, copy, files, good_copy, good_store, on_store, protocol, run, scratch, selffer};
 use selffer::digest::{Digest, LedgerDigest};
 use selffer::manifest::{Manifest, Outcome};
+use selffer::recipe::Policy;
 use selffer::store::{Entry, Store};
 use serde_json::Value;
 use std::fs;
@@ -213,6 +214,29 @@ fn a_store_of_two_policies_has_two_records_of_a_run() {
     assert_eq!(json(good_store(), &store, &[], 0)["compared"], 23);
     let found = json(good_store(), &store, &["--numerics", "baseline", "--run", "mixed/1/baseA"], 1);
     assert_eq!(found["parting"]["cause"], "policy");
+
+    // What is live is trained as the other side was, unless another policy is asked for.
+    let name = "mixed/1/baseB";
+    let live = Path::new("live");
+    let all = files(&store.join("manifests")).into_keys().map(|name| store.join("manifests").join(name));
+    let read = |file: &PathBuf| Manifest::from_bytes(&fs::read(file).unwrap()).unwrap();
+    let (portable, baseline): (Vec<_>, Vec<_>) =
+        all.partition(|file| read(file).recipe.numerics == Policy::Portable);
+    let file = baseline.iter().find(|file| read(file).run == name).unwrap();
+    for options in [&[][..], &["--device", "cpu"], &["--numerics", "baseline"]] {
+        assert_eq!(json(file, live, options, 0)["compared"], 1, "{options:?}");
+    }
+    let found = json(live, file, &["--numerics", "portable"], 1);
+    assert_eq!(found["parting"]["evidence"][0], "numerics: left portable, right baseline");
+    // A store of two is looked at as any command does, and one of another alone under that.
+    let said = |policy: &str| {
+        let mut call = selffer(["bisect", "--run", name, "--protocol"]);
+        call.arg(protocol()).arg(&store).arg(live);
+        assert_eq!(run(call).expect(0).err, format!("training {name} here under {policy} numerics …\n"));
+    };
+    said("portable");
+    portable.iter().for_each(|file| fs::remove_file(file).unwrap());
+    said("baseline");
 }
 
 /// What differs before the first step is no difference after it.
