@@ -91,9 +91,9 @@ pub struct Parting {
     pub cause: Cause,
     /// What says so.
     pub evidence: Vec<String>,
-    /// Entries of the ledgers, and how many of them were compared.
+    /// Entries that both ledgers have; they are looked through for one that agrees after one that differs.
     pub entries: usize,
-    /// See `entries`.
+    /// How many comparisons halving took to find the first that differs.
     pub compared: usize,
     /// The last place at which they are known to agree; none where they began otherwise.
     pub agree_until: Option<Place>,

@@ -2,7 +2,7 @@
 //!
 //! Uses the library's `bisect`; used by `commands::bisect`.
 
-use selffer::bisect::{Difference, Number, Parting};
+use selffer::bisect::{Cause, Difference, Number, Parting};
 use selffer::ledger::Place;
 use selffer::plan::Plan;
 use selffer::table::{are, networks};
@@ -60,11 +60,19 @@ impl Bisection {
             }
             None => writeln!(text, "  differs before the first step"),
         };
-        let _ = writeln!(
-            text,
-            "  by {} comparisons of {} entries of the ledgers",
-            parting.compared, parting.entries
-        );
+        let (compared, entries) = (parting.compared, parting.entries);
+        let _ = match (parting.agree_until, parting.cause) {
+            // First weights say that, and no ledger.
+            (None, _) => Ok(()),
+            // Halving goes by what entries are that are chained.
+            (_, Cause::Edited) => {
+                writeln!(text, "  by comparing the {entries} entries of the ledgers one by one")
+            }
+            _ => writeln!(
+                text,
+                "  by {compared} comparisons of {entries} entries of the ledgers, and {entries} more to see that none agrees again"
+            ),
+        };
         if let Some(Difference { first, numbers, largest_ulps }) = &parting.difference {
             let Number { layer, tensor, index, left, right, ulps } = first;
             let index = index.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");

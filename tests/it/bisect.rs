@@ -87,10 +87,22 @@ fn another_ledger_is_another_run_from_there_on() {
         "mixed/1/baseA parts; 0 networks before it are the same",
         "  agrees until epoch 0, step 32 (step 32 of the run)",
         "  is known to differ after epoch 1, step 32 (step 64 of the run)",
+        "  by 2 comparisons of 2 entries of the ledgers, and 2 more to see that none agrees again",
         "cause: arithmetic: the same computation came to other numbers",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
+    // Where one agrees again, halving has nothing to go by.
+    let (_dir, other) = good_copy();
+    let (mut edited, _) = manifest(&other, "mixed/1/baseA");
+    edited.ledger.entries[0] = LedgerDigest(Digest::of(b"another"));
+    Store::open(&other).unwrap().put_manifest(&edited).unwrap();
+    let text = bisect(good_store(), &other, &[]).expect(1).out;
+    assert!(text.contains("\n  by comparing the 2 entries of the ledgers one by one\n"), "{text}");
+    assert!(
+        text.contains("\ncause: one of the records is none that training writes: it was edited\n"),
+        "{text}"
+    );
     // An audit that trains it again notices, too.
     let mut call = selffer(["audit", "--quiet", "--full", "--format", "json", "--protocol"]);
     call.arg(protocol()).arg(&store);
@@ -251,6 +263,11 @@ fn other_first_weights_part_before_the_first_step() {
     let parting = &json(good_store(), &store, &["--run", "mixed/1/baseB"], 1)["parting"];
     assert_eq!((&parting["cause"], &parting["agree_until"]), (&"initialisation".into(), &Value::Null));
     assert_eq!(parting["differ_at"], serde_json::json!({"epoch": 0, "step": 0}));
+    let text = bisect(good_store(), &store, &["--run", "mixed/1/baseB"]).expect(1).out;
+    assert!(
+        !text.contains("of the ledgers") && text.contains("\n  differs before the first step\n"),
+        "{text}"
+    );
     let unknown = parting["unknown"][0].as_str().unwrap();
     assert!(unknown.ends_with("its first weights do not come out as they are recorded"), "{unknown}");
 }
