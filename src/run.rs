@@ -47,6 +47,9 @@ pub trait Observer: Sync {
     fn barred(&self, _run: usize) {}
     /// Another process has the run, for a second or more.
     fn waits(&self, _run: usize) {}
+    /// The state that was kept after `kept` steps of the run is of another machine's bits, so training goes on from that
+    /// after `from`; from 0 it begins anew.
+    fn passes_over(&self, _run: usize, _kept: u64, _from: u64) {}
 }
 
 /// An observer that is not interested.
@@ -318,7 +321,7 @@ impl Runner<'_> {
         let before = self.store.manifest(digest)?.whole();
         let parent = recipe.parent.map(|digest| self.parent_weights(digest)).transpose()?;
         let steps = self.plan.steps(&self.plan.runs[index]);
-        let from = self.latest(digest, steps)?;
+        let from = self.latest(index, digest, steps)?;
         let wall_before = from.as_ref().map_or(0, |state| state.progress.wall_ms);
         let start = Instant::now();
         let kept = Mutex::new(start);
@@ -383,17 +386,25 @@ impl Runner<'_> {
     }
 
     /// The last state of a run, of so many steps an epoch, that the store has whole and that this machine would
-    /// have come to as well: bits of two machines are no run of either.
-    fn latest(&self, recipe: RecipeDigest, steps: u32) -> Result<Option<State>> {
+    /// have come to as well: bits of two machines are no run of either. That a later one is of no use is told.
+    fn latest(&self, index: usize, recipe: RecipeDigest, steps: u32) -> Result<Option<State>> {
+        let (mut latest, mut passed) = (None, None);
         for done in self.store.snapshots(recipe)?.into_iter().rev() {
             let Some(state) = self.store.snapshot(recipe, done)?.whole() else { continue };
             let Progress { place, fingerprint, .. } = &state.progress;
-            let here = *fingerprint == Some(self.trainer.environment()?.fingerprint);
-            if here && place.steps_done(steps) == done {
-                return Ok(Some(state));
+            if place.steps_done(steps) != done {
+                continue;
             }
+            if *fingerprint == Some(self.trainer.environment()?.fingerprint) {
+                latest = Some((state, done));
+                break;
+            }
+            passed.get_or_insert(done);
         }
-        Ok(None)
+        if let Some(kept) = passed {
+            self.observer.passes_over(index, kept, latest.as_ref().map_or(0, |(_, done)| *done));
+        }
+        Ok(latest.map(|(state, _)| state))
     }
 
     /// Removes the snapshots of a run before that of so many steps, unless all are to be kept.

@@ -377,3 +377,41 @@ fn a_damaged_state_is_passed_over() {
         }
     }
 }
+
+/// Writes down which states are passed over, and from where training goes on.
+#[derive(Default)]
+struct Passed(Mutex<Vec<(u64, u64)>>);
+
+impl Observer for Passed {
+    fn passes_over(&self, _run: usize, kept: u64, from: u64) {
+        self.0.lock().unwrap().push((kept, from));
+    }
+}
+
+#[test]
+fn a_state_of_another_machine_is_passed_over_and_told() {
+    let kept = Snapshots { every: Every::Steps(1), keep: true };
+    let world = World { snapshots: kept, ..World::new(one_seed()) };
+    let whole = world.run(&Fake::default()).unwrap();
+    let base = done(&whole, "half/1/baseA").manifest.recipe_digest();
+    let store = Store::open(world.dir.path()).unwrap();
+    let again = || {
+        fs::remove_file(store.path(&Entry::Manifest(base))).unwrap();
+        let (fake, passed) = (Fake::default(), Passed::default());
+        world.watched(&fake, &AtomicBool::new(false), &passed).unwrap();
+        (fake.begun.into_inner().unwrap(), passed.0.into_inner().unwrap())
+    };
+    // Its own are after steps 1 and 4; see above.
+    assert_eq!(again(), (vec![2], vec![]));
+    let from_elsewhere = |done: u64| {
+        let mut state = store.snapshot(base, done).unwrap().whole().unwrap();
+        state.progress.fingerprint =
+            Some(Fake { machine: 1, ..Fake::default() }.environment().unwrap().fingerprint);
+        store.put_snapshot(&state, done).unwrap();
+    };
+    from_elsewhere(4);
+    assert_eq!(again(), (vec![1], vec![(4, 1)]));
+    from_elsewhere(4);
+    from_elsewhere(1);
+    assert_eq!(again(), (vec![0], vec![(4, 0)]));
+}

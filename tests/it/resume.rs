@@ -3,10 +3,10 @@
 
 use crate::common::{
     Ran, essence, files, good_copy, good_store, hold, make_pipe, manifests, names, on_store, protocol,
-    read_by_now, scratch, selffer, signal, wait_for,
+    read_by_now, run, scratch, selffer, signal, wait_for,
 };
 use rustix::process::Signal;
-use selffer::digest::RecipeDigest;
+use selffer::digest::{Digest, FingerprintDigest, RecipeDigest};
 use selffer::manifest::Manifest;
 use selffer::store::{Entry, Store};
 use serde_json::Value;
@@ -214,6 +214,35 @@ fn killed_within_a_network_it_goes_on_from_there() {
     assert_eq!(trained + found, all());
     assert!(open.manifest(state.progress.recipe).unwrap().whole().unwrap().wall_ms > hour);
     same_as_good(&store);
+}
+
+/// What another machine kept is of no use here, and hours of training are not lost without a word.
+#[test]
+fn a_state_of_another_fingerprint_is_passed_over_and_told() {
+    let dir = scratch();
+    let store = dir.path().join("store");
+    let ran =
+        reproduce(&store, &["--no-report", "--snapshot-every", "40", "--keep-snapshots"]).spawn().unwrap();
+    counts(wait(ran));
+    let open = Store::open(&store).unwrap();
+    let (base, file) = files(&store.join("manifests"))
+        .into_iter()
+        .map(|(name, bytes)| (Manifest::from_bytes(&bytes).unwrap(), store.join("manifests").join(name)))
+        .find(|(manifest, _)| manifest.run == "mixed/1/baseA")
+        .unwrap();
+    // 64 steps: the only state is that after 40.
+    let recipe = base.recipe_digest();
+    assert_eq!(open.snapshots(recipe).unwrap(), [40]);
+    let mut state = open.snapshot(recipe, 40).unwrap().whole().unwrap();
+    state.progress.fingerprint = Some(FingerprintDigest(Digest::of(b"another machine")));
+    open.put_snapshot(&state, 40).unwrap();
+    fs::remove_file(file).unwrap();
+    let mut call = selffer(["reproduce", "--no-report", "--protocol"]);
+    call.arg(protocol()).arg("--store").arg(&store);
+    let said = run(call).expect(0).err;
+    let says = "mixed/1/baseA: what was kept after step 40 was computed under another fingerprint than this machine \
+                has, and is not used; training begins anew\n";
+    assert!(said.contains(says), "{said}");
 }
 
 /// A kill between writing and renaming is rare, so what it leaves is put there by hand.

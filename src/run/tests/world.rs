@@ -131,7 +131,7 @@ impl Trainer for Fake {
 
     fn environment(&self) -> Result<Environment> {
         let none = String::new;
-        let fingerprint = FingerprintDigest(Digest::of(b"none"));
+        let fingerprint = FingerprintDigest(Digest::of(&self.machine.to_le_bytes()));
         Ok(Environment { selffer: none(), libtorch: none(), cpu: none(), settings: Vec::new(), fingerprint })
     }
 }
