@@ -9,8 +9,7 @@ pub use jobs::{CancelArgs, EngineName, StatusArgs, SubmitArgs, WorkArgs};
 pub use numerics::Numerics;
 
 use crate::commands::report::ReportArgs;
-use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use selffer::run::Every;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -329,9 +328,6 @@ pub struct BisectArgs {
     /// The one run to look at, as `selffer plan` names it. [default: all, until one parts]
     #[arg(long, value_name = "RUN")]
     pub run: Option<String>,
-    // Ahead of `numerics`, which takes what it reads out of the matches.
-    #[command(flatten)]
-    pub said: Said,
     #[command(flatten)]
     pub numerics: Numerics,
     /// What standard output is written as.
@@ -340,34 +336,6 @@ pub struct BisectArgs {
     /// No messages but errors.
     #[arg(long, short)]
     pub quiet: bool,
-}
-
-/// What of `Numerics` stands on the command line: the rest may follow from what a command reads.
-pub struct Said {
-    pub numerics: bool,
-    pub device: bool,
-}
-
-impl FromArgMatches for Said {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let said = |option| matches.value_source(option) == Some(ValueSource::CommandLine);
-        Ok(Self { numerics: said("asked"), device: said("device") })
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Self::from_arg_matches(matches)?;
-        Ok(())
-    }
-}
-
-impl Args for Said {
-    fn augment_args(command: clap::Command) -> clap::Command {
-        command
-    }
-
-    fn augment_args_for_update(command: clap::Command) -> clap::Command {
-        command
-    }
 }
 
 #[derive(Args)]

@@ -105,6 +105,16 @@ impl Numerics {
         numerics::Numerics::engage_on(self.policy, self.gpu)
     }
 
+    /// Whether a policy may be taken in place of the one that the two came to: nothing that was asked for is against it.
+    pub fn may_be(&self, policy: Policy) -> bool {
+        let fits = match self.device {
+            Device::Auto => true,
+            Device::Cpu => policy != Policy::Cuda,
+            Device::Cuda(_) => policy == Policy::Cuda,
+        };
+        fits && self.asked.is_none()
+    }
+
     /// Whether a GPU was asked for that is not the first.
     pub fn names_another_gpu(&self) -> bool {
         matches!(self.device, Device::Cuda(1..))

@@ -139,8 +139,7 @@ fn theirs(args: &BisectArgs, sides: [&Named; 2]) -> Option<Policy> {
     let of_run = |manifest: &&Manifest| args.run.as_ref().is_none_or(|run| *run == manifest.run);
     let mut policies = records.iter().filter(of_run).map(|manifest| manifest.recipe.numerics);
     let theirs = policies.next()?;
-    let on_device = !args.said.device || (theirs == Policy::Cuda) == (args.numerics.policy == Policy::Cuda);
-    (!args.said.numerics && on_device && policies.all(|policy| policy == theirs)).then_some(theirs)
+    (args.numerics.may_be(theirs) && policies.all(|policy| policy == theirs)).then_some(theirs)
 }
 
 /// The runs to be looked at, by index in the plan: bases first, so that the first that parts is where it

@@ -28,7 +28,7 @@ pub const LIBTORCH: &str = "2.11.0";
 
 /// The environment variables that decide on libtorch's code paths. It and its parts read each at their
 /// first use and never again.
-pub const VARIABLES: [&str; 5] = [
+const VARIABLES: [&str; 5] = [
     // ATen's own kernels.
     "ATEN_CPU_CAPABILITY",
     // oneDNN's convolutions.
