@@ -294,14 +294,22 @@ impl Work<'_> {
     /// Whether a shard is there, of files of those lengths. One that lacks images which now are not to be skipped is not.
     fn found(&self, part: Part, number: usize, size: usize, lengths: Digest) -> bool {
         let path = |kind| shard_path(self.to, part, number, kind);
-        let index = fs::read(path("json")).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        index.is_some_and(|index: ShardIndex| {
+        let Ok(bytes) = fs::read(path("json")) else { return false };
+        if self.entry(part, number).is_some_and(|entry| entry.index != Digest::of(&bytes)) {
+            return false;
+        }
+        serde_json::from_slice(&bytes).is_ok_and(|index: ShardIndex| {
             let length = fs::metadata(path("shard")).map(|meta| meta.len());
             length.ok() == Some((index.digests.len() * size) as u64)
                 && index.lengths == lengths
                 && pack::read_file(&path("sums"), index.sums).is_ok()
                 && (self.skip_bad || index.skipped.is_empty())
         })
+    }
+
+    /// What a shard was when the pack was finished.
+    fn entry(&self, part: Part, number: usize) -> Option<&Entry> {
+        self.finished.as_ref().map(|pack| &pack.part(part)[number])
     }
 
     /// Writes shards, each put on the disk while the next is decoded: a slow disk keeps no core idle. The images that are
@@ -397,8 +405,7 @@ impl Work<'_> {
         let sums_bytes = pack::sums_bytes(&sums);
         (index.sums, index.squares) = (Digest::of(&sums_bytes), sums.squares);
         let text = canonical::json(&index);
-        let entry = self.finished.as_ref().map(|pack| &pack.part(part)[number]);
-        if entry.is_some_and(|entry| entry.index != Digest::of(text.as_bytes())) {
+        if self.entry(part, number).is_some_and(|entry| entry.index != Digest::of(text.as_bytes())) {
             let shard = path("shard");
             let shard = shard.file_name().unwrap_or_default().display();
             let problem = format!(

@@ -173,6 +173,18 @@ fn a_finished_pack_becomes_no_other() {
         fs::write(&changed, &was).unwrap();
     }
     assert_eq!(packed(&from, to.path(), &OPTIONS).unwrap().shards_new, 1);
+
+    // A shard of another pack among its own.
+    let (other, elsewhere) = (images(23, 8), tempfile::tempdir().unwrap());
+    fs::copy(from.path().join("train/west/003.JPEG"), other.path().join("train/west/001.JPEG")).unwrap();
+    packed(&other, elsewhere.path(), &OPTIONS).unwrap();
+    let whole = files(to.path());
+    for kind in ["shard", "sums", "json"] {
+        let name = format!("train-00002.{kind}");
+        fs::copy(elsewhere.path().join(&name), to.path().join(&name)).unwrap();
+    }
+    assert_eq!(packed(&from, to.path(), &OPTIONS).unwrap().shards_new, 1);
+    assert!(files(to.path()) == whole);
 }
 
 #[test]
