@@ -305,13 +305,31 @@ fn a_signal_ends_any_command_with_one_exit_code() {
 #[test]
 fn the_number_of_jobs_changes_no_bit() {
     // The good store was made by two.
-    for jobs in ["1", "4"] {
+    for jobs in ["1", "3", "4"] {
         let dir = scratch();
         let store = dir.path().join("store");
         let ran = wait(reproduce(&store, &["--no-report", "--jobs", jobs]).spawn().unwrap());
         assert_eq!(counts(ran), (all(), 0), "with {jobs} jobs");
         same_as_good(&store);
     }
+}
+
+/// Splits, treatments and depths the other way round: another order of the plan, and the same networks.
+#[test]
+fn the_order_of_the_plan_changes_no_bit() {
+    let dir = scratch();
+    let mut text: toml::Table = fs::read_to_string(protocol()).unwrap().parse().unwrap();
+    let reverse = |value: &mut toml::Value| value.as_array_mut().unwrap().reverse();
+    reverse(&mut text["depths"]);
+    text["split"].as_array_mut().unwrap().iter_mut().for_each(|split| reverse(&mut split["treatments"]));
+    reverse(&mut text["split"]);
+    let turned = dir.path().join("turned.toml");
+    fs::write(&turned, text.to_string()).unwrap();
+    let store = dir.path().join("store");
+    let mut call = selffer(["reproduce", "--quiet", "--format", "json", "--no-report", "--jobs", "3"]);
+    call.arg("--protocol").arg(&turned).arg("--store").arg(&store);
+    assert_eq!(counts(run(call)), (all(), 0));
+    same_as_good(&store);
 }
 
 #[test]
