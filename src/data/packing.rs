@@ -4,32 +4,28 @@
 //! index after it: a process that is killed at any moment loses the shard it was at, and the next one goes on
 //! to the same bytes. Images are decoded on all of rayon's threads while those before are written.
 
+mod files;
+mod shards;
+
+pub(crate) use self::files::UNFINISHED;
+
+use self::files::write;
+use self::shards::{Missing, Work, lengths};
 use super::images::{Images, Sums};
 use super::listing::{Listed, Listing};
 use super::pack::{self, CHANNELS, Entry, Format, INDEX, Index, PLAN, SUMS, ShardIndex, Skipped, shard_path};
-use super::ready::{Ready, ready, refused};
+use super::ready::refused;
 use super::shards::Shards;
 use super::{Dataset, Part};
 use crate::canonical;
 use crate::digest::{DataDigest, Digest, Hasher};
 use crate::error::{Error, Result};
-use rayon::prelude::*;
 use serde::Serialize;
 use serde::de::IgnoredAny;
 use std::fs::{self, File, TryLockError};
-use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::ScopedJoinHandle;
-use tempfile::NamedTempFile;
-
-/// What unfinished files' names begin with.
-pub(crate) const UNFINISHED: &str = ".unfinished-";
-
-/// Images of a thread between two writes, at the most, and the bytes they may have.
-const AT_ONCE: usize = 32;
-const BYTES_AT_ONCE: usize = 32 << 20;
+use std::sync::atomic::AtomicBool;
 
 /// Shards of a part at the most: all are open while a pack is read, and systems allow 1024 open files.
 const SHARDS_MAX: usize = 500;
@@ -152,28 +148,8 @@ pub fn pack(
     if !bad.is_empty() {
         return Err(refused(from, &bad, "packed", "with --skip-bad, which the pack records"));
     }
-    let index = work.finish(listing, &plan, Digest::of(text.as_bytes()))?;
+    let index = finish(to, listing, &plan, Digest::of(text.as_bytes()))?;
     Ok(Packed { index, shards_new })
-}
-
-/// A shard that is to be written.
-#[derive(Clone, Copy)]
-struct Missing<'a> {
-    part: Part,
-    number: usize,
-    files: &'a [Listed],
-    lengths: Digest,
-}
-
-/// The digest of the lengths of files: what is replaced has another length, nearly always, and is packed again.
-fn lengths(files: &[Listed]) -> Result<Digest> {
-    let length = |file: &Listed| fs::metadata(&file.path).map(|meta| meta.len());
-    let all: Vec<_> = files.par_iter().map(length).collect();
-    let mut hasher = Hasher::new("selffer lengths v1");
-    for (file, length) in files.iter().zip(all) {
-        hasher.piece(&length.map_err(Error::io("read", &file.path))?.to_le_bytes());
-    }
-    Ok(hasher.finish())
 }
 
 /// Makes `to` the directory of this plan, and of nobody else as long as what is returned lives.
@@ -240,252 +216,60 @@ fn room(to: &Path, bytes: u64) -> Result<()> {
     Err(Error::invalid(to.display().to_string(), problem, "free some space, or take a smaller --size"))
 }
 
-/// A temporary file in `to`; unless it is persisted, it is removed.
-fn unfinished(to: &Path) -> Result<NamedTempFile> {
-    tempfile::Builder::new()
-        .prefix(UNFINISHED)
-        // As the umask says: one pack may serve many.
-        .permissions(fs::Permissions::from_mode(0o666))
-        .tempfile_in(to)
-        .map_err(Error::io("write in", to))
-}
-
-/// Gives a file its name once it is on the disk. The name is, once the directory is synced.
-fn settle(file: NamedTempFile, path: &Path) -> Result<()> {
-    file.as_file().sync_all().map_err(Error::io("write", path))?;
-    file.persist(path).map_err(|error| Error::io("write", path)(error.error))?;
-    Ok(())
-}
-
-fn sync(to: &Path) -> Result<()> {
-    File::open(to).and_then(|dir| dir.sync_all()).map_err(Error::io("sync", to))
-}
-
-fn written(to: &Path, path: &Path, bytes: &[u8]) -> Result<NamedTempFile> {
-    let mut file = unfinished(to)?;
-    file.as_file_mut().write_all(bytes).map_err(Error::io("write", path))?;
-    Ok(file)
-}
-
-fn write(to: &Path, path: &Path, bytes: &[u8]) -> Result<()> {
-    settle(written(to, path, bytes)?, path)?;
-    sync(to)
-}
-
-/// A shard that is written and has yet to get its names.
-struct Unnamed {
-    pixels: NamedTempFile,
-    sums: Vec<u8>,
-    index: String,
-}
-
-/// Packing, once the directory is claimed.
-struct Work<'a> {
-    from: &'a Path,
-    to: &'a Path,
-    side: usize,
-    skip_bad: bool,
-    /// What the pack is, where it was finished before.
-    finished: Option<Index>,
-    watch: &'a Watch<'a>,
-}
-
-impl Work<'_> {
-    /// Whether a shard is there, of files of those lengths. One that lacks images which now are not to be skipped is not.
-    fn found(&self, part: Part, number: usize, size: usize, lengths: Digest) -> bool {
-        let path = |kind| shard_path(self.to, part, number, kind);
-        let Ok(bytes) = fs::read(path("json")) else { return false };
-        if self.entry(part, number).is_some_and(|entry| entry.index != Digest::of(&bytes)) {
-            return false;
-        }
-        serde_json::from_slice(&bytes).is_ok_and(|index: ShardIndex| {
-            let length = fs::metadata(path("shard")).map(|meta| meta.len());
-            length.ok() == Some((index.digests.len() * size) as u64)
-                && index.lengths == lengths
-                && pack::read_file(&path("sums"), index.sums).is_ok()
-                && (self.skip_bad || index.skipped.is_empty())
-        })
-    }
-
-    /// What a shard was when the pack was finished.
-    fn entry(&self, part: Part, number: usize) -> Option<&Entry> {
-        self.finished.as_ref().map(|pack| &pack.part(part)[number])
-    }
-
-    /// Writes shards, each put on the disk while the next is decoded: a slow disk keeps no core idle. The images that are
-    /// bad where they are not to be skipped; their shards are not written.
-    fn shards(&self, missing: &[Missing<'_>]) -> Result<Vec<Skipped>> {
-        let mut bad = Vec::new();
-        std::thread::scope(|scope| {
-            let mut last: Option<ScopedJoinHandle<'_, Result<()>>> = None;
-            let ended = |last: Option<ScopedJoinHandle<'_, Result<()>>>| {
-                last.map_or(Ok(()), |last| last.join().expect("it does not panic"))
-            };
-            for shard in missing {
-                match self.shard(shard)? {
-                    Ok(unnamed) => {
-                        ended(last.take())?;
-                        last = Some(scope.spawn(move || self.name(shard, unnamed)));
-                    }
-                    Err(more) => bad.extend(more),
-                }
+/// Writes what makes the pack finished.
+fn finish(to: &Path, listing: &Listing, plan: &Plan<'_>, plan_digest: Digest) -> Result<Index> {
+    let size = plan.side * plan.side * CHANNELS;
+    let mut sums = Sums::none(size);
+    let mut skipped = Vec::new();
+    let mut entries: [Vec<Entry>; 2] = Default::default();
+    let mut images = Vec::new();
+    for part in Part::BOTH {
+        let (mut digests, mut labels) = (Vec::new(), Vec::new());
+        for number in 0..listing.parts[part as usize].len().div_ceil(plan.images_per_shard) {
+            let path = shard_path(to, part, number, "json");
+            let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+            let index: ShardIndex = serde_json::from_slice(&bytes).map_err(|error| {
+                let mend = "remove it and run the same command again";
+                Error::invalid(path.display().to_string(), format!("is damaged ({error})"), mend)
+            })?;
+            let count = index.digests.len();
+            if part == Part::Train {
+                let path = shard_path(to, part, number, "sums");
+                sums.merge(&pack::sums_of(&pack::read_file(&path, index.sums)?, count, index.squares));
             }
-            ended(last)
-        })?;
-        Ok(bad)
-    }
-
-    /// Gives a shard's files their names, last the one that says that the others are whole.
-    fn name(&self, shard: &Missing<'_>, unnamed: Unnamed) -> Result<()> {
-        let path = |kind| shard_path(self.to, shard.part, shard.number, kind);
-        let (sums, index) = (path("sums"), path("json"));
-        match fs::remove_file(&index) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(Error::io("remove", &index)(error));
-            }
-            _ => {}
+            entries[part as usize].push(Entry { images: count, index: Digest::of(&bytes) });
+            skipped.extend(index.skipped);
+            digests.extend(index.digests);
+            labels.extend(index.labels);
         }
-        settle(unnamed.pixels, &path("shard"))?;
-        settle(written(self.to, &sums, &unnamed.sums)?, &sums)?;
-        sync(self.to)?;
-        write(self.to, &index, unnamed.index.as_bytes())
-    }
-
-    /// Decodes a shard into a file; where images are bad and not to be skipped, those.
-    fn shard(&self, shard: &Missing<'_>) -> Result<Result<Unnamed, Vec<Skipped>>> {
-        let Missing { part, number, files, lengths } = *shard;
-        let path = |kind| shard_path(self.to, part, number, kind);
-        let mut file = unfinished(self.to)?;
-        let size = self.side * self.side * CHANNELS;
-        let mut sums = Sums::none(size);
-        let mut index = ShardIndex {
-            format: Format::V2,
-            digests: Vec::new(),
-            labels: Vec::new(),
-            names: Vec::new(),
-            skipped: Vec::new(),
-            lengths,
-            sums: Digest::of(b""),
-            squares: 0,
-        };
-        let at_once = (BYTES_AT_ONCE / size).clamp(1, AT_ONCE);
-        let mut batches = files.chunks(at_once * rayon::current_num_threads());
-        let mut next = batches.next().map(|files| (files, self.decoded(part, files)));
-        while let Some((files, images)) = next {
-            let following = batches.next();
-            let write = || -> Result<()> {
-                for (listed, image) in files.iter().zip(images?) {
-                    match image {
-                        Ok(Ready { digest, pixels }) => {
-                            file.as_file_mut()
-                                .write_all(&pixels)
-                                .map_err(Error::io("write", &path("shard")))?;
-                            sums.add(&pixels);
-                            index.digests.push(digest);
-                            index.labels.push(listed.label);
-                            index.names.push(listed.name.clone());
-                        }
-                        Err(skipped) => {
-                            (self.watch.bad)(&skipped);
-                            index.skipped.push(skipped);
-                        }
-                    }
-                }
-                (self.watch.advanced)(files.len() as u64, false);
-                Ok(())
-            };
-            let decode = || following.map(|files| (files, self.decoded(part, files)));
-            let written;
-            (written, next) = rayon::join(write, decode);
-            written?;
+        let mut seen = vec![false; plan.classes.len()];
+        labels.iter().for_each(|label: &u16| seen[usize::from(*label)] = true);
+        if let Some(empty) = seen.iter().position(|seen| !seen) {
+            let problem = format!("every {part} image of class {} is bad", plan.classes[empty]);
+            return Err(Error::invalid(to.display().to_string(), problem, "mend one at least"));
         }
-        if !index.skipped.is_empty() && !self.skip_bad {
-            return Ok(Err(index.skipped));
-        }
-        let sums_bytes = pack::sums_bytes(&sums);
-        (index.sums, index.squares) = (Digest::of(&sums_bytes), sums.squares);
-        let text = canonical::json(&index);
-        if self.entry(part, number).is_some_and(|entry| entry.index != Digest::of(text.as_bytes())) {
-            let shard = path("shard");
-            let shard = shard.file_name().unwrap_or_default().display();
-            let problem = format!(
-                "is not what {} was packed from: {shard} would come out otherwise",
-                self.to.display()
-            );
-            let mend = "put the images back that it was packed from, or pack into an empty directory";
-            return Err(Error::invalid(self.from.display().to_string(), problem, mend));
-        }
-        Ok(Ok(Unnamed { pixels: file, sums: sums_bytes, index: text }))
+        let shards = Shards { files: Vec::new(), digests, sums: None };
+        images.push(Images::of_shards([CHANNELS, plan.side, plan.side], shards, labels));
     }
-
-    /// Decodes those files, in order; those that are no images by name and reason.
-    fn decoded(&self, part: Part, files: &[Listed]) -> Result<Vec<Result<Ready, Skipped>>> {
-        files
-            .par_iter()
-            .map(|listed| {
-                if self.watch.stop.load(Ordering::Relaxed) {
-                    return Err(Error::Interrupted);
-                }
-                ready(part, listed, self.side)
-            })
-            .collect()
-    }
-
-    /// Writes what makes the pack finished.
-    fn finish(&self, listing: &Listing, plan: &Plan<'_>, plan_digest: Digest) -> Result<Index> {
-        let size = plan.side * plan.side * CHANNELS;
-        let mut sums = Sums::none(size);
-        let mut skipped = Vec::new();
-        let mut entries: [Vec<Entry>; 2] = Default::default();
-        let mut images = Vec::new();
-        for part in Part::BOTH {
-            let (mut digests, mut labels) = (Vec::new(), Vec::new());
-            for number in 0..listing.parts[part as usize].len().div_ceil(plan.images_per_shard) {
-                let path = shard_path(self.to, part, number, "json");
-                let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
-                let index: ShardIndex = serde_json::from_slice(&bytes).map_err(|error| {
-                    let mend = "remove it and run the same command again";
-                    Error::invalid(path.display().to_string(), format!("is damaged ({error})"), mend)
-                })?;
-                let count = index.digests.len();
-                if part == Part::Train {
-                    let path = shard_path(self.to, part, number, "sums");
-                    sums.merge(&pack::sums_of(&pack::read_file(&path, index.sums)?, count, index.squares));
-                }
-                entries[part as usize].push(Entry { images: count, index: Digest::of(&bytes) });
-                skipped.extend(index.skipped);
-                digests.extend(index.digests);
-                labels.extend(index.labels);
-            }
-            let mut seen = vec![false; plan.classes.len()];
-            labels.iter().for_each(|label: &u16| seen[usize::from(*label)] = true);
-            if let Some(empty) = seen.iter().position(|seen| !seen) {
-                let problem = format!("every {part} image of class {} is bad", plan.classes[empty]);
-                return Err(Error::invalid(self.to.display().to_string(), problem, "mend one at least"));
-            }
-            let shards = Shards { files: Vec::new(), digests, sums: None };
-            images.push(Images::of_shards([CHANNELS, plan.side, plan.side], shards, labels));
-        }
-        let [valid, train] = [images.pop(), images.pop()].map(|part| part.expect("two parts"));
-        let data: DataDigest = Dataset { classes: plan.classes.to_vec(), train, valid }.digest();
-        let bytes = pack::sums_bytes(&sums);
-        write(self.to, &self.to.join(SUMS), &bytes)?;
-        let [train, valid] = entries;
-        let index = Index {
-            format: Format::V2,
-            side: plan.side,
-            classes: plan.classes.to_vec(),
-            data,
-            plan: plan_digest,
-            train,
-            valid,
-            sums: Digest::of(&bytes),
-            squares: sums.squares,
-            skipped,
-        };
-        write(self.to, &self.to.join(INDEX), pack::sealed(index.clone()).as_bytes())?;
-        Ok(index)
-    }
+    let [valid, train] = [images.pop(), images.pop()].map(|part| part.expect("two parts"));
+    let data: DataDigest = Dataset { classes: plan.classes.to_vec(), train, valid }.digest();
+    let bytes = pack::sums_bytes(&sums);
+    write(to, &to.join(SUMS), &bytes)?;
+    let [train, valid] = entries;
+    let index = Index {
+        format: Format::V2,
+        side: plan.side,
+        classes: plan.classes.to_vec(),
+        data,
+        plan: plan_digest,
+        train,
+        valid,
+        sums: Digest::of(&bytes),
+        squares: sums.squares,
+        skipped,
+    };
+    write(to, &to.join(INDEX), pack::sealed(index.clone()).as_bytes())?;
+    Ok(index)
 }
 
 #[cfg(test)]
