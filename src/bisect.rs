@@ -139,11 +139,21 @@ pub fn bisect(plan: &Plan<'_>, index: usize, left: &Side<'_>, right: &Side<'_>) 
     }
     let mut compared = 0;
     let halved = l.ledger.first_difference(&r.ledger, &mut compared);
-    let edited = edited(
-        sides.into_iter().filter(|side| of_split(side)),
-        steps,
-        l.ledger.chained_like(&r.ledger, halved),
-    );
+    let mut edited: Vec<String> =
+        sides.into_iter().flat_map(|side| unlike_training(side, of_split(side).then_some(steps))).collect();
+    if !l.ledger.chained_like(&r.ledger, halved) {
+        let evidence =
+            "entries of the ledgers agree again after one that differs, as entries that are chained cannot";
+        edited.push(evidence.to_owned());
+    }
+    let mut orders = l.epochs.iter().zip(&r.epochs);
+    if halved.is_none()
+        && let Some(epoch) = orders.position(|(left, right)| left.order != right.order)
+    {
+        edited.push(format!(
+            "the records of epoch {epoch} have two orders, and the ledgers, which have it too, agree"
+        ));
+    }
     let first = match edited.is_empty() {
         true => halved,
         false => first_unlike(l, r, steps),
@@ -190,6 +200,11 @@ pub fn of_plan(plan: &Plan<'_>, index: usize, name: &str, manifest: &Manifest) -
         return Err(Error::invalid(name, problem, "name two records of one run"));
     }
     let Protocol { network, input, solver, name: protocol, .. } = plan.protocol;
+    if recipe.parent.is_some() != planned.parent.is_some() {
+        let problem =
+            format!("says of {run} otherwise than its treatment whether it copies from a base network");
+        return Err(Error::invalid(name, problem, "name a record that training wrote"));
+    }
     let ours = (recipe.seed, recipe.treatment) == (planned.seed, planned.treatment)
         && (&recipe.network, &recipe.input, &recipe.solver) == (network, input, solver);
     if !ours {
@@ -200,17 +215,18 @@ pub fn of_plan(plan: &Plan<'_>, index: usize, name: &str, manifest: &Manifest) -
     Ok(())
 }
 
-/// What shows that a record is none that training writes: entries that are missing or too many, of those sides whose
-/// epochs have so many steps, or entries that agree again, as those of ledgers that are chained do not.
-fn edited<'a>(sides: impl Iterator<Item = &'a Side<'a>>, steps: u32, chained: bool) -> Vec<String> {
-    let length = |side: &Side<'_>| Some(format!("{}: {}", side.name, side.manifest.ledger_is_off(steps)?));
-    let mut edited: Vec<String> = sides.filter_map(length).collect();
-    if !chained {
-        let evidence =
-            "entries of the ledgers agree again after one that differs, as entries that are chained cannot";
-        edited.push(evidence.to_owned());
-    }
-    edited
+/// What shows that a record is none that training writes: epochs that its solver does not have, and entries that are
+/// missing or too many, where it is known how many steps its epochs have.
+fn unlike_training(side: &Side<'_>, steps: Option<u32>) -> Vec<String> {
+    let Side { manifest, name, .. } = side;
+    let (solver, epochs) = (&manifest.recipe.solver, &manifest.epochs);
+    let whole = epochs.len() == solver.epochs as usize || manifest.trained().is_none();
+    let counted =
+        (!whole).then(|| format!("it records {} epochs, where training has {}", epochs.len(), solver.epochs));
+    let rate = (0..).zip(epochs).find(|(at, epoch)| epoch.rate != solver.rate_at(*at));
+    let rate = rate.map(|(at, _)| format!("its epoch {at} has another rate than its solver"));
+    let ledger = steps.and_then(|steps| manifest.ledger_is_off(steps));
+    [counted, rate, ledger].into_iter().flatten().map(|what| format!("{name}: {what}")).collect()
 }
 
 /// The index of the first entry that two ledgers do not share, looked for one by one, since halving goes by what one of
@@ -425,12 +441,12 @@ impl Known {
 fn stored(parting: &mut Parting, sides: [&Side<'_>; 2]) -> Result<()> {
     let [l, r] = sides.map(|side| side.manifest);
     let ended = (l.trained(), r.trained());
-    // Where the records name no cause, it lies behind the last step that both recorded.
+    // What the records differ in changed nothing up to the last step that both recorded.
     let cause = match ended {
-        _ if parting.cause != Cause::Arithmetic => parting.cause,
+        _ if parting.cause == Cause::Edited => Cause::Edited,
         _ if l.outcome == r.outcome => Cause::Evaluation,
         (Some(_), Some(_)) => Cause::AfterTraining,
-        _ => Cause::Arithmetic,
+        _ => parting.cause,
     };
     if let (Some(left), Some(right)) = ended
         && left != right

@@ -23,10 +23,10 @@ pub const LEVEL: f64 = 0.01;
 /// The share of a filter's variance that is a Gabor function in the made-up networks with structure.
 pub const STRUCTURE: f64 = 0.5;
 
-/// Below 5×5, what training changed counts as random only where it is larger than what it is the change of, as it
-/// is where filters were replaced. Long training of 3×3 filters changes them by a third of their size at most
+/// Below 5×5, what training changed counts as random only where it is as large as this share of what it is the change of,
+/// as it is where filters were replaced. Long training of 3×3 filters changes them by a third of their size at most
 /// in what was seen, and by much that is no Gabor function (METHODOLOGY.md).
-pub const REPLACED: f64 = 1.0;
+pub const REPLACED: f64 = 0.75;
 
 /// Made-up filters of each kind that are fitted.
 const DRAWN: usize = 500;

@@ -99,7 +99,7 @@ impl Numerics {
 
     /// Puts the policy in force. Call it before any thread is started: it sets environment variables.
     pub fn engage(&self, quiet: bool) -> Result<&'static numerics::Numerics> {
-        if let (Some(why), false) = (&self.passed, quiet) {
+        if let (Some(why), false) = (&self.passed, quiet || self.policy == Policy::Cuda) {
             crate::commands::say(&format!("the CPU computes, not a GPU: {why}"));
         }
         numerics::Numerics::engage_on(self.policy, self.gpu)

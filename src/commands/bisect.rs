@@ -9,6 +9,7 @@ use crate::output;
 use selffer::bisect::{Here, Parting, Replayer, Side, bisect, of_plan};
 use selffer::manifest::Manifest;
 use selffer::plan::Plan;
+use selffer::protocol::Protocol;
 use selffer::recipe::Policy;
 use selffer::run;
 use selffer::split::Catalog;
@@ -62,7 +63,7 @@ impl Named {
 
 pub fn run(mut args: BisectArgs) -> anyhow::Result<Verdict> {
     let (left, right) = (named(&args.left)?, named(&args.right)?);
-    if let Some(policy) = theirs(&args, [&left, &right]) {
+    if let Some(policy) = theirs(&args, &Protocol::named(&args.protocol)?, [&left, &right]) {
         args.numerics.policy = policy;
     }
     let args = &args;
@@ -126,8 +127,9 @@ fn named(text: &str) -> Result<Named> {
     Ok(Named::Manifest(Box::new(manifest), store.map(Store::open).transpose()?))
 }
 
-/// The policy of all the records that `live` is held against, where they have one and the command line names no other.
-fn theirs(args: &BisectArgs, sides: [&Named; 2]) -> Option<Policy> {
+/// The policy of all the protocol's records that `live` is held against, where they have one and the command line names
+/// no other.
+fn theirs(args: &BisectArgs, protocol: &Protocol, sides: [&Named; 2]) -> Option<Policy> {
     let records = match sides {
         [Named::Live, other] | [other, Named::Live] => match other {
             Named::Store(_, records) => records.whole.as_slice(),
@@ -136,7 +138,10 @@ fn theirs(args: &BisectArgs, sides: [&Named; 2]) -> Option<Policy> {
         },
         _ => return None,
     };
-    let of_run = |manifest: &&Manifest| args.run.as_ref().is_none_or(|run| *run == manifest.run);
+    let of_run = |manifest: &&Manifest| {
+        let planned = protocol.seeds.contains(&manifest.recipe.seed) && is_of(manifest, protocol);
+        planned && args.run.as_ref().is_none_or(|run| *run == manifest.run)
+    };
     let mut policies = records.iter().filter(of_run).map(|manifest| manifest.recipe.numerics);
     let theirs = policies.next()?;
     (args.numerics.may_be(theirs) && policies.all(|policy| policy == theirs)).then_some(theirs)
@@ -265,12 +270,7 @@ fn record_of(
     index: usize,
 ) -> Result<Option<Manifest>> {
     let name = plan.name(&plan.runs[index]);
-    let protocol = plan.protocol;
-    let ours = |manifest: &&Manifest| {
-        let recipe = &manifest.recipe;
-        let ours = (&protocol.network, &protocol.input, &protocol.solver);
-        manifest.run == name && (&recipe.network, &recipe.input, &recipe.solver) == ours
-    };
+    let ours = |manifest: &&Manifest| manifest.run == name && is_of(manifest, plan.protocol);
     let mut found: Vec<&Manifest> = records.whole.iter().filter(ours).collect();
     if found.is_empty() {
         records.sound()?;
@@ -295,7 +295,17 @@ fn record_of(
             "name the file that is meant",
         ));
     }
+    // The one that is wanted may be the one that is damaged.
+    if found.first().is_some_and(|manifest| manifest.recipe.numerics != args.numerics.policy) {
+        records.sound()?;
+    }
     Ok(found.pop().cloned())
+}
+
+/// Whether a record is of a protocol's network, input and solver.
+fn is_of(manifest: &Manifest, protocol: &Protocol) -> bool {
+    let recipe = &manifest.recipe;
+    (&recipe.network, &recipe.input, &recipe.solver) == (&protocol.network, &protocol.input, &protocol.solver)
 }
 
 /// Refuses a record, by its file, of which it is known before training that what is trained here is something else.
@@ -327,6 +337,12 @@ fn live(
     };
     if other.recipe.parent.is_some() && parent.is_none() {
         return Ok(None);
+    }
+    if let (Some(weights), Some(base)) = (&parent, plan.runs[index].parent)
+        && !plan.shapes(&plan.runs[base]).iter().zip(&weights.layers).all(|(shape, layer)| shape.fits(layer))
+    {
+        let problem = "copies from a checkpoint of another network than its base network is";
+        return Err(Error::invalid(&other.run, problem, "name a record that training wrote"));
     }
     if !args.quiet {
         say(&format!("training {} here under {} numerics …", other.run, args.numerics.policy.name()));

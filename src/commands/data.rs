@@ -62,7 +62,7 @@ pub struct PackArgs {
     /// Lines `name class` of the validation images, names under FROM/valid or FROM/val.
     #[arg(long, value_name = "FILE")]
     pub valid_list: Option<PathBuf>,
-    /// Class names, one a line, in the order of their numbers. [default: the folders of train, sorted]
+    /// Class names, one a line, in the order of their numbers. [default: the folders of train, sorted, or what --train-list names]
     #[arg(long, value_name = "FILE")]
     pub classes: Option<PathBuf>,
     /// Leave out images that cannot be decoded; the pack records which, and why.

@@ -310,7 +310,9 @@ fn listed(dir: &Path, list: &Path, classes: &mut Option<Vec<String>>) -> Result<
             let problem = format!("names class {class}, which is not among the {} classes", classes.len());
             let mend = match numbered {
                 true => "a class is a name, or its number from 0 in the order of --classes or of train",
-                false => "a class is a name of --classes or of train; these are numbers, so none counts them",
+                false => {
+                    "a class is a name of --classes or of train; some of those are numbers, so none counts them"
+                }
             };
             Err(Error::invalid(at(number), problem, mend))
         }
@@ -332,7 +334,9 @@ fn named_in(lines: &[(usize, &str, &str)]) -> Vec<String> {
 fn folders_of(lines: &[(usize, &str, &str)]) -> Option<Vec<String>> {
     let mut folders: BTreeMap<u32, &str> = BTreeMap::new();
     for (_, name, class) in lines {
-        let (folder, _) = name.strip_prefix("./").unwrap_or(name).split_once('/')?;
+        let mut parts = Path::new(name).components().filter(|part| matches!(part, Component::Normal(_)));
+        let folder = parts.next()?.as_os_str().to_str()?;
+        parts.next()?;
         if *folders.entry(class.parse().ok()?).or_insert(folder) != folder {
             return None;
         }

@@ -145,8 +145,25 @@ pub(crate) fn read_file(path: &Path, digest: Digest) -> Result<Vec<u8>> {
 }
 
 fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes)
-        .map_err(|error| damaged(path, &format!("does not read as a pack's index ({error})")))
+    serde_json::from_slice(bytes).map_err(|error| match other_format(bytes) {
+        Some(format) => {
+            let problem = format!("is of the format `{format}`, which this selffer does not read");
+            Error::invalid(
+                path.display().to_string(),
+                problem,
+                "pack the images again, into an empty directory",
+            )
+        }
+        None => damaged(path, &format!("does not read as a pack's index ({error})")),
+    })
+}
+
+/// The format that a file of a pack says it has, where that is none that is read here.
+pub(crate) fn other_format(bytes: &[u8]) -> Option<String> {
+    let json: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+    let format = json.get("format").or_else(|| json.get("pack")?.get("format"))?;
+    let known = serde_json::from_value::<Format>(format.clone()).is_ok();
+    format.as_str().filter(|_| !known).map(str::to_owned)
 }
 
 /// The error of a file of a pack that cannot be read.

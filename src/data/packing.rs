@@ -113,8 +113,13 @@ pub fn pack(
     }
     let text = canonical::json(&plan);
     let _lock = claim(to, &text)?;
-    // One that is damaged is made again from the shards.
-    let finished = Index::read(to).ok();
+    let finished = to.join(INDEX).exists().then(|| Index::read(to)).transpose()?;
+    let plan_digest = Digest::of(text.as_bytes());
+    if finished.as_ref().is_some_and(|index| index.plan != plan_digest) {
+        let problem = format!("has the {INDEX} of another pack");
+        let mend = format!("remove its {INDEX}, then run the same command again");
+        return Err(Error::invalid(to.display().to_string(), problem, mend));
+    }
     if let Some(Index { skipped, .. }) = &finished
         && !skipped.is_empty()
         && !options.skip_bad
@@ -128,10 +133,10 @@ pub fn pack(
     let mut missing = Vec::new();
     for part in Part::BOTH {
         for (number, files) in listing.parts[part as usize].chunks(plan.images_per_shard).enumerate() {
-            let lengths = lengths(files)?;
-            match work.found(part, number, size, lengths) {
+            let shard = Missing { part, number, files, lengths: lengths(files)? };
+            match work.found(&shard, size) {
                 true => (watch.advanced)(files.len() as u64, true),
-                false => missing.push(Missing { part, number, files, lengths }),
+                false => missing.push(shard),
             }
         }
     }
@@ -148,7 +153,7 @@ pub fn pack(
     if !bad.is_empty() {
         return Err(refused(from, &bad, "packed", "with --skip-bad, which the pack records"));
     }
-    let index = finish(to, listing, &plan, Digest::of(text.as_bytes()))?;
+    let index = finish(to, listing, &plan, plan_digest)?;
     Ok(Packed { index, shards_new })
 }
 
@@ -186,6 +191,10 @@ fn claim(to: &Path, plan: &str) -> Result<File> {
     let same = Index::read(to).is_ok_and(|index| index.plan == Digest::of(plan.as_bytes()));
     let refuse = |problem, mend| Err(Error::invalid(to.display().to_string(), problem, mend));
     match there {
+        Some(text) if pack::other_format(&text).is_some() => refuse(
+            "is a pack of a format that this selffer does not write",
+            "pack the images again, into an empty directory",
+        ),
         Some(text) if !same && serde_json::from_slice::<IgnoredAny>(&text).is_ok() => refuse(
             "was begun from other files, or with another --size or --shard-mib",
             "name what it was begun with, or an empty directory",

@@ -25,7 +25,12 @@ pub(super) struct Ready {
 /// One file as it is packed, `side` pixels high and wide, or why it is no image.
 pub(super) fn ready(part: Part, listed: &Listed, side: usize) -> Result<Result<Ready, Skipped>> {
     let image = prepared(&listed.path, side)?;
-    Ok(image.map_err(|reason| Skipped { name: format!("{part}: {}", listed.name), reason }))
+    Ok(image.map_err(|reason| Skipped { name: skipped_name(part, listed), reason }))
+}
+
+/// What a file is called where it is left out.
+pub(super) fn skipped_name(part: Part, file: &Listed) -> String {
+    format!("{part}: {}", file.name)
 }
 
 fn prepared(path: &Path, side: usize) -> Result<Result<Ready, String>> {

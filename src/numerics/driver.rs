@@ -57,7 +57,9 @@ fn ask(library: &str) -> Result<Option<Vec<Gpu>>, String> {
     let driver = unsafe { Library::new(library) };
     let driver: &'static Library = match driver {
         Ok(driver) => Box::leak(Box::new(driver)),
-        Err(_) => return Ok(None),
+        // dlopen says in words alone what it lacks.
+        Err(error) if error.to_string().contains("No such file") => return Ok(None),
+        Err(error) => return Err(format!("the NVIDIA driver cannot be loaded ({error})")),
     };
     // SAFETY: each has the type that the driver's header gives it, and is handed what that asks for: places for
     // its answers that live through the call.
@@ -133,6 +135,9 @@ mod tests {
     #[test]
     fn a_driver_that_is_not_there_or_is_none_is_said() {
         assert_eq!(ask("libselffer-no-such-driver.so"), Ok(None));
+        let empty = tempfile::NamedTempFile::new().unwrap();
+        let said = ask(empty.path().to_str().unwrap()).unwrap_err();
+        assert!(said.starts_with("the NVIDIA driver cannot be loaded ("), "{said}");
         // A library without the driver's functions.
         let said = ask("libm.so.6").unwrap_err();
         assert!(said.starts_with("the NVIDIA driver is not one that is known here"), "{said}");

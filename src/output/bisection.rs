@@ -64,6 +64,7 @@ impl Bisection {
         let _ = match (parting.agree_until, parting.cause) {
             // First weights say that, and no ledger.
             (None, _) => Ok(()),
+            _ if entries == 0 => Ok(()),
             // Halving goes by what entries are that are chained.
             (_, Cause::Edited) => {
                 writeln!(text, "  by comparing the {entries} entries of the ledgers one by one")

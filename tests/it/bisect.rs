@@ -371,3 +371,81 @@ fn a_side_in_another_process_has_the_variables_that_the_user_set() {
     assert_eq!((&parting["cause"], &parting["unknown"]), (&"policy".into(), &serde_json::json!([])));
     assert_eq!(parting["exact"], true, "{parting}");
 }
+
+/// What of a record is none of training's, one thing at a time, and what was recorded of nothing but its end.
+#[test]
+fn a_record_that_was_edited_is_told_from_a_network_that_differs() {
+    let change = |change: &dyn Fn(&mut Manifest)| -> Value {
+        let (_dir, store) = good_copy();
+        let (mut changed, _) = manifest(&store, "mixed/1/baseA");
+        change(&mut changed);
+        Store::open(&store).unwrap().put_manifest(&changed).unwrap();
+        json(good_store(), &store, &["--run", "mixed/1/baseA"], 1)["parting"].clone()
+    };
+    let order = |manifest: &mut Manifest| manifest.epochs[1].order = manifest.epochs[0].order;
+    type Edit<'a> = &'a dyn Fn(&mut Manifest);
+    let edits: [(Edit<'_>, &str); 4] = [
+        (&order, "the records of epoch 1 have two orders"),
+        (&|manifest| manifest.epochs[1].rate *= 2.0, "its epoch 1 has another rate than its solver"),
+        (&|manifest| manifest.epochs.truncate(1), "it records 1 epochs, where training has 2"),
+        (
+            &|manifest| manifest.epochs.push(manifest.epochs[0].clone()),
+            "it records 3 epochs, where training has 2",
+        ),
+    ];
+    for (edit, said) in edits {
+        let parting = change(edit);
+        assert_eq!(parting["cause"], "edited", "{parting}");
+        assert!(parting["evidence"].to_string().contains(said), "{parting}");
+    }
+    // Whatever else differs, all steps came to the same: the end alone is another.
+    let parting = change(&|manifest| {
+        manifest.environment.selffer = "another".to_owned();
+        let Outcome::Trained { layers } = &mut manifest.outcome else { panic!("it was trained") };
+        layers.0[7] = layers.0[6];
+    });
+    assert_eq!(parting["cause"], "after-training", "{parting}");
+}
+
+/// A record that copies and names nothing to copy from, or a checkpoint of another network.
+#[test]
+fn what_training_could_not_have_copied_is_refused_before_training() {
+    let (_dir, store) = good_copy();
+    let opened = Store::open(&store).unwrap();
+    let (whole, file) = manifest(&store, "mixed/1/A4B");
+    let mut changed = whole.clone();
+    let mut refuse = |parent, said: &str| {
+        changed.recipe.parent = parent;
+        let file = file.with_file_name("changed.json");
+        fs::write(&file, changed.to_bytes()).unwrap();
+        let ran = bisect(&file, Path::new("live"), &[]).expect(2);
+        assert!(ran.err.contains(said) && ran.err.lines().count() == 1, "{}", ran.err);
+    };
+    refuse(None, "says of mixed/1/A4B otherwise than its treatment whether it copies from a base network");
+    let mut narrow = opened.weights(whole.recipe.parent.unwrap()).unwrap().whole().unwrap();
+    narrow.layers[2].weight.shape[0] = 1;
+    narrow.layers[2].weight.values.truncate(72);
+    narrow.layers[2].bias.shape = vec![1];
+    narrow.layers[2].bias.values.truncate(1);
+    let narrow = opened.put_weights(&narrow).unwrap();
+    refuse(Some(narrow), "copies from a checkpoint of another network than its base network is");
+}
+
+/// What a store has besides, of another protocol and policy, is nothing to what is trained live.
+#[test]
+fn records_of_another_protocol_choose_no_policy() {
+    let dir = scratch();
+    let (store, other) = (dir.path().join("store"), dir.path().join("other.toml"));
+    let text = fs::read_to_string(protocol()).unwrap();
+    let parts: Vec<&str> = text.split("[[split]]").collect();
+    let head = parts[0].replace("seeds = [1]", "seeds = [2]");
+    fs::write(&other, format!("{head}[[split]]{}", parts[2])).unwrap();
+    for (protocol, policy) in [(&protocol(), "native"), (&other, "portable")] {
+        let mut call = selffer(["reproduce", "--quiet", "--no-report", "--jobs", "2", "--numerics", policy]);
+        call.arg("--protocol").arg(protocol).arg("--store").arg(&store);
+        let code = run(call).code;
+        assert!(matches!(code, Some(0 | 1)), "{policy}: {code:?}");
+    }
+    let same = serde_json::json!({"compared": 23, "missing": [], "parting": null});
+    assert_eq!(json(&store, Path::new("live"), &[], 0), same);
+}

@@ -106,6 +106,7 @@ fn a_list_as_caffe_has_it_takes_the_folders_names() {
         Listing::of(dir.path(), &lists).unwrap().classes.join(" ")
     };
     assert_eq!(classes("n02/b.JPEG 1\nn01/a.JPEG 0\n"), "n01 n02");
+    assert_eq!(classes(".//n02/b.JPEG 1\n././n01/a.JPEG 0\n"), "n01 n02");
     // Where numbers and folders do not go together, the classes are called as the list calls them.
     assert_eq!(classes("n02/b.JPEG 0\nn01/a.JPEG 1\n"), "0 1");
     assert_eq!(classes("n02/b.JPEG 1\nn01/a.JPEG 0\nn01/b.JPEG 1\n"), "0 1");
@@ -123,7 +124,12 @@ fn where_classes_are_numbers_a_number_is_a_name() {
     let listing = Listing::of(dir.path(), &lists).unwrap();
     assert_eq!(shown(&listing)[1], pairs(&[("x.png", 0), ("y.png", 2), ("z.png", 1)]));
     fs::write(&list, "x.png 0\ny.png 2\nz.png 1\n").unwrap();
-    refuse(dir.path(), &lists, "val.txt:2: names class 2, which is not among the 3 classes", "are numbers");
+    refuse(
+        dir.path(),
+        &lists,
+        "val.txt:2: names class 2, which is not among the 3 classes",
+        "some of those are numbers",
+    );
 }
 
 #[track_caller]

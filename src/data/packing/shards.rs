@@ -9,7 +9,7 @@ use crate::data::Part;
 use crate::data::images::Sums;
 use crate::data::listing::Listed;
 use crate::data::pack::{self, CHANNELS, Entry, Format, Index, ShardIndex, Skipped, shard_path};
-use crate::data::ready::{Ready, ready};
+use crate::data::ready::{Ready, ready, skipped_name};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
 use rayon::prelude::*;
@@ -63,16 +63,22 @@ pub(super) struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Whether a shard is there, of files of those lengths. One that lacks images which now are not to be skipped is not.
-    pub(super) fn found(&self, part: Part, number: usize, size: usize, lengths: Digest) -> bool {
+    /// Whether a shard is there, of those files with those lengths. One that lacks images which now are not to be skipped is not.
+    pub(super) fn found(&self, shard: &Missing<'_>, size: usize) -> bool {
+        let Missing { part, number, files, lengths } = *shard;
         let path = |kind| shard_path(self.to, part, number, kind);
         let Ok(bytes) = fs::read(path("json")) else { return false };
         if self.entry(part, number).is_some_and(|entry| entry.index != Digest::of(&bytes)) {
             return false;
         }
         serde_json::from_slice(&bytes).is_ok_and(|index: ShardIndex| {
+            let left_out =
+                |file: &&Listed| index.skipped.iter().any(|bad| bad.name == skipped_name(part, file));
+            let packed = files.iter().filter(|file| !left_out(file)).map(|file| (&file.name, file.label));
             let length = fs::metadata(path("shard")).map(|meta| meta.len());
-            length.ok() == Some((index.digests.len() * size) as u64)
+            packed.eq(index.names.iter().zip(index.labels.iter().copied()))
+                && [index.names.len(), index.labels.len()] == [index.digests.len(); 2]
+                && length.ok() == Some((index.digests.len() * size) as u64)
                 && index.lengths == lengths
                 && pack::read_file(&path("sums"), index.sums).is_ok()
                 && (self.skip_bad || index.skipped.is_empty())
@@ -181,7 +187,7 @@ impl Work<'_> {
             let shard = path("shard");
             let shard = shard.file_name().unwrap_or_default().display();
             let problem = format!(
-                "is not what {} was packed from: {shard} would come out otherwise",
+                "is not what {} was packed from: files of {shard} have other lengths or pixels",
                 self.to.display()
             );
             let mend = "put the images back that it was packed from, or pack into an empty directory";

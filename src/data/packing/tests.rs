@@ -157,7 +157,7 @@ fn a_finished_pack_becomes_no_other() {
         assert!(error.contains(said), "{error}");
         assert!(files(to.path()) == before, "{said}");
     };
-    let otherwise = "train-00002.shard would come out otherwise; put the images back";
+    let otherwise = "files of train-00002.shard have other lengths or pixels; put the images back";
     // With all of its shards, and without the one that is concerned.
     for gone in [None, Some("train-00002.shard")] {
         if let Some(name) = gone {
@@ -310,4 +310,50 @@ fn what_does_not_fit_is_refused() {
     let error = pack(from.path(), &listing, &fresh.path().join("other"), &OPTIONS, &stopped).unwrap_err();
     assert!(matches!(error, Error::Interrupted));
     assert_eq!(files(&fresh.path().join("other")).into_keys().collect::<Vec<_>>(), [PLAN]);
+}
+
+#[test]
+fn what_is_said_of_a_pack_is_not_taken_for_granted() {
+    let (from, to) = (images(23, 8), tempfile::tempdir().unwrap());
+    packed(&from, to.path(), &OPTIONS).unwrap();
+    let whole = files(to.path());
+    let path = |name: &str| to.path().join(name);
+    // A shard's index that has another label, one that is no class's, or one label too few.
+    for (was, is) in [
+        ("\"labels\":[0,", "\"labels\":[1,"),
+        ("\"labels\":[0,", "\"labels\":[9,"),
+        ("\"labels\":[0,", "\"labels\":["),
+    ] {
+        let index = String::from_utf8(whole["train-00000.json"].clone()).unwrap();
+        assert!(index.contains(was), "{index}");
+        for finished in [true, false] {
+            fs::write(path("train-00000.json"), index.replacen(was, is, 1)).unwrap();
+            if !finished {
+                fs::remove_file(path(INDEX)).unwrap();
+            }
+            assert_eq!(packed(&from, to.path(), &OPTIONS).unwrap().shards_new, 1, "{is}");
+            assert!(files(to.path()) == whole, "{is}");
+        }
+    }
+    let refuse = |said: &str| {
+        let before = files(to.path());
+        let error = packed(&from, to.path(), &OPTIONS).unwrap_err().to_string();
+        assert!(error.contains(said) && !error.contains('\n'), "{error}");
+        assert!(files(to.path()) == before, "{said}");
+    };
+    // The index of another pack, a damaged one, one of another format.
+    let (other, elsewhere) = (images(9, 8), tempfile::tempdir().unwrap());
+    packed(&other, elsewhere.path(), &OPTIONS).unwrap();
+    fs::copy(elsewhere.path().join(INDEX), path(INDEX)).unwrap();
+    refuse("has the pack.json of another pack; remove its pack.json");
+    fs::write(path(INDEX), "x").unwrap();
+    refuse("pack.json: does not read as a pack's index");
+    let old = String::from_utf8(whole[INDEX].clone()).unwrap().replace("selffer pack 2", "selffer pack 1");
+    fs::write(path(INDEX), old).unwrap();
+    refuse(
+        "pack.json: is of the format `selffer pack 1`, which this selffer does not read; pack the images again",
+    );
+    fs::remove_file(path(INDEX)).unwrap();
+    assert_eq!(packed(&from, to.path(), &OPTIONS).unwrap().shards_new, 0);
+    assert!(files(to.path()) == whole);
 }
