@@ -28,6 +28,23 @@ pub fn repository(relative: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(relative)
 }
 
+/// The paper's network in small, with windows, mirrors and the mean image: `[network]`, `[input]` and the beginning of
+/// `[solver]`.
+pub const CAFFE: &str = r#"[network]
+layout = "caffe"
+conv = [8, 8, 8, 8, 8]
+hidden = [16, 16]
+filler = "caffe"
+
+[input]
+crop = 43
+mirror = true
+subtract = "mean-image"
+
+[solver]
+update = "caffe"
+"#;
+
 /// The protocol of the good store.
 pub fn protocol() -> PathBuf {
     repository("fixtures/broken/store.toml")

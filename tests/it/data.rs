@@ -1,6 +1,8 @@
 //! Real image files, drawn here: packed, trained on, damaged, killed at any moment.
 
-use crate::common::{Ran, copy, essence, files, names, repository, run, scratch, selffer, signal, wait_for};
+use crate::common::{
+    CAFFE, Ran, copy, essence, files, names, repository, run, scratch, selffer, signal, wait_for,
+};
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use rustix::process::Signal;
 use selffer::data::pack::Index;
@@ -287,24 +289,8 @@ fn a_killed_run_of_the_paper_s_network_goes_on_to_the_same_bits() {
     let dir = scratch();
     let pack = dir.path().join("pack");
     run(sized("48", good().0, &pack, &[])).expect(0);
-    let network = r#"
-[network]
-layout = "caffe"
-conv = [8, 8, 8, 8, 8]
-hidden = [16, 16]
-filler = "caffe"
-
-[input]
-crop = 43
-mirror = true
-subtract = "mean-image"
-
-[solver]
-update = "caffe"
-steps = 3
-"#;
     let (head, tail) = (PROTOCOL.find("[network]").unwrap(), PROTOCOL.find("epochs = 12").unwrap());
-    let text = format!("{}{}{}", &PROTOCOL[..head], network.trim_start(), &PROTOCOL[tail..]);
+    let text = format!("{}{CAFFE}steps = 3\n{}", &PROTOCOL[..head], &PROTOCOL[tail..]);
     let protocol = dir.path().join("drawn.toml");
     let text = text.replace("epochs = 12", "epochs = 6").replace("rate_drops = [10]", "rate_drops = [4]");
     fs::write(&protocol, text.replace("rate = 0.02", "rate = 0.001")).unwrap();

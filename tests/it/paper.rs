@@ -1,7 +1,7 @@
 //! The paper's experiment in small, from files to table: a thousand classes in folders and lists as Caffe has them, its
 //! published halves, its network with eight filters a layer, and every kind of treatment that its protocol has.
 
-use crate::common::{Ran, repository, run, scratch, selffer};
+use crate::common::{CAFFE, Ran, repository, run, scratch, selffer};
 use jpeg_encoder::{ColorType, Encoder};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -10,26 +10,15 @@ use std::fs;
 use std::path::Path;
 
 /// Two depths, one seed, two steps an epoch; all else as in `paper.toml`.
-const PROTOCOL: &str = r#"
+fn text() -> String {
+    format!(
+        r#"
 name = "paper-in-small"
-data = { pack = "pack" }
+data = {{ pack = "pack" }}
 seeds = [1]
 depths = [2, 5]
 
-[network]
-layout = "caffe"
-conv = [8, 8, 8, 8, 8]
-hidden = [16, 16]
-filler = "caffe"
-
-[input]
-crop = 43
-mirror = true
-subtract = "mean-image"
-
-[solver]
-update = "caffe"
-epochs = 2
+{CAFFE}epochs = 2
 steps = 2
 batch = 64
 rate = 0.01
@@ -40,19 +29,21 @@ decay = 5e-4
 
 [[split]]
 name = "half"
-halves = { published = 3 }
+halves = {{ published = 3 }}
 treatments = ["baseA", "baseB", "BnB", "BnB+", "AnB", "AnB+", "A2B^1"]
 
 [[split]]
 name = "natman"
-halves = { published = "natman" }
+halves = {{ published = "natman" }}
 treatments = ["baseA", "baseB", "AnB", "BnA"]
 
 [[split]]
 name = "whole"
 halves = "whole"
 treatments = ["baseA", "RnA", "baseA@1"]
-"#;
+"#
+    )
+}
 
 /// A patchwork of 48 × 48 that no other number has.
 fn draw(path: &Path, number: usize) {
@@ -97,7 +88,7 @@ fn from_a_thousand_folders_to_a_table() {
     pack.arg("--train-list").arg(from.join("train.txt")).arg("--valid-list").arg(from.join("val.txt"));
     pack.arg(&from).arg(dir.path().join("pack"));
     run(pack).expect(0);
-    fs::write(dir.path().join("paper.toml"), PROTOCOL).unwrap();
+    fs::write(dir.path().join("paper.toml"), text()).unwrap();
     let call = |command: &[&str]| -> Ran {
         let mut call = selffer(command);
         call.arg("--protocol").arg(dir.path().join("paper.toml"));
