@@ -178,17 +178,14 @@ impl Observer for Progress<'_> {
         }
     }
 
-    fn passes_over(&self, run: usize, kept: u64, from: u64) {
+    fn passes_over(&self, run: usize, kept: u64, why: &str, from: u64) {
         let name = self.plan.name(&self.plan.runs[run]);
         let goes_on = match from {
             0 => "training begins anew".to_owned(),
             from => format!("training goes on from step {from}"),
         };
         if !self.quiet {
-            self.line(&format!(
-                "{name}: what was kept after step {kept} was computed under another fingerprint than this machine has, \
-                 and is not used; {goes_on}"
-            ));
+            self.line(&format!("{name}: what was kept after step {kept} {why}, and is not used; {goes_on}"));
         }
     }
 

@@ -19,7 +19,7 @@ use crate::ledger::{self, Place};
 use crate::manifest::{Format, Manifest, Outcome};
 use crate::plan::Plan;
 use crate::recipe::{Policy, Recipe};
-use crate::snapshot::{Progress, State};
+use crate::snapshot::State;
 use crate::store::{Found, Store};
 use crate::train::{Along, Next, Task, Trained, Trainer};
 use crate::weights::{LayerDigests, Weights};
@@ -47,9 +47,9 @@ pub trait Observer: Sync {
     fn barred(&self, _run: usize) {}
     /// Another process has the run, for a second or more.
     fn waits(&self, _run: usize) {}
-    /// The state that was kept after `kept` steps of the run is of another machine's bits, so training goes on from that
-    /// after `from`; from 0 it begins anew.
-    fn passes_over(&self, _run: usize, _kept: u64, _from: u64) {}
+    /// The state that was kept after `kept` steps of the run cannot be used: `why` completes the sentence "it …". Training
+    /// goes on from that after `from`; from 0 it begins anew.
+    fn passes_over(&self, _run: usize, _kept: u64, _why: &str, _from: u64) {}
 }
 
 /// An observer that is not interested.
@@ -390,19 +390,24 @@ impl Runner<'_> {
     fn latest(&self, index: usize, recipe: RecipeDigest, steps: u32) -> Result<Option<State>> {
         let (mut latest, mut passed) = (None, None);
         for done in self.store.snapshots(recipe)?.into_iter().rev() {
-            let Some(state) = self.store.snapshot(recipe, done)?.whole() else { continue };
-            let Progress { place, fingerprint, .. } = &state.progress;
-            if place.steps_done(steps) != done {
-                continue;
-            }
-            if *fingerprint == Some(self.trainer.environment()?.fingerprint) {
-                latest = Some((state, done));
-                break;
-            }
-            passed.get_or_insert(done);
+            let why = match self.store.snapshot(recipe, done)? {
+                Found::Absent => continue,
+                Found::Damaged(why) => format!("is damaged ({why})"),
+                Found::Whole(State { progress, .. }) if progress.place.steps_done(steps) != done => {
+                    "is of another step".to_owned()
+                }
+                Found::Whole(state)
+                    if state.progress.fingerprint == Some(self.trainer.environment()?.fingerprint) =>
+                {
+                    latest = Some((state, done));
+                    break;
+                }
+                Found::Whole(_) => "was computed under another fingerprint than this machine has".to_owned(),
+            };
+            passed.get_or_insert((done, why));
         }
-        if let Some(kept) = passed {
-            self.observer.passes_over(index, kept, latest.as_ref().map_or(0, |(_, done)| *done));
+        if let Some((kept, why)) = passed {
+            self.observer.passes_over(index, kept, &why, latest.as_ref().map_or(0, |(_, done)| *done));
         }
         Ok(latest.map(|(state, _)| state))
     }

@@ -41,18 +41,21 @@ const NO_DEVICE: i32 = 100;
 /// The driver's library.
 const DRIVER: &str = "libcuda.so.1";
 
+/// A GPU, or why the driver says nothing of it.
+type Answer = Result<Gpu, String>;
+
 /// The GPUs that this process may use, by ordinal; none where no driver is installed.
 ///
 /// # Errors
 /// Why the driver does not say, in a few words.
-pub fn gpus() -> Result<Option<&'static [Gpu]>, String> {
-    static FOUND: OnceLock<Result<Option<Vec<Gpu>>, String>> = OnceLock::new();
+pub fn gpus() -> Result<Option<&'static [Answer]>, String> {
+    static FOUND: OnceLock<Result<Option<Vec<Answer>>, String>> = OnceLock::new();
     let found = FOUND.get_or_init(|| ask(DRIVER));
     found.as_ref().map(Option::as_deref).map_err(Clone::clone)
 }
 
 #[allow(unsafe_code)]
-fn ask(library: &str) -> Result<Option<Vec<Gpu>>, String> {
+fn ask(library: &str) -> Result<Option<Vec<Answer>>, String> {
     // SAFETY: opening the driver runs its initialisers, which it is made for; it stays open, as it keeps threads.
     let driver = unsafe { Library::new(library) };
     let driver: &'static Library = match driver {
@@ -111,7 +114,7 @@ fn ask(library: &str) -> Result<Option<Vec<Gpu>>, String> {
                 driver: format!("{}.{}", version / 1000, version % 1000 / 10),
             })
         };
-        (0..count).map(one).collect::<Result<_, String>>().map(Some)
+        Ok(Some((0..count).map(one).collect()))
     }
 }
 
@@ -121,11 +124,12 @@ fn ask(library: &str) -> Result<Option<Vec<Gpu>>, String> {
 /// Where there is none of that, and why.
 pub fn gpu(ordinal: u32) -> Result<&'static Gpu, String> {
     let gpus = gpus()?.ok_or_else(|| format!("no NVIDIA driver is installed ({DRIVER} is not there)"))?;
-    gpus.get(ordinal as usize).ok_or_else(|| match gpus.len() {
+    let answer = gpus.get(ordinal as usize).ok_or_else(|| match gpus.len() {
         0 => "the NVIDIA driver shows this process no GPU (CUDA_VISIBLE_DEVICES may hide them)".to_owned(),
         1 => format!("there is no GPU {ordinal}: there is one, number 0"),
         count => format!("there is no GPU {ordinal}: there are {count}, numbered from 0"),
-    })
+    })?;
+    answer.as_ref().map_err(Clone::clone)
 }
 
 #[cfg(test)]
@@ -147,7 +151,7 @@ mod tests {
     /// Here or there: what the driver says is told, and asking again gives the same.
     #[test]
     fn what_is_not_there_is_no_gpu() {
-        let count = gpus().ok().flatten().map_or(0, <[Gpu]>::len);
+        let count = gpus().ok().flatten().map_or(0, <[Answer]>::len);
         assert!(gpu(count as u32).is_err());
         assert_eq!(gpus(), gpus());
     }

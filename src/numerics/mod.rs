@@ -150,10 +150,14 @@ impl Numerics {
     /// Why those that are there cannot be used, or the driver does not say which are.
     pub fn look_for_gpu() -> Result<Option<&'static Gpu>, String> {
         static LIBRARIES: OnceLock<Result<(), String>> = OnceLock::new();
-        let gpus = driver::gpus()?.unwrap_or_default();
-        match (gpus.iter().find(|gpu| unfit(gpu).is_none()), gpus.first().and_then(unfit)) {
-            (Some(gpu), _) => LIBRARIES.get_or_init(|| cuda::find().map(drop)).clone().map(|()| Some(gpu)),
-            (None, Some(why)) => Err(why),
+        let fit = |gpu: &'static Result<Gpu, String>| match gpu {
+            Ok(gpu) => unfit(gpu).map_or(Ok(gpu), Err),
+            Err(why) => Err(why.clone()),
+        };
+        let gpus: Vec<_> = driver::gpus()?.unwrap_or_default().iter().map(fit).collect();
+        match (gpus.iter().flatten().next(), gpus.first()) {
+            (Some(gpu), _) => LIBRARIES.get_or_init(|| cuda::find().map(drop)).clone().map(|()| Some(*gpu)),
+            (None, Some(first)) => first.clone().map(Some),
             (None, None) => Ok(None),
         }
     }

@@ -368,9 +368,13 @@ fn a_damaged_state_is_passed_over() {
     for (harm, begins) in [(4, 1), (1, 0)] {
         flip(&store.path(&Entry::Snapshot(base, harm)));
         fs::remove_file(store.path(&Entry::Manifest(base))).unwrap();
-        let again = Fake::default();
-        assert_eq!(digests(&world.run(&again).unwrap()), digests(&whole));
+        let (again, passed) = (Fake::default(), Passed::default());
+        let ended = world.watched(&again, &AtomicBool::new(false), &passed).unwrap();
+        assert_eq!(digests(&ended), digests(&whole));
         assert_eq!(*again.begun.lock().unwrap(), [begins], "harm {harm}");
+        let passed = passed.0.into_inner().unwrap();
+        assert_eq!((passed.len(), passed[0].0, passed[0].2), (1, 4, if begins == 1 { 1 } else { 0 }));
+        assert!(passed[0].1.starts_with("is damaged ("), "{passed:?}");
         // It wrote those anew that it passed.
         if harm == 4 {
             flip(&store.path(&Entry::Snapshot(base, 4)));
@@ -380,11 +384,11 @@ fn a_damaged_state_is_passed_over() {
 
 /// Writes down which states are passed over, and from where training goes on.
 #[derive(Default)]
-struct Passed(Mutex<Vec<(u64, u64)>>);
+struct Passed(Mutex<Vec<(u64, String, u64)>>);
 
 impl Observer for Passed {
-    fn passes_over(&self, _run: usize, kept: u64, from: u64) {
-        self.0.lock().unwrap().push((kept, from));
+    fn passes_over(&self, _run: usize, kept: u64, why: &str, from: u64) {
+        self.0.lock().unwrap().push((kept, why.to_owned(), from));
     }
 }
 
@@ -410,8 +414,9 @@ fn a_state_of_another_machine_is_passed_over_and_told() {
         store.put_snapshot(&state, done).unwrap();
     };
     from_elsewhere(4);
-    assert_eq!(again(), (vec![1], vec![(4, 1)]));
+    let other = "was computed under another fingerprint than this machine has".to_owned();
+    assert_eq!(again(), (vec![1], vec![(4, other.clone(), 1)]));
     from_elsewhere(4);
     from_elsewhere(1);
-    assert_eq!(again(), (vec![0], vec![(4, 0)]));
+    assert_eq!(again(), (vec![0], vec![(4, other, 0)]));
 }

@@ -22,7 +22,7 @@ fn driver_of(dir: &Path, answer: u32, gpus: u32, version: u32) {
          int cuDriverGetVersion(int *version) {{ *version = {version}; return 0; }}\n\
          int cuDeviceGetCount(int *count) {{ *count = {gpus}; return 0; }}\n\
          int cuDeviceGet(int *device, int ordinal) {{ *device = ordinal; return 0; }}\n\
-         int cuDeviceGetName(char *name, int size, int device) {{ strncpy(name, device ? \"Stub 2\" : \"Stub 1\", size); return 0; }}\n\
+         int cuDeviceGetName(char *name, int size, int device) {{ strncpy(name, device ? \"Stub 2\" : \"Stub 1\", size); return device > 1; }}\n\
          int cuDeviceTotalMem_v2(size_t *bytes, int device) {{ *bytes = 1 << 30; return 0; }}\n\
          int cuDeviceGetAttribute(int *value, int what, int device) {{ *value = what == 75 ? (device ? 9 : {first}) : 0; return 0; }}\n"
     );
@@ -110,6 +110,12 @@ fn of_several_gpus_the_first_that_fits_is_taken() {
     // What is looked for next is the libraries, not another reason to pass over.
     let auto = fingerprint(&[], stub.path(), torch.path());
     assert!(auto.err.contains("it has no lib/libtorch_cuda.so"), "{}", auto.err);
+    // A third one that does not answer stands in nobody's way but its own.
+    driver(stub.path(), 3);
+    let auto = fingerprint(&[], stub.path(), torch.path());
+    assert!(auto.err.contains("it has no lib/libtorch_cuda.so"), "{}", auto.err);
+    let third = fingerprint(&["--device", "cuda:2"], stub.path(), torch.path());
+    assert!(third.err.contains("the NVIDIA driver says: as the test says"), "{}", third.err);
 }
 
 #[test]
