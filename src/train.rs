@@ -1,4 +1,4 @@
-//! The training loop: one network from its initial to its final weights, on libtorch.
+//! Training: one network from its initial to its final weights, on libtorch; `passes` has the loop, `update` the rule.
 //!
 //! Uses `net`, `numerics`, `recipe`; used by `run` through the [`Trainer`] trait, so that all else is
 //! tested without it. One of three modules that know libtorch. A run computes on the calling thread

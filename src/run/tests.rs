@@ -3,11 +3,12 @@ mod world;
 use self::world::*;
 use super::*;
 use crate::claim::Claim;
+use crate::digest::RecipeDigest;
 use crate::seed::{Name, Stream};
 use crate::split::Catalog;
 use crate::store::Entry;
 use crate::testing::{dataset, tiny};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 
 #[test]
@@ -357,27 +358,19 @@ fn a_run_that_was_stopped_goes_on_from_its_last_state() {
 }
 
 #[test]
-fn a_damaged_state_is_passed_over() {
-    let kept = Snapshots { every: Every::Steps(1), keep: true };
-    let world = World { snapshots: kept, ..World::new(one_seed()) };
-    let whole = world.run(&Fake::default()).unwrap();
-    let base = done(&whole, "half/1/baseA").manifest.recipe_digest();
-    let store = Store::open(world.dir.path()).unwrap();
+fn a_damaged_state_is_passed_over_and_told() {
+    let kept = Kept::new();
     // Three steps an epoch: the fake's one is the first of each.
-    assert_eq!(store.snapshots(base).unwrap(), [1, 4]);
+    assert_eq!(kept.store.snapshots(kept.base).unwrap(), [1, 4]);
     for (harm, begins) in [(4, 1), (1, 0)] {
-        flip(&store.path(&Entry::Snapshot(base, harm)));
-        fs::remove_file(store.path(&Entry::Manifest(base))).unwrap();
-        let (again, passed) = (Fake::default(), Passed::default());
-        let ended = world.watched(&again, &AtomicBool::new(false), &passed).unwrap();
-        assert_eq!(digests(&ended), digests(&whole));
-        assert_eq!(*again.begun.lock().unwrap(), [begins], "harm {harm}");
-        let passed = passed.0.into_inner().unwrap();
-        assert_eq!((passed.len(), passed[0].0, passed[0].2), (1, 4, if begins == 1 { 1 } else { 0 }));
+        flip(&kept.store.path(&Entry::Snapshot(kept.base, harm)));
+        let (begun, passed) = kept.again();
+        assert_eq!(begun, [begins], "harm {harm}");
+        assert_eq!((passed.len(), passed[0].0, passed[0].2), (1, 4, u64::from(begins)));
         assert!(passed[0].1.starts_with("is damaged ("), "{passed:?}");
         // It wrote those anew that it passed.
         if harm == 4 {
-            flip(&store.path(&Entry::Snapshot(base, 4)));
+            flip(&kept.store.path(&Entry::Snapshot(kept.base, 4)));
         }
     }
 }
@@ -392,31 +385,48 @@ impl Observer for Passed {
     }
 }
 
+/// A plan that was trained with all states kept, and a base network of it.
+struct Kept {
+    world: World,
+    store: Store,
+    base: RecipeDigest,
+    digests: BTreeMap<String, Option<WeightsDigest>>,
+}
+
+impl Kept {
+    fn new() -> Self {
+        let world = World { snapshots: Snapshots { keep: true, ..EACH_STEP }, ..World::new(one_seed()) };
+        let whole = world.run(&Fake::default()).unwrap();
+        let base = done(&whole, "half/1/baseA").manifest.recipe_digest();
+        let store = Store::open(world.dir.path()).unwrap();
+        Self { world, store, base, digests: digests(&whole) }
+    }
+
+    /// Trains the base network again, to the same weights: the epochs that it began with, and what was passed over.
+    fn again(&self) -> (Vec<u32>, Vec<(u64, String, u64)>) {
+        fs::remove_file(self.store.path(&Entry::Manifest(self.base))).unwrap();
+        let (fake, passed) = (Fake::default(), Passed::default());
+        let ended = self.world.watched(&fake, &AtomicBool::new(false), &passed).unwrap();
+        assert_eq!(digests(&ended), self.digests);
+        (fake.begun.into_inner().unwrap(), passed.0.into_inner().unwrap())
+    }
+}
+
 #[test]
 fn a_state_of_another_machine_is_passed_over_and_told() {
-    let kept = Snapshots { every: Every::Steps(1), keep: true };
-    let world = World { snapshots: kept, ..World::new(one_seed()) };
-    let whole = world.run(&Fake::default()).unwrap();
-    let base = done(&whole, "half/1/baseA").manifest.recipe_digest();
-    let store = Store::open(world.dir.path()).unwrap();
-    let again = || {
-        fs::remove_file(store.path(&Entry::Manifest(base))).unwrap();
-        let (fake, passed) = (Fake::default(), Passed::default());
-        world.watched(&fake, &AtomicBool::new(false), &passed).unwrap();
-        (fake.begun.into_inner().unwrap(), passed.0.into_inner().unwrap())
-    };
+    let kept = Kept::new();
     // Its own are after steps 1 and 4; see above.
-    assert_eq!(again(), (vec![2], vec![]));
+    assert_eq!(kept.again(), (vec![2], vec![]));
     let from_elsewhere = |done: u64| {
-        let mut state = store.snapshot(base, done).unwrap().whole().unwrap();
+        let mut state = kept.store.snapshot(kept.base, done).unwrap().whole().unwrap();
         state.progress.fingerprint =
             Some(Fake { machine: 1, ..Fake::default() }.environment().unwrap().fingerprint);
-        store.put_snapshot(&state, done).unwrap();
+        kept.store.put_snapshot(&state, done).unwrap();
     };
-    from_elsewhere(4);
     let other = "was computed under another fingerprint than this machine has".to_owned();
-    assert_eq!(again(), (vec![1], vec![(4, other.clone(), 1)]));
+    from_elsewhere(4);
+    assert_eq!(kept.again(), (vec![1], vec![(4, other.clone(), 1)]));
     from_elsewhere(4);
     from_elsewhere(1);
-    assert_eq!(again(), (vec![0], vec![(4, other, 0)]));
+    assert_eq!(kept.again(), (vec![0], vec![(4, other, 0)]));
 }

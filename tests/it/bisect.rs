@@ -384,7 +384,9 @@ fn a_record_that_was_edited_is_told_from_a_network_that_differs() {
     };
     let order = |manifest: &mut Manifest| manifest.epochs[1].order = manifest.epochs[0].order;
     type Edit<'a> = &'a dyn Fn(&mut Manifest);
-    let edits: [(Edit<'_>, &str); 4] = [
+    let diverged = |manifest: &mut Manifest| manifest.outcome = Outcome::Diverged { epoch: 1, step: 3 };
+    let edits: [(Edit<'_>, &str); 5] = [
+        (&diverged, "it records 2 epochs, where training has 1"),
         (&order, "the records of epoch 1 have two orders"),
         (&|manifest| manifest.epochs[1].rate *= 2.0, "its epoch 1 has another rate than its solver"),
         (&|manifest| manifest.epochs.truncate(1), "it records 1 epochs, where training has 2"),

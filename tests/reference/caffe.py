@@ -193,6 +193,5 @@ def narrow(frozen):
 
 
 torch.set_num_threads(1)
-
 result = {"full": full(), "frozen 0": narrow(0), "frozen 3": narrow(3), "frozen 7": narrow(7)}
 print(json.dumps(result, separators=(",", ":")))

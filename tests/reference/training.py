@@ -109,5 +109,4 @@ def train(frozen):
 
 
 torch.set_num_threads(1)
-
 print(json.dumps({"orders": ORDERS, "frozen 0": train(0), "frozen 3": train(3)}, separators=(",", ":")))
