@@ -4,11 +4,16 @@
 
 use std::path::{Path, PathBuf};
 
+/// What is written in C++.
+const CPP: [&str; 2] = ["src/numerics/readback.cpp", "src/train/update.cpp"];
+
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     // The accepted snapshots are built into the program.
     println!("cargo:rerun-if-changed=golden");
-    println!("cargo:rerun-if-changed=src/numerics/readback.cpp");
+    for file in CPP {
+        println!("cargo:rerun-if-changed={file}");
+    }
     println!("cargo:rerun-if-env-changed=LIBTORCH_INCLUDE");
     // torch-sys says where it found libtorch; `cargo doc` may run without it.
     if let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") {
@@ -23,7 +28,7 @@ fn main() {
             .std("c++17")
             .include(root.join("include"))
             .warnings(false)
-            .file("src/numerics/readback.cpp")
-            .compile("selffer_readback");
+            .files(CPP)
+            .compile("selffer_cpp");
     }
 }

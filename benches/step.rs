@@ -194,7 +194,7 @@ fn caffe(batch: u32, dir: &Path, policy: Policy, trainer: &Torch, clock: &Clock<
         .flat_map(|place| DROPPED.zip(recipe.network.hidden).map(move |(layer, units)| (place, layer, units)))
         .map(|(place, layer, units)| {
             let mask = mask(&recipe, place, layer - 1, (batch * units) as usize);
-            (format!("mask.{}.{}", place.step, layer - 1), mask)
+            (format!("mask.{}.{}", place.step, layer - 1), mask.into_iter().map(f32::from).collect())
         })
         .collect();
     write(dir, "initial.safetensors", || initial.to_bytes());

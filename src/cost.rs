@@ -116,8 +116,9 @@ fn training(
     let visits = protocol.solver.visits_of(train as usize) as u64;
     let step = visits.min(u64::from(protocol.solver.batch));
     let activations: u64 = shapes[cached..].iter().map(architecture::Layer::activations).sum();
-    // Of windows that are cut out, three batches more are on their way: see `train::feed`.
-    let wait = if protocol.input.is_some() { 4 * step } else { train + valid };
+    // Windows that are cut out are numbers once and their mean is another time, four bytes each, and the bytes of this batch,
+    // of the next two and of the one that goes over to the device make four: see `train::features` and `train::feed`.
+    let wait = if protocol.input.is_some() { 3 * step } else { train + valid };
     4 * (weights + step * activations + wait * waiting(window(protocol, image), shapes, cached))
 }
 

@@ -1,12 +1,11 @@
-//! What enters a network and what is dropped within it: windows of images, cut out, mirrored and less their mean,
-//! and masks. All draws are of streams named by epoch and step, shared by all networks of a target.
+//! What enters a network and what is dropped within it: windows of images, cut out and mirrored, and masks. All draws are of streams named by epoch and step, shared by all networks of a target.
 //!
 //! Uses `protocol`, `recipe`, `seed`; used by `train`, and by `split` for what a data set's pixels are measured
 //! by. Nothing here knows libtorch.
 
 use crate::architecture::NAMES;
 use crate::ledger::Place;
-use crate::protocol::{Input, Subtract};
+use crate::protocol::Input;
 use crate::recipe::Recipe;
 use crate::seed::Stream;
 
@@ -39,6 +38,16 @@ impl Window {
         let crop = input.crop as usize;
         Self { row: (rows - crop) / 2, col: (cols - crop) / 2, mirrored: false }
     }
+
+    /// The image's rows that a window of that side shows, from the top.
+    pub fn rows(self, crop: usize) -> impl Iterator<Item = usize> {
+        self.row..self.row + crop
+    }
+
+    /// The image's columns that a window of that side shows, from the left.
+    pub fn cols(self, crop: usize) -> impl Iterator<Item = usize> {
+        (0..crop).map(move |at| self.col + if self.mirrored { crop - 1 - at } else { at })
+    }
 }
 
 /// The windows of the images of the step that is taken at `place`, in the order of its batch.
@@ -60,57 +69,32 @@ pub fn windows(
     (0..images).map(|_| window()).collect()
 }
 
-/// Cuts a window out of an image's bytes and writes its numbers into `out`, row after row, channels together.
+/// Cuts a window of that side out of an image's bytes, into `out`: row after row, channels together.
 ///
 /// # Panics
-/// Where the mean image is to be subtracted and there is none, or `out` is not as large as the window: a
-/// mistake of the caller.
-pub fn cut(
-    image: &[u8],
-    [channels, _, cols]: [usize; 3],
-    input: &Input,
-    window: Window,
-    pixels: Pixels<'_>,
-    out: &mut [f32],
-) {
-    let crop = input.crop as usize;
+/// Where `out` is not as large as the window: a mistake of the caller.
+pub fn cut(image: &[u8], [channels, _, cols]: [usize; 3], crop: usize, window: Window, out: &mut [u8]) {
     let wide = crop * channels;
     assert_eq!(out.len(), crop * wide);
-    for (out, row) in out.chunks_exact_mut(wide).zip(window.row..) {
-        let first = (row * cols + window.col) * channels;
-        let bytes = &image[first..first + wide];
-        match input.subtract {
-            Subtract::MeanImage => {
-                let mean = &pixels.mean.expect("the mean image")[first..first + wide];
-                for ((out, byte), mean) in out.iter_mut().zip(bytes).zip(mean) {
-                    *out = f32::from(*byte) - mean;
-                }
-            }
-            Subtract::Moments => {
-                let (mean, deviation) = pixels.moments;
-                let (scale, shift) = ((1.0 / (255.0 * deviation)) as f32, (-mean / deviation) as f32);
-                for (out, byte) in out.iter_mut().zip(bytes) {
-                    *out = f32::from(*byte) * scale + shift;
-                }
-            }
-        }
+    for (out, row) in out.chunks_exact_mut(wide).zip(window.rows(crop)) {
+        out.copy_from_slice(&image[(row * cols + window.col) * channels..][..wide]);
         if window.mirrored {
             // Exchange the pixels, and leave the channels within each as they are.
             out.reverse();
-            out.chunks_exact_mut(channels).for_each(<[f32]>::reverse);
+            out.chunks_exact_mut(channels).for_each(<[u8]>::reverse);
         }
     }
 }
 
 /// What is multiplied, in the step that is taken at `place`, into the `count` numbers that leave the layer of
 /// that index: 0 for half of them, by chance, and 2 for the others, so that their mean stays.
-pub fn mask(recipe: &Recipe, place: Place, layer: usize, count: usize) -> Vec<f32> {
+pub fn mask(recipe: &Recipe, place: Place, layer: usize, count: usize) -> Vec<u8> {
     let name = recipe.stream("dropout").and("layer", NAMES[layer]);
     let mut stream = Stream::open(&name.and("epoch", place.epoch).and("step", place.step));
     let mut mask = Vec::with_capacity(count.next_multiple_of(64));
     while mask.len() < count {
         let bits = stream.bits();
-        mask.extend((0..64).map(|bit| 2.0 * (bits >> bit & 1) as f32));
+        mask.extend((0..64).map(|bit| 2 * (bits >> bit & 1) as u8));
     }
     mask.truncate(count);
     mask

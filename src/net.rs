@@ -166,19 +166,23 @@ fn wake(x: &Tensor) -> Result<Tensor, TchError> {
     }
 }
 
-/// Images, whose shape and bytes those are, scaled by mean and deviation (of pixels on the scale 0 to 1),
-/// as [`rest`] lays them out, on that device.
+/// Images, whose shape and bytes those are, as numbers 0 to 255, as [`rest`] lays them out, on that device.
+pub(crate) fn numbers(shape: [usize; 3], bytes: &[u8], device: Device) -> Result<Tensor, TchError> {
+    let [channels, rows, cols] = shape.map(|side| side as i64);
+    let numbers = Tensor::f_from_slice(bytes)?.f_to_device(device)?.f_to_kind(Kind::Float)?;
+    numbers.f_reshape([-1, rows, cols, channels])
+}
+
+/// [`numbers`], scaled by mean and deviation (of pixels on the scale 0 to 1).
 pub(crate) fn scaled(
     shape: [usize; 3],
     bytes: &[u8],
     (mean, deviation): (f64, f64),
     device: Device,
 ) -> Result<Tensor, TchError> {
-    let mut raw = Tensor::f_from_slice(bytes)?.f_to_device(device)?.f_to_kind(Kind::Float)?;
-    let [channels, rows, cols] = shape.map(|side| side as i64);
     let (scale, shift) = (1.0 / (255.0 * deviation), -mean / deviation);
     // In place: all images of a part are here at once.
-    raw.f_mul_scalar_(scale)?.f_add_scalar_(shift)?.f_reshape([-1, rows, cols, channels])
+    numbers(shape, bytes, device)?.f_mul_scalar_(scale)?.f_add_scalar_(shift)
 }
 
 #[cfg(test)]

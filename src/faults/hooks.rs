@@ -135,11 +135,26 @@ pub(crate) fn layer(
     }))
 }
 
-/// Takes a step for one tensor, with a batch of so many images; false where the right step is to be taken.
-pub(crate) fn update(
-    weight: &Tensor,
-    velocity: &mut Tensor,
-    gradient: &Tensor,
+/// Takes the step of those tensors of which it is to be another, with a batch of so many images: weights, their momentum
+/// and gradients. What comes back is left to be done as it should.
+pub(crate) fn left_to_make(
+    changes: impl Iterator<Item = [Tensor; 3]>,
+    solver: &Solver,
+    rate: f64,
+    batch: usize,
+) -> Result<Vec<[Tensor; 3]>, TchError> {
+    let mut left = Vec::new();
+    for mut change in changes {
+        if !made(&mut change, solver, rate, batch)? {
+            left.push(change);
+        }
+    }
+    Ok(left)
+}
+
+/// Takes a step for one tensor; false where the right step is to be taken.
+fn made(
+    [weight, velocity, gradient]: &mut [Tensor; 3],
     solver: &Solver,
     rate: f64,
     batch: usize,
@@ -163,6 +178,6 @@ pub(crate) fn update(
         Fault::LastBatchDropped if batch < solver.batch as usize => return Ok(true),
         _ => return Ok(false),
     };
-    let _ = weight.shallow_clone().f_sub_(&step)?;
+    let _ = weight.f_sub_(&step)?;
     Ok(true)
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::protocol::Subtract;
 use crate::testing::{recipe, tiny};
 use proptest::prelude::*;
 use std::collections::HashSet;
@@ -7,29 +8,25 @@ fn input(crop: u32, mirror: bool, subtract: Subtract) -> Input {
     Input { crop, mirror, subtract }
 }
 
-const PLAIN: Pixels<'_> = Pixels { moments: (0.0, 1.0 / 255.0), mean: None };
-
 #[test]
 fn a_window_by_hand() {
     // Two rows and three columns of two channels: 10 times the pixel, and the channel.
     let image = [0, 1, 10, 11, 20, 21, 30, 31, 40, 41, 50, 51];
     let shape = [2, 2, 3];
-    let cut = |window, input: &Input, pixels| {
-        let mut out = vec![-1.0; 8];
-        cut(&image, shape, input, window, pixels, &mut out);
+    let cut = |window| {
+        let mut out = [255; 8];
+        cut(&image, shape, 2, window, &mut out);
         out
     };
     let window = Window { row: 0, col: 1, mirrored: false };
-    let plain = input(2, true, Subtract::Moments);
-    assert_eq!(cut(window, &plain, PLAIN), [10.0, 11.0, 20.0, 21.0, 40.0, 41.0, 50.0, 51.0]);
+    assert_eq!(cut(window), [10, 11, 20, 21, 40, 41, 50, 51]);
     let mirrored = Window { mirrored: true, ..window };
-    assert_eq!(cut(mirrored, &plain, PLAIN), [20.0, 21.0, 10.0, 11.0, 50.0, 51.0, 40.0, 41.0]);
-    // The mean is that of the place in the image, wherever it ends up.
-    let mean: Vec<f32> = (0..12).map(|at| at as f32).collect();
-    let less = input(2, true, Subtract::MeanImage);
-    let pixels = Pixels { mean: Some(&mean), ..PLAIN };
-    assert_eq!(cut(mirrored, &less, pixels), [16.0, 16.0, 8.0, 8.0, 40.0, 40.0, 32.0, 32.0]);
+    assert_eq!(cut(mirrored), [20, 21, 10, 11, 50, 51, 40, 41]);
+    let places = |window: Window| (window.rows(2).collect::<Vec<_>>(), window.cols(2).collect::<Vec<_>>());
+    assert_eq!(places(window), (vec![0, 1], vec![1, 2]));
+    assert_eq!(places(mirrored), (vec![0, 1], vec![2, 1]));
     assert_eq!(Window::middle(&input(227, true, Subtract::MeanImage), [3, 256, 256]).row, 14);
+    let plain = input(2, true, Subtract::Moments);
     assert_eq!(Window::middle(&plain, shape), Window { row: 0, col: 0, mirrored: false });
 }
 
@@ -50,18 +47,20 @@ proptest! {
             prop_assert!(window.row <= more[0] && window.col <= more[1]);
             prop_assert!(mirror || !window.mirrored);
             let cut = |mirrored| {
-                let mut out = vec![-1.0; crop * crop * channels];
-                cut(&image, shape, &input, Window { mirrored, ..window }, PLAIN, &mut out);
+                let mut out = vec![255; crop * crop * channels];
+                cut(&image, shape, crop, Window { mirrored, ..window }, &mut out);
                 out
             };
             let (there, back) = (cut(false), cut(true));
             prop_assert_eq!(there.len(), crop * crop * channels);
-            for (at, value) in there.iter().enumerate() {
-                let (row, col, channel) = (at / channels / crop, at / channels % crop, at % channels);
-                let from = ((row + window.row) * shape[2] + col + window.col) * channels + channel;
-                prop_assert!((value - f32::from(image[from])).abs() < 1e-3);
-                let mirrored = (row * crop + crop - 1 - col) * channels + channel;
-                prop_assert_eq!(*value, back[mirrored]);
+            let shown = window.rows(crop).flat_map(|row| {
+                let window = Window { mirrored: false, ..window };
+                window.cols(crop).flat_map(move |col| (0..channels).map(move |channel| [row, col, channel]))
+            });
+            for (at, [row, col, channel]) in shown.enumerate() {
+                prop_assert_eq!(there[at], image[(row * shape[2] + col) * channels + channel]);
+                let (row, col) = (row - window.row, col - window.col);
+                prop_assert_eq!(there[at], back[(row * crop + crop - 1 - col) * channels + channel]);
             }
         }
     }
@@ -90,9 +89,9 @@ fn half_is_dropped_and_the_rest_doubled() {
     let place = Place { epoch: 2, step: 7 };
     let fc6 = mask(&recipe, place, 5, 10_001);
     assert_eq!(fc6.len(), 10_001);
-    assert!(fc6.iter().all(|value| [0.0, 2.0].contains(value)));
+    assert!(fc6.iter().all(|value| [0, 2].contains(value)));
     // Six standard deviations of 50 about a half.
-    let kept = fc6.iter().filter(|value| **value == 2.0).count();
+    let kept = fc6.iter().filter(|value| **value == 2).count();
     assert!((4_700..5_300).contains(&kept), "{kept}");
     assert_eq!(fc6[..100], mask(&recipe, place, 5, 100));
     assert_ne!(fc6, mask(&recipe, place, 6, 10_001));

@@ -4,11 +4,11 @@
 //! steps; where windows are cut out, `feed` cuts them.
 
 use super::Problem;
-use super::feed::{Source, Wanted};
+use super::feed::{Cut, Source, Wanted};
 use crate::data::Images;
 use crate::input::{Pixels, Window};
 use crate::net::{self, Net};
-use crate::protocol::Input;
+use crate::protocol::{Input, Subtract};
 use std::ops::Range;
 use tch::{TchError, Tensor};
 
@@ -25,8 +25,15 @@ pub(super) struct Features<'a> {
 enum Inputs<'a> {
     /// What leaves the cached layers, for all images.
     Resting(Tensor),
-    /// Images to cut windows from.
-    Whole(Source<'a>),
+    /// Images to cut windows from, and what is subtracted from their bytes.
+    Cut(Source<'a>, Subtracted),
+}
+
+enum Subtracted {
+    /// The mean of all pixels, before their deviation divides them.
+    Moments((f64, f64)),
+    /// The mean image: rows, columns, channels.
+    Mean(Tensor),
 }
 
 impl<'a> Features<'a> {
@@ -41,7 +48,15 @@ impl<'a> Features<'a> {
         let labels: Vec<i64> = images.labels.iter().map(|label| i64::from(*label)).collect();
         let labels = Tensor::f_from_slice(&labels)?.f_to_device(net.device())?;
         if let Some(input) = input {
-            return Ok(Self { inputs: Inputs::Whole(Source { images, pixels, input }), labels });
+            let subtracted = match input.subtract {
+                Subtract::Moments => Subtracted::Moments(pixels.moments),
+                Subtract::MeanImage => {
+                    let mean = Tensor::f_from_slice(pixels.mean.expect("the mean image"))?;
+                    let size = [images.rows, images.cols, images.channels].map(|side| side as i64);
+                    Subtracted::Mean(mean.f_reshape(size)?.f_to_device(net.device())?)
+                }
+            };
+            return Ok(Self { inputs: Inputs::Cut(Source { images, input }, subtracted), labels });
         }
         let scaled = net::scaled(images.shape(), &images.bytes()?, pixels.moments, net.device())?;
         let inputs = if cached == 0 {
@@ -62,13 +77,13 @@ impl<'a> Features<'a> {
     pub(super) fn source(&self) -> Option<Source<'a>> {
         match &self.inputs {
             Inputs::Resting(_) => None,
-            Inputs::Whole(source) => Some(*source),
+            Inputs::Cut(source, _) => Some(*source),
         }
     }
 
-    /// What enters for those images, in that order, and their labels. `cut` has their windows' numbers, where
-    /// windows are cut out.
-    pub(super) fn batch(&self, batch: &[u32], cut: Option<Vec<f32>>) -> Result<(Tensor, Tensor), TchError> {
+    /// What enters for those images, in that order, and their labels. `cut` has their windows, where they are cut
+    /// out.
+    pub(super) fn batch(&self, batch: &[u32], cut: Option<Cut>) -> Result<(Tensor, Tensor), TchError> {
         let indices: Vec<i64> = batch.iter().map(|index| i64::from(*index)).collect();
         let indices = Tensor::f_from_slice(&indices)?.f_to_device(self.labels.device())?;
         let labels = self.labels.f_index_select(0, &indices)?;
@@ -77,11 +92,7 @@ impl<'a> Features<'a> {
     }
 
     /// What enters for the images of a range, and their labels. `cut` is as for [`Self::batch`].
-    pub(super) fn range(
-        &self,
-        range: &Range<i64>,
-        cut: Option<Vec<f32>>,
-    ) -> Result<(Tensor, Tensor), TchError> {
+    pub(super) fn range(&self, range: &Range<i64>, cut: Option<Cut>) -> Result<(Tensor, Tensor), TchError> {
         let (start, length) = (range.start, range.end - range.start);
         let labels = self.labels.f_narrow(0, start, length)?;
         let inputs = self.inputs(cut, |resting| resting.f_narrow(0, start, length))?;
@@ -90,16 +101,39 @@ impl<'a> Features<'a> {
 
     fn inputs(
         &self,
-        cut: Option<Vec<f32>>,
+        cut: Option<Cut>,
         of: impl FnOnce(&Tensor) -> Result<Tensor, TchError>,
     ) -> Result<Tensor, TchError> {
         match (&self.inputs, cut) {
             (Inputs::Resting(resting), _) => of(resting),
-            (Inputs::Whole(source), cut) => {
-                let crop = i64::from(source.input.crop);
-                let [channels, ..] = source.images.shape();
-                let numbers = Tensor::f_from_slice(&cut.expect("windows are cut out"))?;
-                numbers.f_reshape([-1, crop, crop, channels as i64])?.f_to_device(self.labels.device())
+            (Inputs::Cut(source, subtracted), cut) => {
+                self.numbers(source, subtracted, &cut.expect("windows are cut out"))
+            }
+        }
+    }
+
+    /// What enters for windows. Their bytes go to the device as they are, a quarter of what enters.
+    fn numbers(&self, source: &Source<'_>, subtracted: &Subtracted, cut: &Cut) -> Result<Tensor, TchError> {
+        let (shape, device) = (source.shape(), self.labels.device());
+        match subtracted {
+            Subtracted::Moments(moments) => net::scaled(shape, &cut.bytes, *moments, device),
+            Subtracted::Mean(mean) => {
+                let (crop, images) = (shape[1], cut.windows.len() as i64);
+                let places = |of: &dyn Fn(&mut Vec<i64>, Window), size: [i64; 3]| {
+                    let mut places = Vec::with_capacity(cut.windows.len() * crop);
+                    cut.windows.iter().for_each(|window| of(&mut places, *window));
+                    Tensor::f_from_slice(&places)?.f_reshape(size)?.f_to_device(device)
+                };
+                let number = |place: usize| place as i64;
+                let rows = places(
+                    &|all, window| all.extend(window.rows(crop).map(number)),
+                    [images, crop as i64, 1],
+                )?;
+                let cols = places(
+                    &|all, window| all.extend(window.cols(crop).map(number)),
+                    [images, 1, crop as i64],
+                )?;
+                net::numbers(shape, &cut.bytes, device)?.f_sub_(&mean.f_index(&[Some(rows), Some(cols)])?)
             }
         }
     }
@@ -117,5 +151,59 @@ impl Source<'_> {
     pub(super) fn middles(&self, range: Range<i64>) -> Wanted {
         let middle = Window::middle(self.input, self.images.shape());
         range.map(|at| (at as usize, middle)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::architecture::LAYERS;
+    use crate::numerics::Numerics;
+    use crate::protocol::Layout;
+    use crate::recipe::Policy;
+    use crate::testing::{dataset, weights};
+    use proptest::prelude::*;
+    use tch::Device;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        /// Whatever a window shows, each number is its byte's, less the mean of the place in the image that the byte is
+        /// of, or by mean and deviation.
+        #[test]
+        fn numbers_of_windows_are_those_of_their_bytes(
+            windows in prop::collection::vec((0usize..4, 0usize..4, any::<bool>()), 1..6),
+            bytes in prop::collection::vec(any::<u8>(), 5 * 9),
+            moments in (0.01..0.9f64, 0.05..0.5f64),
+        ) {
+            Numerics::engage(Policy::Portable).unwrap().enter_thread();
+            let windows: Vec<_> = windows.into_iter().map(|(row, col, mirrored)| Window { row, col, mirrored }).collect();
+            let cut = || Cut { windows: windows.clone(), bytes: bytes[..9 * windows.len()].to_vec() };
+            let images = dataset(2, 4, 1, 6).train;
+            let mean: Vec<f32> = (0..36).map(|at| at as f32 * 7.3).collect();
+            let net = Net::new(Layout::Small, &weights(1), LAYERS, Device::Cpu).unwrap();
+            for subtract in [Subtract::MeanImage, Subtract::Moments] {
+                let input = Input { crop: 3, mirror: true, subtract };
+                let pixels = Pixels { moments, mean: Some(&mean) };
+                let features = Features::new(&images, pixels, Some(&input), &net, 0).unwrap_or_else(|_| panic!("libtorch has memory"));
+                let (numbers, _) = features.range(&(0..1), Some(cut())).unwrap();
+                prop_assert_eq!(numbers.size(), [windows.len() as i64, 3, 3, 1]);
+                let numbers = net::from_tensor(&numbers).unwrap().values;
+                let (scale, shift) = ((1.0 / (255.0 * moments.1)) as f32, (-moments.0 / moments.1) as f32);
+                for (at, window) in windows.iter().enumerate() {
+                    for row in 0..3 {
+                        for col in 0..3 {
+                            let here = at * 9 + row * 3 + col;
+                            let from = if window.mirrored { window.col + 2 - col } else { window.col + col };
+                            let byte = f32::from(bytes[here]);
+                            let expected = match subtract {
+                                Subtract::MeanImage => byte - mean[(window.row + row) * 6 + from],
+                                Subtract::Moments => byte * scale + shift,
+                            };
+                            prop_assert_eq!(numbers[here].to_bits(), expected.to_bits());
+                        }
+                    }
+                }
+            }
+        }
     }
 }

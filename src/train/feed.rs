@@ -6,7 +6,7 @@
 
 use crate::data::Images;
 use crate::error::Result;
-use crate::input::{Pixels, Window, cut};
+use crate::input::{Window, cut};
 use crate::protocol::Input;
 use rayon::prelude::*;
 use std::sync::mpsc::sync_channel;
@@ -19,24 +19,35 @@ const AHEAD: usize = 1;
 #[derive(Clone, Copy)]
 pub(super) struct Source<'a> {
     pub(super) images: &'a Images,
-    pub(super) pixels: Pixels<'a>,
     pub(super) input: &'a Input,
 }
 
 /// The images of a batch, by index, each with its window.
 pub(super) type Wanted = Vec<(usize, Window)>;
 
+/// The windows of a batch and their bytes: images, then rows, then columns, then channels.
+#[derive(Debug, PartialEq)]
+pub(super) struct Cut {
+    pub(super) windows: Vec<Window>,
+    pub(super) bytes: Vec<u8>,
+}
+
 impl Source<'_> {
-    /// The numbers of a batch: images, then rows, then columns, then channels.
-    fn cut(&self, wanted: &Wanted) -> Result<Vec<f32>> {
-        let shape = self.images.shape();
-        let size = shape[0] * (self.input.crop as usize).pow(2);
-        let mut numbers = vec![0.0; size * wanted.len()];
-        numbers.par_chunks_exact_mut(size).zip(wanted).try_for_each(|(out, (at, window))| {
-            cut(&self.images.image(*at)?, shape, self.input, *window, self.pixels, out);
+    /// Channels, rows and columns of a window.
+    pub(super) fn shape(&self) -> [usize; 3] {
+        let crop = self.input.crop as usize;
+        [self.images.channels, crop, crop]
+    }
+
+    fn cut(&self, wanted: &Wanted) -> Result<Cut> {
+        let [channels, crop, _] = self.shape();
+        let size = channels * crop * crop;
+        let mut bytes = vec![0; size * wanted.len()];
+        bytes.par_chunks_exact_mut(size).zip(wanted).try_for_each(|(out, (at, window))| {
+            cut(&self.images.image(*at)?, self.images.shape(), crop, *window, out);
             Ok(())
         })?;
-        Ok(numbers)
+        Ok(Cut { windows: wanted.iter().map(|(_, window)| *window).collect(), bytes })
     }
 }
 
@@ -45,17 +56,17 @@ impl Source<'_> {
 pub(super) fn fed<R>(
     source: Option<Source<'_>>,
     batches: impl Iterator<Item = Wanted> + Send,
-    work: impl FnOnce(&mut dyn FnMut() -> Result<Option<Vec<f32>>>) -> R,
+    work: impl FnOnce(&mut dyn FnMut() -> Result<Option<Cut>>) -> R,
 ) -> R {
     let Some(source) = source else { return work(&mut || Ok(None)) };
     thread::scope(|scope| {
         let (ready, next) = sync_channel(AHEAD);
         scope.spawn(move || {
             for wanted in batches {
-                let numbers = source.cut(&wanted);
-                let failed = numbers.is_err();
+                let cut = source.cut(&wanted);
+                let failed = cut.is_err();
                 // Nobody takes it: the work ended before its batches.
-                if ready.send(numbers).is_err() || failed {
+                if ready.send(cut).is_err() || failed {
                     break;
                 }
             }
@@ -83,20 +94,19 @@ mod tests {
     #[test]
     fn each_batch_is_what_is_cut_one_after_the_other() {
         let data = dataset(2, 5, 1, 6);
-        let source =
-            Source { images: &data.train, pixels: Pixels { moments: (0.4, 0.3), mean: None }, input: &INPUT };
+        let source = Source { images: &data.train, input: &INPUT };
         let found = fed(Some(source), wanted(20).into_iter(), |next| {
             (0..20).map(|_| next().unwrap().unwrap()).collect::<Vec<_>>()
         });
         for (found, wanted) in found.iter().zip(wanted(20)) {
-            let mut expected = Vec::new();
+            let (mut windows, mut bytes) = (Vec::new(), Vec::new());
             for (at, window) in wanted {
-                let mut out = [0.0; 9];
-                let image = data.train.image(at).unwrap();
-                cut(&image, data.train.shape(), &INPUT, window, source.pixels, &mut out);
-                expected.extend(out);
+                let mut out = [0; 9];
+                cut(&data.train.image(at).unwrap(), data.train.shape(), 3, window, &mut out);
+                windows.push(window);
+                bytes.extend(out);
             }
-            assert_eq!(*found, expected);
+            assert_eq!(*found, Cut { windows, bytes });
         }
     }
 
@@ -104,8 +114,7 @@ mod tests {
     #[test]
     fn what_is_not_asked_for_is_not_cut() {
         let data = dataset(2, 5, 1, 6);
-        let source =
-            Source { images: &data.train, pixels: Pixels { moments: (0.4, 0.3), mean: None }, input: &INPUT };
+        let source = Source { images: &data.train, input: &INPUT };
         let cut = std::sync::atomic::AtomicUsize::new(0);
         let endless = (0..).map(|_| {
             cut.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

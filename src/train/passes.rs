@@ -5,7 +5,7 @@
 #[cfg(test)]
 use super::Meddler;
 use super::features::Features;
-use super::feed::{Wanted, fed};
+use super::feed::{Cut, Wanted, fed};
 use super::update::update;
 use super::{Along, Evaluation, Next, Problem, Task, Trained};
 use crate::architecture::{DROPPED, LAYERS, cached, drops};
@@ -144,7 +144,7 @@ impl<'a> Passes<'a> {
         steps: impl Iterator<Item = (usize, &'b [u32])>,
         rate: f64,
         visited: OrderDigest,
-        next: &mut dyn FnMut() -> Result<Option<Vec<f32>>>,
+        next: &mut dyn FnMut() -> Result<Option<Cut>>,
     ) -> Result<Pass, Problem> {
         let (epoch, size) = (self.progress.place.epoch, self.recipe.solver.batch as usize);
         let visits = self.recipe.solver.visits_of(self.train.len());
@@ -197,31 +197,31 @@ impl<'a> Passes<'a> {
 
     /// One step of gradient descent on the training images of those indices, of which `cut` was cut out: their
     /// mean loss and how many were right, both before the weights changed.
-    fn step(&mut self, batch: &[u32], cut: Option<Vec<f32>>, rate: f64) -> Result<(f64, u32), Problem> {
+    fn step(&mut self, batch: &[u32], cut: Option<Cut>, rate: f64) -> Result<(f64, u32), Problem> {
         let (inputs, labels) = self.train.batch(batch, cut)?;
         let masks = self.masks(batch.len())?;
         let logits = self.net.pass(&inputs, self.cached..LAYERS, masks.as_ref())?;
         let loss = logits.f_cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0)?;
-        let value = f64::try_from(&loss)?;
+        let parameters = self.net.trained(self.frozen);
+        let gradients = Tensor::f_run_backward(&[&loss], &parameters, false, false)?;
+        // A GPU is not waited for before it was told all that it can be.
+        let hits = hits(&logits, &labels)?.f_sum(Kind::Int64)?;
+        let (value, hits) = (f64::try_from(&loss)?, i64::try_from(&hits)?);
         if !value.is_finite() {
             return Ok((value, 0));
         }
-        let parameters = self.net.trained(self.frozen);
-        let gradients = Tensor::f_run_backward(&[&loss], &parameters, false, false)?;
-        let solver = &self.recipe.solver;
+        let changes = parameters.into_iter().zip(&self.velocity).zip(gradients);
+        let changes = changes.map(|((weight, velocity), gradient)| {
+            [weight.shallow_clone(), velocity.shallow_clone(), gradient]
+        });
         tch::no_grad(|| -> Result<(), TchError> {
-            for ((weight, velocity), gradient) in
-                parameters.into_iter().zip(&mut self.velocity).zip(gradients)
-            {
-                #[cfg(test)]
-                if crate::faults::hooks::update(weight, velocity, &gradient, solver, rate, batch.len())? {
-                    continue;
-                }
-                update(solver, rate, weight, velocity, &gradient)?;
-            }
-            Ok(())
+            let solver = &self.recipe.solver;
+            #[cfg(not(test))]
+            let changes = changes.collect();
+            #[cfg(test)]
+            let changes = crate::faults::hooks::left_to_make(changes, solver, rate, batch.len())?;
+            update(solver, rate, changes)
         })?;
-        let hits = i64::try_from(&hits(&logits, &labels)?.f_sum(Kind::Int64)?)?;
         Ok((value, hits as u32))
     }
 
