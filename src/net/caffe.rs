@@ -11,13 +11,15 @@ use crate::testing::{Summary, hashed};
 use serde_json::Value;
 use tch::{Device, Reduction};
 
-/// How far a number may be from PyTorch's, as a share of its tensor's norm: of what leaves a layer, or a loss. They
-/// are not the same bits, since the two lay images out and sum in other orders.
+/// How far a number may be from PyTorch's, as a share of its tensor's norm: of what leaves a layer, or a loss. Here 32
+/// bits are summed, there 64.
 const TOLERANCE: f64 = 1e-5;
 
-/// The same of a gradient. A unit that is 0 but for rounding has a gradient in one of the two alone, and the
-/// sums are longer.
-const TOLERANCE_OF_GRADIENTS: f64 = 2e-4;
+/// The same of a gradient, whose sums are longer.
+const TOLERANCE_OF_GRADIENTS: f64 = 1e-4;
+
+/// Where the formula's images begin: those in which rounding turns no unit on or off.
+const CHOSEN: u64 = 54 << 24;
 
 const SCALES: [f32; LAYERS] =
     [1.0 / 4.0, 1.0 / 8.0, 1.0 / 32.0, 1.0 / 16.0, 1.0 / 16.0, 1.0 / 64.0, 1.0 / 32.0, 1.0 / 32.0];
@@ -52,8 +54,9 @@ fn the_paper_s_network_computes_as_pytorch_s() {
 
     let pixel = |at: u64| ((hashed(at) + 0.5) * 256.0).floor() as f32;
     let size = 227 * 227 * 3;
-    let input: Vec<f32> =
-        (0..2 * size).map(|at| pixel((8 << 40) + at) - pixel((9 << 40) + at % size)).collect();
+    let input: Vec<f32> = (0..2 * size)
+        .map(|at| pixel((8 << 40) + CHOSEN + at) - pixel((9 << 40) + CHOSEN + at % size))
+        .collect();
     let input = Tensor::from_slice(&input).reshape([2, 227, 227, 3]);
     let labels = Tensor::from_slice(&[7i64, 991]);
     let loss =

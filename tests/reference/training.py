@@ -3,8 +3,9 @@ selffer's training loop.
 
     python3 tests/reference/training.py > tests/reference/training.json
 
-It needs PyTorch 2.11.0 (pip install torch==2.11.0) and nothing of selffer: images and first
-weights are formulas, written down once here and once in the test. The order of the training images is
+It needs PyTorch (the file is of 2.11.0: pip install torch==2.11.0) and nothing of selffer: images and first
+weights are formulas, written down once here and once in the test. Weights are numbers that 32 bits hold; all is computed in 64 bits, which
+makes it the same on every processor. The order of the training images is
 the recipe's, and the test checks that it is.
 """
 
@@ -38,7 +39,7 @@ def images(first, count):
         mixed(first + (image * SIDE + row) * SIDE + col) % 128 + (100 if col // 4 == label else 0)
         for image, label in enumerate(labels) for row in range(SIDE) for col in range(SIDE)
     ]
-    x = torch.tensor(pixels, dtype=torch.float32).reshape(count, 1, SIDE, SIDE)
+    x = torch.tensor(pixels, dtype=torch.float64).reshape(count, 1, SIDE, SIDE)
     return (x / 255 - MEAN) / DEVIATION, torch.tensor(labels)
 
 
@@ -49,7 +50,7 @@ def first_weights():
         shape = [out, inputs, 3, 3] if layer < 5 else [out, inputs]
         count = torch.Size(shape).numel()
         values = [(mixed(10_007 * layer + index) - 504) / 512 * SCALES[layer] for index in range(count)]
-        tensors += [torch.tensor(values).reshape(shape), torch.zeros(out)]
+        tensors += [torch.tensor(values).double().reshape(shape), torch.zeros(out).double()]
         inputs = out
     return tensors
 
