@@ -96,6 +96,7 @@ def main(protocol, plan, device, cores="all"):
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.deterministic = True
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
     torch.manual_seed(0)
     protocol = tomllib.loads(Path(protocol).read_text())
     plan = json.loads(Path(plan).read_text())

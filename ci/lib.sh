@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # What the scripts of ci/ share: how they fail, and the checks for the tools that they need.
-# Sourced by ci/libtorch, ci/selffer, ci/portability, ci/reference, ci/slurm and ci/test; not to be run.
+# Sourced by the others; not to be run.
 
 # The repository.
 root=$(dirname "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")")
@@ -54,4 +54,37 @@ for message in map(json.loads, sys.stdin):
     if message["reason"] == "compiler-artifact" and message["executable"]:
         print(message["executable"])
 '
+}
+
+# Builds the program and the benchmark of steps, and sets `binary` and `bench` to where they are.
+build_for_bench() {
+    need_compilers
+    use_libtorch
+    binary=$(build_selffer) || die "the build failed; the reason is above"
+    # The benchmark itself, not by way of cargo, which would be timed by nobody and asked again and again.
+    bench=$(cd "$root" && cargo bench --quiet --locked --bench step --no-run --message-format=json | python3 -c '
+import json, sys
+for message in map(json.loads, sys.stdin):
+    if message["reason"] == "compiler-artifact" and message["target"]["name"] == "step" and message["executable"]:
+        print(message["executable"])
+') || die "the build failed; the reason is above"
+}
+
+# use_built DIR: sets `binary` and `bench` to what `ci/gpu --pack DIR` put there. Where the libtorch that they were built with is not, that of
+# python3 is taken.
+use_built() {
+    binary=$1/selffer bench=$1/step
+    [[ -x $binary && -x $bench ]] || die "$1 has not both programs, selffer and step. Make it with: ci/gpu --pack DIR"
+    "$binary" --version >/dev/null 2>&1 && return
+    local torch
+    torch=$(python3 -c 'import importlib.util as u; print(u.find_spec("torch").submodule_search_locations[0])' 2>/dev/null) ||
+        die "libtorch is not where $binary was built with it, and python3 has no torch. Install it with: pip install torch==2.11.0"
+    export LD_LIBRARY_PATH=$torch/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+    "$binary" --version >/dev/null || die "$binary does not start with the libtorch of $torch; the reason is above"
+}
+
+# three_seeds PROTOCOL: a built-in protocol with three seeds, by a name of its own. golden/ci-three-seeds.portable.snap is what the CPU comes
+# to; where the ci protocol changed, make it anew: train it, then `selffer golden accept --protocol FILE`.
+three_seeds() {
+    sed -e 's/^seeds = .*/seeds = [1, 2, 3]/' -e "s/^name = .$1.$/name = \"$1-three-seeds\"/" "$root/src/protocols/$1.toml"
 }

@@ -19,6 +19,9 @@ pub const CUDA: &str = "13.0";
 
 const LIBRARY: &str = "libtorch_cuda.so";
 
+/// What CUDA's compiler at run time is made of besides itself.
+const COMPILER_S_OWN: &str = "libnvrtc-builtins.so";
+
 /// Where torch says of itself what it is.
 const VERSION: &str = "version.py";
 
@@ -63,12 +66,30 @@ pub fn find() -> Result<PathBuf, String> {
 ///
 /// # Errors
 /// Where the system cannot load it.
-#[allow(unsafe_code)]
 pub fn open(root: &Path) -> Result<(), String> {
-    let path = root.join("lib").join(LIBRARY);
-    // SAFETY: its initialisers register it with the half of libtorch that this program is linked with, which is of
-    // the same build: `misfit` has seen to that.
-    match unsafe { Library::open(Some(&path), RTLD_NOW | RTLD_GLOBAL) } {
+    // CUDA's compiler at run time asks the loader for this one by its bare name, and finds what is loaded. Without it cuDNN
+    // passes over kernels that it would compile, so that bits would depend on what else the machine has.
+    for library in beside(root, COMPILER_S_OWN) {
+        load(&library)?;
+    }
+    load(&root.join("lib").join(LIBRARY))
+}
+
+/// The libraries of a name among those that torch's wheel has others bring.
+fn beside(root: &Path, name: &str) -> Vec<PathBuf> {
+    let listed =
+        |folder: PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let named =
+        |path: &PathBuf| path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(name));
+    listed(root.join("..").join("nvidia")).flat_map(|part| listed(part.join("lib"))).filter(named).collect()
+}
+
+/// Loads a library for the rest of the process.
+#[allow(unsafe_code)]
+fn load(path: &Path) -> Result<(), String> {
+    // SAFETY: the initialisers of libtorch's register it with the half that this program is linked with, which is of
+    // the same build: `misfit` has seen to that. The compiler's own has none.
+    match unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) } {
         Ok(library) => {
             // What is registered is never taken back.
             std::mem::forget(library);
@@ -163,6 +184,19 @@ mod tests {
         assert_eq!(said("'2.11.0+cpu'", "None"), "it is a torch without CUDA");
         let bare = tempfile::tempdir().unwrap();
         assert_eq!(misfit(bare.path()).unwrap(), "it has no lib/libtorch_cuda.so");
+    }
+
+    #[test]
+    fn what_the_compiler_needs_is_found_beside_torch() {
+        let site = torch("");
+        let root = site.path().join("torch");
+        let lib = site.path().join("nvidia/cu13/lib");
+        fs::create_dir_all(&lib).unwrap();
+        fs::create_dir(&root).unwrap();
+        assert_eq!(beside(&root, COMPILER_S_OWN), Vec::<PathBuf>::new());
+        fs::write(lib.join("libnvrtc-builtins.so.13.0"), "no library").unwrap();
+        fs::write(lib.join("libnvrtc.so.13"), "another").unwrap();
+        assert!(open(&root).unwrap_err().contains("libnvrtc-builtins.so.13.0 cannot be loaded: "));
     }
 
     #[test]

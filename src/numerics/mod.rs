@@ -52,8 +52,12 @@ const OTHERS: [&str; 5] = [
 ];
 
 /// The same where a GPU computes; where none does they say nothing.
-const OTHERS_OF_CUDA: [&str; 10] = [
+const OTHERS_OF_CUDA: [&str; 14] = [
     "CUDA_VISIBLE_DEVICES",
+    "TORCH_BLAS_PREFER_CUBLASLT",
+    "CUBLAS_EMULATION_STRATEGY",
+    "CUBLASLT_HEURISTICS_LUT_FILE",
+    "CUDNN_ERRATA_JSON_FILE",
     "NVIDIA_TF32_OVERRIDE",
     "PYTORCH_ALLOC_CONF",
     "PYTORCH_CUDA_ALLOC_CONF",
@@ -63,6 +67,13 @@ const OTHERS_OF_CUDA: [&str; 10] = [
     "DISABLE_ADDMM_CUDA_LT",
     "TORCH_CUDNN_V8_API_DISABLED",
     "TORCH_CUDNN_USE_HEURISTIC_MODE_B",
+];
+
+/// Variables that a GPU is not to compute with, unless they are 0, and why.
+const AGAINST_CUDA: [(&str, &str); 3] = [
+    ("NVIDIA_TF32_OVERRIDE", "may have a GPU compute in less than float32"),
+    ("CUBLAS_EMULATE_SINGLE_PRECISION", "may have a GPU compute products otherwise than in float32"),
+    ("PYTORCH_TUNABLEOP_ENABLED", "has libtorch take whichever product is the fastest just then"),
 ];
 
 /// Variables that make libtorch's parts write to standard output, which holds results alone.
@@ -240,7 +251,8 @@ impl Numerics {
         if let Some(gpu) = &self.gpu
             && !ENTERED.replace(true)
         {
-            // `begin` had one. Without it a thread computes on the stream that all share: the same, slower.
+            // `begin` had one. Without it a thread computes on the stream and by the backward thread that all share: the
+            // same, slower.
             let _ = readback::enter_cuda(gpu.ordinal);
         }
     }
@@ -270,12 +282,11 @@ fn begin(policy: Policy, ordinal: u32) -> Result<Numerics, String> {
         if let Some(why) = unfit(gpu) {
             return Err(why);
         }
-        if let Some(value) = env::var_os("NVIDIA_TF32_OVERRIDE").filter(|value| value != "0") {
-            let value = value.to_string_lossy();
-            return Err(format!(
-                "the environment has NVIDIA_TF32_OVERRIDE={value}, which may have a GPU compute in less than \
-                 float32; unset NVIDIA_TF32_OVERRIDE"
-            ));
+        for (name, does) in AGAINST_CUDA {
+            if let Some(value) = env::var_os(name).filter(|value| value != "0") {
+                let value = value.to_string_lossy();
+                return Err(format!("the environment has {name}={value}, which {does}; unset {name}"));
+            }
         }
         cuda::open(&cuda::find()?)?;
     }

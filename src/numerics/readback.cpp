@@ -3,6 +3,7 @@
 #include <ATen/Context.h>
 #include <ATen/Version.h>
 #include <ATen/detail/CUDAHooksInterface.h>
+#include <c10/core/AutogradState.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 
@@ -90,14 +91,15 @@ extern "C" int32_t selffer_read_back_cuda(RawCuda* raw) noexcept {
     }
 }
 
-// Gives the calling thread a stream of its own on that GPU, so that networks side by side overlap; 0 where libtorch
-// refuses.
+// Gives the calling thread a stream of its own on that GPU, and has it go backward by itself, not by the one thread that
+// libtorch has for the GPU, so that networks side by side overlap; 0 where libtorch refuses.
 extern "C" int32_t selffer_enter_cuda(int32_t ordinal) noexcept {
     try {
         const c10::Device device(c10::DeviceType::CUDA, static_cast<c10::DeviceIndex>(ordinal));
         const auto* guard = c10::impl::getDeviceGuardImpl(c10::DeviceType::CUDA);
         guard->setDevice(device);
         guard->exchangeStream(guard->getStreamFromGlobalPool(device, false));
+        c10::AutogradState::get_tls_state().set_multithreading_enabled(false);
         return 1;
     } catch (...) {
         return 0;

@@ -155,11 +155,13 @@ fn libraries_that_do_not_fit_are_not_opened() {
     let ran = fingerprint(&["--device", "cuda"], stub.path(), torch.path());
     assert_eq!(ran.code, Some(2));
     assert!(ran.err.contains("libtorch_cuda.so cannot be loaded: "), "{}", ran.err);
-    // A variable that would have a GPU compute in less than float32.
-    let mut command = selffer(["fingerprint", "--device", "cuda"]);
-    command.env("LD_LIBRARY_PATH", stub.path()).env("NVIDIA_TF32_OVERRIDE", "1");
-    let ran: Ran = command.output().unwrap().into();
-    assert!(ran.err.contains("unset NVIDIA_TF32_OVERRIDE"), "{}", ran.err);
+    // Variables that would have a GPU compute in less than float32, or in another way each time.
+    for name in ["NVIDIA_TF32_OVERRIDE", "CUBLAS_EMULATE_SINGLE_PRECISION", "PYTORCH_TUNABLEOP_ENABLED"] {
+        let mut command = selffer(["fingerprint", "--device", "cuda"]);
+        command.env("LD_LIBRARY_PATH", stub.path()).env(name, "1");
+        let ran: Ran = command.output().unwrap().into();
+        assert!(ran.err.contains(&format!("; unset {name}\n")), "{}", ran.err);
+    }
 }
 
 #[test]
