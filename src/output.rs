@@ -1,6 +1,6 @@
 //! The shapes of what commands print: JSON for programs, text for people.
 //!
-//! Uses the library; used by `commands`. README.md documents the JSON; tests hold it to that. A field
+//! Uses the library; used by `commands`. JSON.md documents the JSON; tests hold it to that. A field
 //! is never taken away or given another meaning within a major version.
 
 mod bisection;

@@ -55,7 +55,7 @@ pub enum Source {
     Store,
 }
 
-/// Everything that an audit came to. Its JSON is published and stable; README.md documents it.
+/// Everything that an audit came to. Its JSON is published and stable; JSON.md documents it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Audit {
     /// Where the result is from.
