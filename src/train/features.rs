@@ -81,13 +81,17 @@ impl<'a> Features<'a> {
         }
     }
 
+    /// Images by their indices, for [`Self::batch`]: where the images are, so that a step waits for no copy.
+    pub(super) fn indices(&self, order: &[u32]) -> Result<Tensor, TchError> {
+        let indices: Vec<i64> = order.iter().map(|index| i64::from(*index)).collect();
+        Tensor::f_from_slice(&indices)?.f_to_device(self.labels.device())
+    }
+
     /// What enters for those images, in that order, and their labels. `cut` has their windows, where they are cut
     /// out.
-    pub(super) fn batch(&self, batch: &[u32], cut: Option<Cut>) -> Result<(Tensor, Tensor), TchError> {
-        let indices: Vec<i64> = batch.iter().map(|index| i64::from(*index)).collect();
-        let indices = Tensor::f_from_slice(&indices)?.f_to_device(self.labels.device())?;
-        let labels = self.labels.f_index_select(0, &indices)?;
-        let inputs = self.inputs(cut, |resting| resting.f_index_select(0, &indices))?;
+    pub(super) fn batch(&self, indices: &Tensor, cut: Option<Cut>) -> Result<(Tensor, Tensor), TchError> {
+        let labels = self.labels.f_index_select(0, indices)?;
+        let inputs = self.inputs(cut, |resting| resting.f_index_select(0, indices))?;
         Ok((inputs, labels))
     }
 

@@ -113,8 +113,12 @@ impl<'a> Passes<'a> {
             let windows = input::windows(recipe, source.input, place, source.images.shape(), batch.len());
             batch.iter().map(|index| *index as usize).zip(windows).collect()
         };
-        let (batches, steps) = (steps().map(windows), steps());
-        let pass = fed(source, batches, |next| self.steps(along, steps, rate, visited, next))?;
+        let indices = self.train.indices(&order)?;
+        let batch = |(step, batch): (usize, &[u32])| {
+            (step, indices.f_narrow(0, (step * size) as i64, batch.len() as i64))
+        };
+        let (windows, steps) = (steps().map(windows), steps().map(batch));
+        let pass = fed(source, windows, |next| self.steps(along, steps, rate, visited, next))?;
         if let Pass::Diverged { .. } = pass {
             return Ok(pass);
         }
@@ -137,19 +141,21 @@ impl<'a> Passes<'a> {
         Ok(Pass::Finished)
     }
 
-    /// Those steps, each on its batch, for which `next` has what is cut out for it.
-    fn steps<'b>(
+    /// Those steps, each on the images of its indices, for which `next` has what is cut out for it.
+    fn steps(
         &mut self,
         along: &Along<'_>,
-        steps: impl Iterator<Item = (usize, &'b [u32])>,
+        steps: impl Iterator<Item = (usize, Result<Tensor, TchError>)>,
         rate: f64,
         visited: OrderDigest,
         next: &mut dyn FnMut() -> Result<Option<Cut>>,
     ) -> Result<Pass, Problem> {
         let (epoch, size) = (self.progress.place.epoch, self.recipe.solver.batch as usize);
         let visits = self.recipe.solver.visits_of(self.train.len());
-        for (step, batch) in steps {
-            let (loss, hits) = self.step(batch, next()?, rate)?;
+        for (step, indices) in steps {
+            let indices = indices?;
+            let batch = indices.numel();
+            let (loss, hits) = self.step(&indices, next()?, rate)?;
             #[cfg(test)]
             if let Some(meddle) = &self.meddler {
                 meddle(Place { epoch, step: step as u32 + 1 }, &self.net, &mut self.velocity);
@@ -157,13 +163,13 @@ impl<'a> Passes<'a> {
             if !loss.is_finite() {
                 return Ok(Pass::Diverged { step: step as u32 });
             }
-            self.progress.loss_sum += loss * batch.len() as f64;
+            self.progress.loss_sum += loss * batch as f64;
             self.progress.correct += hits;
             self.progress.place.step = step as u32 + 1;
             if self.progress.ledger.due(self.progress.place.step, self.steps) {
                 self.write_ledger(visited)?;
             }
-            let images = epoch as usize * visits + step * size + batch.len();
+            let images = epoch as usize * visits + step * size + batch;
             match (along.watch)(self.progress.place, images as u64) {
                 Next::Go => {}
                 Next::Keep => (along.keep)(self.state()?)?,
@@ -197,9 +203,9 @@ impl<'a> Passes<'a> {
 
     /// One step of gradient descent on the training images of those indices, of which `cut` was cut out: their
     /// mean loss and how many were right, both before the weights changed.
-    fn step(&mut self, batch: &[u32], cut: Option<Cut>, rate: f64) -> Result<(f64, u32), Problem> {
-        let (inputs, labels) = self.train.batch(batch, cut)?;
-        let masks = self.masks(batch.len())?;
+    fn step(&mut self, indices: &Tensor, cut: Option<Cut>, rate: f64) -> Result<(f64, u32), Problem> {
+        let (inputs, labels) = self.train.batch(indices, cut)?;
+        let masks = self.masks(indices.numel())?;
         let logits = self.net.pass(&inputs, self.cached..LAYERS, masks.as_ref())?;
         let loss = logits.f_cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0)?;
         let parameters = self.net.trained(self.frozen);
@@ -219,7 +225,7 @@ impl<'a> Passes<'a> {
             #[cfg(not(test))]
             let changes = changes.collect();
             #[cfg(test)]
-            let changes = crate::faults::hooks::left_to_make(changes, solver, rate, batch.len())?;
+            let changes = crate::faults::hooks::left_to_make(changes, solver, rate, indices.numel())?;
             update(solver, rate, changes)
         })?;
         Ok((value, hits as u32))
