@@ -70,21 +70,22 @@ for message in map(json.loads, sys.stdin):
 ') || die "the build failed; the reason is above"
 }
 
-# use_built DIR: sets `binary` and `bench` to what `ci/gpu --pack DIR` put there. Where the libtorch that they were built with is not, that of
-# python3 is taken.
+# use_built DIR [PYTHON]: sets `binary` and `bench` to what `ci/gpu --pack DIR` put there. Where the libtorch that they were
+# built with is not, that of PYTHON is taken (python3 where none is named).
 use_built() {
     binary=$1/selffer bench=$1/step
     [[ -x $binary && -x $bench ]] || die "$1 has not both programs, selffer and step. Make it with: ci/gpu --pack DIR"
-    "$binary" --version >/dev/null 2>&1 && return
-    local torch
-    torch=$(python3 -c 'import importlib.util as u; print(u.find_spec("torch").submodule_search_locations[0])' 2>/dev/null) ||
-        die "libtorch is not where $binary was built with it, and python3 has no torch. Install it with: pip install torch==2.11.0"
+    if "$binary" --version >/dev/null 2>&1; then return; fi
+    local python=${2:-python3} torch
+    torch=$("$python" -c 'import importlib.util as u; print(u.find_spec("torch").submodule_search_locations[0])' 2>/dev/null) ||
+        die "libtorch is not where $binary was built with it, and $python has no torch. Install it with: pip install torch==2.11.0"
     export LD_LIBRARY_PATH=$torch/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
     "$binary" --version >/dev/null || die "$binary does not start with the libtorch of $torch; the reason is above"
 }
 
-# three_seeds PROTOCOL: a built-in protocol with three seeds, by a name of its own. golden/ci-three-seeds.portable.snap is what the CPU comes
-# to; where the ci protocol changed, make it anew: train it, then `selffer golden accept --protocol FILE`.
+# three_seeds PROTOCOL: a built-in protocol with three seeds, by a name of its own. What the CPU comes to is
+# golden/ci-three-seeds.portable.snap; where the ci protocol changed, make it anew: train what this prints, then
+# `selffer golden accept --protocol FILE`.
 three_seeds() {
     sed -e 's/^seeds = .*/seeds = [1, 2, 3]/' -e "s/^name = .$1.$/name = \"$1-three-seeds\"/" "$root/src/protocols/$1.toml"
 }

@@ -116,10 +116,14 @@ fn training(
     let visits = protocol.solver.visits_of(train as usize) as u64;
     let step = visits.min(u64::from(protocol.solver.batch));
     let activations: u64 = shapes[cached..].iter().map(architecture::Layer::activations).sum();
-    // Windows that are cut out are numbers once and their mean is another time, four bytes each, and the bytes of this batch,
-    // of the next two and of the one that goes over to the device make four: see `train::features` and `train::feed`.
-    let wait = if protocol.input.is_some() { 3 * step } else { train + valid };
-    4 * (weights + step * activations + wait * waiting(window(protocol, image), shapes, cached))
+    let entering = waiting(window(protocol, image), shapes, cached);
+    let within = match protocol.input {
+        None => step * activations + (train + valid) * entering,
+        // Beside the activations, windows as numbers and the bytes of the two batches ahead, hence a half of it more; before
+        // them, their mean and the bytes of this batch twice as well: see `train::features` and `train::feed`.
+        Some(_) => (step * activations + step * entering * 3 / 2).max(step * entering * 3),
+    };
+    4 * (weights + within)
 }
 
 /// What enters the network for images of so many channels, rows and columns.

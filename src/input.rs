@@ -1,4 +1,5 @@
-//! What enters a network and what is dropped within it: windows of images, cut out and mirrored, and masks. All draws are of streams named by epoch and step, shared by all networks of a target.
+//! What enters a network and what is dropped within it: windows of images, cut out and mirrored, and masks. All draws
+//! are of streams named by epoch and step, shared by all networks of a target.
 //!
 //! Uses `protocol`, `recipe`, `seed`; used by `train`, and by `split` for what a data set's pixels are measured
 //! by. Nothing here knows libtorch.

@@ -88,7 +88,7 @@ fn beside(root: &Path, name: &str) -> Vec<PathBuf> {
 #[allow(unsafe_code)]
 fn load(path: &Path) -> Result<(), String> {
     // SAFETY: the initialisers of libtorch's register it with the half that this program is linked with, which is of
-    // the same build: `misfit` has seen to that. The compiler's own has none.
+    // the same build: `misfit` has seen to that. Those of the compiler's own are made for being loaded.
     match unsafe { Library::open(Some(path), RTLD_NOW | RTLD_GLOBAL) } {
         Ok(library) => {
             // What is registered is never taken back.

@@ -195,7 +195,7 @@ fn images_that_enter_whole_take_memory_by_hand() {
     assert_eq!(memory("A4B"), 4 * (3 * 281 + 91) + 6 * 1000 * 64);
     // One layer leaves 2 channels of 4×4: with these twice, in pieces and put together, the pixels are less.
     assert_eq!(memory("A1B"), 4 * (3 * 281 + 261) + 4 * (64 + 2 * 32) * 1000);
-    // Windows are cut out as they are asked for, a few batches ahead.
+    // Windows are cut out as they are asked for: one batch as numbers, two ahead as bytes.
     let protocol = tiny(&[
         ("train_per_class = 6", ""),
         ("valid_per_class = 4", ""),
@@ -203,7 +203,7 @@ fn images_that_enter_whole_take_memory_by_hand() {
     ]);
     let plan = Plan::make(&protocol, &catalog).unwrap();
     let run = plan.runs.iter().find(|run| run.treatment.to_string() == "baseB").expect("a run");
-    assert_eq!(plan.cost(run).memory, 4 * (4 * 281 + 5 * 213 + 4 * 5 * 64));
+    assert_eq!(plan.cost(run).memory, 4 * (4 * 281 + 5 * 213 + 5 * 64 * 3 / 2));
 }
 
 #[test]

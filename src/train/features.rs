@@ -122,21 +122,15 @@ impl<'a> Features<'a> {
         match subtracted {
             Subtracted::Moments(moments) => net::scaled(shape, &cut.bytes, *moments, device),
             Subtracted::Mean(mean) => {
+                // For each window the rows of its image that it shows, then for each the columns.
                 let (crop, images) = (shape[1], cut.windows.len() as i64);
-                let places = |of: &dyn Fn(&mut Vec<i64>, Window), size: [i64; 3]| {
-                    let mut places = Vec::with_capacity(cut.windows.len() * crop);
-                    cut.windows.iter().for_each(|window| of(&mut places, *window));
-                    Tensor::f_from_slice(&places)?.f_reshape(size)?.f_to_device(device)
-                };
-                let number = |place: usize| place as i64;
-                let rows = places(
-                    &|all, window| all.extend(window.rows(crop).map(number)),
-                    [images, crop as i64, 1],
-                )?;
-                let cols = places(
-                    &|all, window| all.extend(window.cols(crop).map(number)),
-                    [images, 1, crop as i64],
-                )?;
+                let rows = cut.windows.iter().flat_map(|window| window.rows(crop));
+                let cols = cut.windows.iter().flat_map(|window| window.cols(crop));
+                let places: Vec<i64> = rows.chain(cols).map(|place| place as i64).collect();
+                let places = Tensor::f_from_slice(&places)?.f_to_device(device)?;
+                let places = places.f_reshape([2, images, crop as i64])?;
+                let (rows, cols) =
+                    (places.f_select(0, 0)?.f_unsqueeze(2)?, places.f_select(0, 1)?.f_unsqueeze(1)?);
                 net::numbers(shape, &cut.bytes, device)?.f_sub_(&mean.f_index(&[Some(rows), Some(cols)])?)
             }
         }
@@ -165,7 +159,7 @@ mod tests {
     use crate::numerics::Numerics;
     use crate::protocol::Layout;
     use crate::recipe::Policy;
-    use crate::testing::{dataset, weights};
+    use crate::testing::weights;
     use proptest::prelude::*;
     use tch::Device;
 
@@ -175,36 +169,37 @@ mod tests {
         /// of, or by mean and deviation.
         #[test]
         fn numbers_of_windows_are_those_of_their_bytes(
-            windows in prop::collection::vec((0usize..4, 0usize..4, any::<bool>()), 1..6),
-            bytes in prop::collection::vec(any::<u8>(), 5 * 9),
+            windows in prop::collection::vec((0usize..4, 0usize..5, any::<bool>()), 1..6),
+            bytes in prop::collection::vec(any::<u8>(), 5 * 27),
             moments in (0.01..0.9f64, 0.05..0.5f64),
         ) {
             Numerics::engage(Policy::Portable).unwrap().enter_thread();
-            let windows: Vec<_> = windows.into_iter().map(|(row, col, mirrored)| Window { row, col, mirrored }).collect();
-            let cut = || Cut { windows: windows.clone(), bytes: bytes[..9 * windows.len()].to_vec() };
-            let images = dataset(2, 4, 1, 6).train;
-            let mean: Vec<f32> = (0..36).map(|at| at as f32 * 7.3).collect();
+            let window = |(row, col, mirrored)| Window { row, col, mirrored };
+            let windows: Vec<_> = windows.into_iter().map(window).collect();
+            let cut = || Cut { windows: windows.clone(), bytes: bytes[..27 * windows.len()].to_vec() };
+            let images = Images::new([3, 6, 7], vec![0; 126], vec![0]);
+            let mean: Vec<f32> = (0..126).map(|at| at as f32 * 7.3).collect();
             let net = Net::new(Layout::Small, &weights(1), LAYERS, Device::Cpu).unwrap();
             for subtract in [Subtract::MeanImage, Subtract::Moments] {
                 let input = Input { crop: 3, mirror: true, subtract };
                 let pixels = Pixels { moments, mean: Some(&mean) };
-                let features = Features::new(&images, pixels, Some(&input), &net, 0).unwrap_or_else(|_| panic!("libtorch has memory"));
+                let Ok(features) = Features::new(&images, pixels, Some(&input), &net, 0) else {
+                    panic!("libtorch has memory")
+                };
                 let (numbers, _) = features.range(&(0..1), Some(cut())).unwrap();
-                prop_assert_eq!(numbers.size(), [windows.len() as i64, 3, 3, 1]);
+                prop_assert_eq!(numbers.size(), [windows.len() as i64, 3, 3, 3]);
                 let numbers = net::from_tensor(&numbers).unwrap().values;
                 let (scale, shift) = ((1.0 / (255.0 * moments.1)) as f32, (-moments.0 / moments.1) as f32);
                 for (at, window) in windows.iter().enumerate() {
-                    for row in 0..3 {
-                        for col in 0..3 {
-                            let here = at * 9 + row * 3 + col;
-                            let from = if window.mirrored { window.col + 2 - col } else { window.col + col };
-                            let byte = f32::from(bytes[here]);
-                            let expected = match subtract {
-                                Subtract::MeanImage => byte - mean[(window.row + row) * 6 + from],
-                                Subtract::Moments => byte * scale + shift,
-                            };
-                            prop_assert_eq!(numbers[here].to_bits(), expected.to_bits());
-                        }
+                    for (row, col, channel) in (0..27).map(|at| (at / 9, at / 3 % 3, at % 3)) {
+                        let here = ((at * 3 + row) * 3 + col) * 3 + channel;
+                        let from = window.col + if window.mirrored { 2 - col } else { col };
+                        let byte = f32::from(bytes[here]);
+                        let expected = match subtract {
+                            Subtract::MeanImage => byte - mean[((window.row + row) * 7 + from) * 3 + channel],
+                            Subtract::Moments => byte * scale + shift,
+                        };
+                        prop_assert_eq!(numbers[here].to_bits(), expected.to_bits());
                     }
                 }
             }

@@ -43,6 +43,7 @@ extern "C" int32_t selffer_update(
         strncpy(message, error.what(), message_size - 1);
         return 0;
     } catch (...) {
+        strncpy(message, "not an std::exception", message_size - 1);
         return 0;
     }
 }

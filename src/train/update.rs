@@ -40,7 +40,11 @@ unsafe extern "C" {
 }
 
 /// Changes weights and their momentum, in place.
-pub(super) fn update(solver: &Solver, rate: f64, changes: Vec<Change>) -> Result<(), TchError> {
+pub(super) fn update(solver: &Solver, rate: f64, mut changes: Vec<Change>) -> Result<(), TchError> {
+    // A convolution's gradient may lie in memory in another order, and operations over a list are quick where none does.
+    for [.., gradient] in &mut changes {
+        *gradient = gradient.f_contiguous()?;
+    }
     for (form, rate, changes) in groups(solver, rate, changes) {
         // A GPU is to have few operations, a CPU small ones.
         if changes.iter().any(|[weight, ..]| weight.device() != Device::Cpu) {
@@ -72,8 +76,7 @@ fn pieces(
     [weight, velocity, gradient]: Change,
 ) -> Result<impl Iterator<Item = Result<Change, TchError>>, TchError> {
     let total = weight.numel() as i64;
-    // A convolution's gradient may lie in memory in another order.
-    let flat = [weight.f_view(-1)?, velocity.f_view(-1)?, gradient.f_contiguous()?.f_view(-1)?];
+    let flat = [weight.f_view(-1)?, velocity.f_view(-1)?, gradient.f_view(-1)?];
     Ok((0..total).step_by(PIECE as usize).map(move |start| {
         let [weight, velocity, gradient] =
             flat.each_ref().map(|all| all.f_narrow(0, start, PIECE.min(total - start)));
