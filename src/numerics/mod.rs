@@ -272,6 +272,7 @@ fn begin(policy: Policy, ordinal: u32) -> Result<Numerics, String> {
             ));
         }
     }
+    machine::keep_memory();
     TALKATIVE.into_iter().filter(|name| env::var_os(name).is_some()).for_each(unset);
     let set = pin(&pins(policy))?;
     let gpu = match policy {
