@@ -29,19 +29,14 @@ pub fn memory_at_hand() -> u64 {
 #[cfg(target_env = "gnu")]
 #[allow(unsafe_code)]
 pub fn keep_memory() {
-    use std::ffi::c_int;
-    unsafe extern "C" {
-        fn mallopt(parameter: c_int, value: c_int) -> c_int;
-    }
-    // As glibc's malloc.h has them: what is free at a heap's end is given back from the first on, and what is larger than
-    // the second is the system's alone, and given back at once.
-    const TRIM_THRESHOLD: (c_int, c_int) = (-1, 256 << 20);
-    const MMAP_THRESHOLD: (c_int, c_int) = (-3, 32 << 20);
+    // What is free at a heap's end is given back from the first on; what is larger than the second is the system's
+    // alone, and given back at once.
+    let thresholds = [(libc::M_TRIM_THRESHOLD, 256 << 20), (libc::M_MMAP_THRESHOLD, 32 << 20)];
     let theirs = ["GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"];
     if theirs.iter().all(|name| std::env::var_os(name).is_none()) {
-        for (parameter, value) in [TRIM_THRESHOLD, MMAP_THRESHOLD] {
+        for (parameter, value) in thresholds {
             // SAFETY: it takes numbers, and a lock of its own. Where it refuses, memory is given back as before.
-            unsafe { mallopt(parameter, value) };
+            unsafe { libc::mallopt(parameter, value) };
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The images of a part as they enter the first layer that is computed in each step.
 //!
 //! Uses `net`; a part of `train`. Where images enter whole, those that leave the cached layers wait in memory for all
-//! steps; where windows are cut out, `feed` cuts them.
+//! steps; where windows are cut out, `feed` cuts them, and what is subtracted from them is subtracted here.
 
 use super::Problem;
 use super::feed::{Cut, Source, Wanted};

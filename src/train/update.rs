@@ -84,7 +84,7 @@ fn pieces(
     }))
 }
 
-/// Makes all changes at once. Their bits are those of one after the other.
+/// Makes all changes at once. On a CPU their bits are those of one after the other (a test); a GPU was never asked.
 #[allow(unsafe_code)]
 fn apply(form: Form, solver: &Solver, rate: f64, changes: &[Change]) -> Result<(), TchError> {
     if changes.is_empty() {

@@ -10,7 +10,7 @@ that 32 bits hold; all is computed in 64 bits, which makes it the same on every 
 
 First the network at full width, two images: what leaves each layer, the loss, and the gradient of every weight and
 bias with half of fc6 and fc7 dropped. Rounding can turn a unit on or off, or have another one win in a pool, and
-the gradients then differ by a hundredth. So the two images are those of 150 in which no such decision is near: `nearest` is how
+the gradients then differ by a hundredth. So the two images were chosen for having no such decision near: `nearest` is how
 near, as a share of the layer's deviation. Then training at an eighth of the width: windows, mirrors, dropped units and
 order from the streams, batches that run on from one pass into the next, Caffe's momentum, doubled rates and no
 decay of biases.
