@@ -403,7 +403,7 @@ pub fn end_on_signals() {
     for signal in SIGNALS {
         let end = signal_hook::flag::register_conditional_shutdown;
         // Where they cannot be listened to, they end the process by themselves.
-        let _ = end(signal, crate::INTERRUPTED.into(), Arc::clone(&AT_ONCE));
+        let _ = end(signal, crate::INTERRUPTED, Arc::clone(&AT_ONCE));
     }
 }
 

@@ -181,6 +181,6 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Verdict> {
 fn end_with_input() {
     std::thread::spawn(|| {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
-        std::process::exit(crate::INTERRUPTED.into());
+        crate::leave(crate::INTERRUPTED);
     });
 }
