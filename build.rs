@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// What is written in C++.
-const CPP: [&str; 2] = ["src/numerics/readback.cpp", "src/train/update.cpp"];
+const CPP: [&str; 3] = ["src/numerics/memory.cpp", "src/numerics/readback.cpp", "src/train/update.cpp"];
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

@@ -1,7 +1,6 @@
-//! What this machine is and has: the processor's name, and the memory that is at hand; and that it is kept between steps.
+//! What this machine is and has: the processor's name, and the memory that is at hand.
 //!
-//! Uses nothing of this crate; used by `numerics` (for manifests, and before it computes) and the command line (before
-//! training).
+//! Uses nothing of this crate; used by `numerics` (for manifests) and the command line (before training).
 
 use rustix::process::{Resource, getrlimit};
 use sysinfo::{MemoryRefreshKind, System};
@@ -23,24 +22,3 @@ pub fn memory_at_hand() -> u64 {
     let limit = getrlimit(Resource::As).current;
     [container, limit].into_iter().flatten().fold(system.available_memory(), u64::min)
 }
-
-/// Has the C library keep memory that a step of training gave back for the next, where the user's variables say nothing of
-/// it: otherwise each step has the system hand out and clear most of its pages again. No bit depends on it.
-#[cfg(target_env = "gnu")]
-#[allow(unsafe_code)]
-pub fn keep_memory() {
-    // What is free at a heap's end is given back from the first on; what is larger than the second is the system's
-    // alone, and given back at once.
-    let thresholds = [(libc::M_TRIM_THRESHOLD, 256 << 20), (libc::M_MMAP_THRESHOLD, 32 << 20)];
-    let theirs = ["GLIBC_TUNABLES", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"];
-    if theirs.iter().all(|name| std::env::var_os(name).is_none()) {
-        for (parameter, value) in thresholds {
-            // SAFETY: it takes numbers, and a lock of its own. Where it refuses, memory is given back as before.
-            unsafe { libc::mallopt(parameter, value) };
-        }
-    }
-}
-
-/// Other C libraries keep memory as they will.
-#[cfg(not(target_env = "gnu"))]
-pub fn keep_memory() {}

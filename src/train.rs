@@ -174,9 +174,12 @@ impl Trainer for Torch {
             let mut passes = Passes::new(task, along, self.numerics.device())?;
             #[cfg(test)]
             passes.meddler.clone_from(&self.meddler);
+            self.numerics.release_memory();
             passes.run(along)
         };
-        trained().map_err(|problem| problem.of(task.name))
+        let trained = trained();
+        self.numerics.release_memory();
+        trained.map_err(|problem| problem.of(task.name))
     }
 
     fn evaluate(
@@ -192,7 +195,9 @@ impl Trainer for Torch {
             let net = Net::new(recipe.network.layout, weights, LAYERS, self.numerics.device())?;
             evaluate(&net, 0, &Features::new(images, pixels, recipe.input.as_ref(), &net, 0)?)
         };
-        evaluated().map_err(|problem| problem.of(name))
+        let evaluated = evaluated();
+        self.numerics.release_memory();
+        evaluated.map_err(|problem| problem.of(name))
     }
 
     fn environment(&self) -> Result<Environment> {

@@ -8,6 +8,7 @@
 mod cuda;
 mod driver;
 mod fingerprint;
+mod memory;
 mod readback;
 
 use crate::digest::FingerprintDigest;
@@ -256,6 +257,12 @@ impl Numerics {
             let _ = readback::enter_cuda(gpu.ordinal);
         }
     }
+
+    /// What the calling thread keeps of large tensors' memory for its next ones goes back to the system. To be called where
+    /// the next ones are others: before a network's first step, and after its last.
+    pub fn release_memory(&self) {
+        memory::release();
+    }
 }
 
 fn refused(policy: Policy, problem: String) -> Error {
@@ -272,7 +279,7 @@ fn begin(policy: Policy, ordinal: u32) -> Result<Numerics, String> {
             ));
         }
     }
-    machine::keep_memory();
+    memory::keep_small();
     TALKATIVE.into_iter().filter(|name| env::var_os(name).is_some()).for_each(unset);
     let set = pin(&pins(policy))?;
     let gpu = match policy {
@@ -302,6 +309,7 @@ fn begin(policy: Policy, ordinal: u32) -> Result<Numerics, String> {
         ));
     }
     hold(policy, &readback)?;
+    memory::keep_large();
     let mut settings = settings(policy, &readback, threads);
     if let Some(gpu) = &gpu {
         settings.extend(begin_cuda(gpu)?);

@@ -1,4 +1,5 @@
 use super::*;
+use proptest::prelude::*;
 use tch::{Device, Kind, Tensor};
 
 fn portable() -> &'static Numerics {
@@ -142,4 +143,26 @@ fn the_fingerprint_is_the_same_on_every_thread_and_every_time() {
             assert_eq!(thread.join().expect("no panic"), [once; 2]);
         }
     });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(8))]
+    /// Large or not, kept or new, given back here or elsewhere: no two tensors share memory.
+    #[test]
+    fn tensors_keep_their_numbers(steps in prop::collection::vec((28..44_i64, any::<bool>(), 0..4_usize), 1..12)) {
+        portable();
+        let mut held: Vec<(Tensor, i64)> = Vec::new();
+        for (number, (mib, elsewhere, at)) in (1..).zip(steps) {
+            held.push((Tensor::full([mib << 20], number, (Kind::Uint8, Device::Cpu)), number));
+            if at < held.len() {
+                let (given, _) = held.swap_remove(at);
+                if elsewhere {
+                    std::thread::spawn(move || drop(given)).join().expect("no panic");
+                }
+            }
+            for (tensor, number) in &held {
+                prop_assert!(bool::try_from(tensor.eq(*number).all()).expect("one truth"));
+            }
+        }
+    }
 }
