@@ -173,22 +173,22 @@ impl Plan {
                 }
             })
             .collect();
-        let (mut operations, mut left, mut measured, mut seconds) = (0, 0, 0, 0.0);
+        let (mut operations, mut left, mut measured, mut seconds) = (0, 0, 0.0, 0.0);
         for (run, manifest) in runs.iter().zip(manifests) {
             operations = run.operations.saturating_add(operations);
             match manifest {
                 None => left = run.operations.saturating_add(left),
                 Some(manifest) => {
-                    measured += run.operations;
+                    measured += run.operations as f64;
                     seconds += manifest.wall_ms as f64 / 1000.0;
                 }
             }
         }
-        let in_store = measured > 0 && seconds > 0.0;
+        let in_store = measured > 0.0 && seconds > 0.0;
         let assumed = plan.protocol.network.layout == Layout::Small && policy != Policy::Cuda;
         let speed = match pace {
             Some(pace) => Some(pace.speed),
-            None if in_store => Some(measured as f64 / seconds),
+            None if in_store => Some(measured / seconds),
             None => assumed.then_some(ASSUMED_SPEED),
         };
         let to_train = |run: &PlanRun| (!run.done).then_some(run.operations);

@@ -14,14 +14,15 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// One step of the whole bar, in operations. Bars count in whole numbers that are to stay readable.
-const MEGA: u64 = 1_000_000;
+const MEGA: f64 = 1e6;
 
 pub struct Progress<'a> {
     plan: &'a Plan<'a>,
     // What each run costs, and those that are to be seen to, together, counted once.
     costs: Vec<Cost>,
     runs: usize,
-    operations: u64,
+    // More than 64 bits hold, of the paper's plan.
+    operations: f64,
     began: Instant,
     bars: Option<Bars>,
     quiet: bool,
@@ -37,10 +38,10 @@ struct Bars {
 struct State {
     running: HashMap<usize, ProgressBar>,
     // Operations of each running network that were done so far.
-    partial: HashMap<usize, u64>,
+    partial: HashMap<usize, f64>,
     done: usize,
-    operations_found: u64,
-    operations_trained: u64,
+    operations_found: f64,
+    operations_trained: f64,
     // Whether it was said that another process is waited for.
     waiting_said: bool,
 }
@@ -49,10 +50,10 @@ impl<'a> Progress<'a> {
     /// Progress over those runs of the plan.
     pub fn new(plan: &'a Plan<'a>, runs: &[usize], quiet: bool) -> Self {
         let costs: Vec<Cost> = plan.runs.iter().map(|run| plan.cost(run)).collect();
-        let operations = runs.iter().fold(0u64, |sum, run| sum.saturating_add(costs[*run].operations));
+        let operations: f64 = runs.iter().map(|run| costs[*run].operations as f64).sum();
         let bars = (!quiet && !runs.is_empty() && std::io::stderr().is_terminal()).then(|| {
             let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-            let whole = all.add(ProgressBar::new(operations / MEGA));
+            let whole = all.add(ProgressBar::new((operations / MEGA) as u64));
             whole.set_style(style("{prefix:<24} {bar:24} {percent:>3} %  {msg}"));
             whole.set_prefix("all networks");
             whole.enable_steady_tick(Duration::from_millis(500));
@@ -79,22 +80,22 @@ impl<'a> Progress<'a> {
 
     /// The message of the whole bar: networks, time left, speed.
     fn summary(&self, state: &State) -> String {
-        let trained = state.operations_trained + state.partial.values().sum::<u64>();
-        let left = self.operations.saturating_sub(state.operations_found + trained);
+        let trained = state.operations_trained + state.partial.values().sum::<f64>();
+        let left = (self.operations - state.operations_found - trained).max(0.0);
         let seconds = self.began.elapsed().as_secs_f64();
-        let speed = trained as f64 / seconds.max(1e-3);
+        let speed = trained / seconds.max(1e-3);
         let count = format!("{}/{}", state.done, self.runs);
-        if trained == 0 {
+        if trained == 0.0 {
             return count;
         }
-        format!("{count}  {:.0} GFLOP/s  {} left", speed / 1e9, clock(left as f64 / speed))
+        format!("{count}  {:.0} GFLOP/s  {} left", speed / 1e9, clock(left / speed))
     }
 
     fn refresh(&self, state: &State) {
         if let Some(bars) = &self.bars {
             let done =
-                state.operations_found + state.operations_trained + state.partial.values().sum::<u64>();
-            bars.whole.set_position(done / MEGA);
+                state.operations_found + state.operations_trained + state.partial.values().sum::<f64>();
+            bars.whole.set_position((done / MEGA) as u64);
             bars.whole.set_message(self.summary(state));
         }
     }
@@ -122,7 +123,7 @@ impl Observer for Progress<'_> {
     fn started(&self, run: usize) {
         let planned = &self.plan.runs[run];
         self.with_state(|state| {
-            state.partial.insert(run, 0);
+            state.partial.insert(run, 0.0);
             if let Some(bars) = &self.bars {
                 let bar = bars.all.add(ProgressBar::new(self.costs[run].images));
                 bar.set_style(style("  {prefix:<22} {bar:24} {percent:>3} %  {speed}, {eta} left"));
@@ -136,7 +137,7 @@ impl Observer for Progress<'_> {
         let cost = self.costs[run];
         self.with_state(|state| {
             let share = images as f64 / cost.images as f64;
-            state.partial.insert(run, (share * cost.operations as f64) as u64);
+            state.partial.insert(run, share * cost.operations as f64);
             if let Some(bar) = state.running.get(&run) {
                 bar.set_position(images);
             }
@@ -145,7 +146,7 @@ impl Observer for Progress<'_> {
 
     fn finished(&self, run: usize, done: &Done) {
         let planned = &self.plan.runs[run];
-        let operations = self.costs[run].operations;
+        let operations = self.costs[run].operations as f64;
         self.with_state(|state| {
             state.done += 1;
             state.partial.remove(&run);
