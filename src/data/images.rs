@@ -9,7 +9,9 @@ use crate::error::Result;
 use rayon::prelude::*;
 use std::borrow::Cow;
 use std::fmt;
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::thread;
 
 /// Images of one size with their labels: a byte for each channel of each pixel, row after row, the channels
 /// of a pixel together (grey images have one, coloured ones red, green and blue).
@@ -162,10 +164,10 @@ impl Images {
                     into.copy_from_slice(&pixels[at(index) * size..][..size]);
                 }
             }
-            Source::Shards(shards) => bytes
-                .par_chunks_exact_mut(size)
-                .zip(indices)
-                .try_for_each(|(into, index)| shards.read(at(index), self.shape(), into))?,
+            Source::Shards(shards) => aside(|| {
+                let wanted = bytes.par_chunks_exact_mut(size).zip(indices);
+                wanted.try_for_each(|(into, index)| shards.read(at(index), self.shape(), into))
+            })?,
         }
         Ok(bytes)
     }
@@ -221,6 +223,12 @@ impl Images {
         }
         Ok(Cow::Owned(sums))
     }
+}
+
+/// Does `work` on a thread of no pool. A pool's own thread that waits for others takes up a job of its pool meanwhile:
+/// another network, which is over hours later.
+fn aside<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    thread::scope(|scope| scope.spawn(work).join()).unwrap_or_else(|panic| resume_unwind(panic))
 }
 
 /// The digest of one image of that shape: channels, rows, columns.

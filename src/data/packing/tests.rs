@@ -3,8 +3,10 @@ use crate::data::listing::Lists;
 use crate::data::{decode, resize};
 use crate::protocol::DataSource;
 use jpeg_encoder::{ColorType, Encoder};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
 
 /// Two classes; images of several sizes, each other than all others.
@@ -86,6 +88,27 @@ fn a_pack_holds_what_its_files_decode_to() {
     changed.train.bytes_mut().unwrap()[0] ^= 1;
     assert_ne!(changed, data);
     assert_eq!(data, memory);
+}
+
+/// Whoever reads a pack's images in a pool is not given another job of that pool meanwhile.
+#[test]
+fn reading_takes_up_no_other_job() {
+    thread_local!(static READS: Cell<bool> = const { Cell::new(false) });
+    let (from, to) = (images(40, 2), tempfile::tempdir().unwrap());
+    packed(&from, to.path(), &OPTIONS).unwrap();
+    let data = Dataset::read(&DataSource::Pack(to.path().to_owned())).unwrap();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+    let within = AtomicUsize::new(0);
+    pool.in_place_scope_fifo(|scope| {
+        for _ in 0..400 {
+            scope.spawn_fifo(|_| {
+                within.fetch_add(usize::from(READS.replace(true)), Ordering::Relaxed);
+                data.train.bytes().unwrap();
+                READS.set(false);
+            });
+        }
+    });
+    assert_eq!(within.into_inner(), 0);
 }
 
 #[test]
