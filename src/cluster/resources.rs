@@ -5,7 +5,7 @@
 
 use super::flags;
 use crate::error::{Error, Result};
-use crate::treatment::Treatment;
+use crate::treatment::{self, DEPTHS, Treatment};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -176,7 +176,7 @@ impl Cluster {
                 return refuse("network", "names no `treatments`", "name some, or put it above");
             }
             for text in &special.treatments {
-                if crate::treatment::family(text, &[1]).is_err() {
+                if every(text).is_err() {
                     return refuse(text, "is no treatment", "`selffer --help` explains the notation");
                 }
             }
@@ -218,17 +218,19 @@ impl Cluster {
 
     /// What a network of that treatment gets.
     pub fn given(&self, treatment: Treatment) -> Resources {
-        let name = treatment.to_string();
-        let family = match treatment.n() {
-            0 => name.clone(),
-            n => name.replacen(&n.to_string(), "n", 1),
-        };
-        let named = |special: &&Special| special.treatments.iter().any(|of| *of == name || *of == family);
+        // What the notation says, as in a protocol: `AnB^k` as well.
+        let stands_for = |text: &String| every(text).is_ok_and(|family| family.contains(&treatment));
+        let named = |special: &&Special| special.treatments.iter().any(stands_for);
         match self.network.iter().find(named) {
             Some(special) => special.given.or(&self.all),
             None => self.all.clone(),
         }
     }
+}
+
+/// The treatments that a text stands for, of every depth.
+fn every(text: &str) -> Result<Vec<Treatment>, treatment::NotATreatment> {
+    treatment::family(text, &DEPTHS.collect::<Vec<_>>())
 }
 
 #[cfg(test)]
@@ -253,6 +255,26 @@ mod tests {
             ["", "0", "UNLIMITED", "INFINITE", "-1", "1:2:3:4", "1-", "x", "99999999999999999999", "1h"]
         {
             assert_eq!(seconds(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn networks_are_named_in_the_notation() {
+        let gets = |text: &str, treatment: &str| {
+            let text = format!("time = \"1:00\"\n[[network]]\ntreatments = [\"{text}\"]\ntime = \"9:00\"");
+            let cluster: Cluster = toml::from_str(&text).unwrap();
+            cluster.check("here").unwrap();
+            cluster.given(treatment.parse().unwrap()).time.unwrap()
+        };
+        for (text, named, others) in [
+            ("AnB^k", vec!["A1B^6", "A3B^2", "A6B^1"], vec!["A3B", "A3B+", "B3B^2", "A3A^2"]),
+            ("AnB^2", vec!["A1B^2", "A5B^2"], vec!["A1B^3", "A1B"]),
+            ("A3B^k", vec!["A3B^1", "A3B^4"], vec!["A4B^1"]),
+            ("BnB+", vec!["B1B+", "B7B+"], vec!["B1B", "A1B+"]),
+            ("baseB@25", vec!["baseB@25"], vec!["baseB", "baseB@50"]),
+        ] {
+            assert!(named.iter().all(|treatment| gets(text, treatment) == "9:00"), "{text}");
+            assert!(others.iter().all(|treatment| gets(text, treatment) == "1:00"), "{text}");
         }
     }
 

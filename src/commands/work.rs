@@ -220,13 +220,12 @@ fn store_of(plan: &Path) -> Result<&Path> {
     })
 }
 
-/// How many networks are trained at once: all that the job has on an accelerator, as many as there are cores
-/// without one, and no more than the memory holds.
+/// How many networks are trained at once: all that the job has where a GPU computes, else as many as there are
+/// cores, and no more than the memory holds.
 fn side_by_side(order: &Order, plan: &Plan<'_>, runs: &[usize], memory: u64) -> usize {
-    let accelerator = std::env::var("CUDA_VISIBLE_DEVICES").is_ok_and(|devices| !devices.is_empty());
     let most = match order.jobs {
         Some(jobs) => usize::from(jobs),
-        None if accelerator => runs.len(),
+        None if order.numerics == Policy::Cuda => runs.len(),
         None => super::jobs(None),
     };
     let largest = runs.iter().map(|run| plan.cost(&plan.runs[*run]).memory).max().unwrap_or(0);
@@ -244,7 +243,7 @@ mod tests {
         Holder { host: "n1".to_owned(), boot: "x".to_owned(), pid: 1 + restarts, job }
     }
 
-    /// A claim of the so-manieth start.
+    /// A claim after so many restarts.
     fn claim(restarts: u32, images: u64, stage: Stage) -> Claim {
         let (run, number) = ("half/1/baseA".to_owned(), u64::from(restarts) + 1);
         let (since, at, from, of) = (0, 0, 0, 1000);
