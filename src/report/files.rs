@@ -234,6 +234,8 @@ fn replace(new: &Path, out: &Path) -> Result<()> {
         // Not every file system can exchange two directories at once.
         Err(_) => {
             let aside = new.with_extension("old");
+            // Left by one that was killed here.
+            discard(&aside)?;
             fs::rename(out, &aside).map_err(failed())?;
             if let Err(error) = fs::rename(new, out) {
                 let _ = fs::rename(&aside, out);

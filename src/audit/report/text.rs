@@ -106,7 +106,7 @@ fn compact(names: &[&str]) -> String {
     }
     let one = |(family, mut depths): (&str, Vec<u8>)| {
         depths.sort_unstable();
-        let runs = depths.chunk_by(|a, b| a + 1 == *b).map(|run| match run {
+        let runs = depths.chunk_by(|a, b| a.checked_add(1) == Some(*b)).map(|run| match run {
             [n] => n.to_string(),
             [first, .., last] => format!("{first}-{last}"),
             [] => String::new(),
