@@ -1,6 +1,6 @@
 //! A claim: who trains a network, how far it is, and how that ended.
 //!
-//! Uses `digest` and nothing else here; written by `fence`, kept by `store`, read by `status`. The claims
+//! Uses nothing else here; written by `fence`, kept by `store`, read by `status`. The claims
 //! of one network are numbered from 1 and never taken away. The highest number holds: whoever has a lower
 //! one may write nothing more. So the list of a network's claims also says who tried, where, and how often
 //! it was finished.

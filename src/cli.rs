@@ -175,7 +175,7 @@ pub enum Golden {
     },
 }
 
-/// What every command takes. `table` has one more format.
+/// What commands that look at a store by a protocol take. `table` has two more formats.
 #[derive(Args)]
 pub struct Common<F: ValueEnum + Send + Sync + 'static = Format> {
     /// The protocol: an embedded one (smoke: seconds; ci: minutes; standard, cifar100: hours, on images of yours;
@@ -233,7 +233,7 @@ pub struct ShowArgs {
     /// of its weights.
     #[arg(value_name = "RUN")]
     pub run: String,
-    /// The protocol: an embedded one (smoke, ci), or a TOML file.
+    /// The protocol: one that is built in, or a TOML file.
     #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
     pub protocol: String,
     /// The directory of checkpoints and manifests.
@@ -281,7 +281,7 @@ pub struct AuditArgs {
     /// Another archive or store, whose claims and answers are set beside those of PATH.
     #[arg(long, value_name = "PATH")]
     pub beside: Option<PathBuf>,
-    /// For a store: its protocol, an embedded one (smoke, ci) or a TOML file.
+    /// For a store: its protocol, one that is built in or a TOML file.
     #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
     pub protocol: String,
     /// For a store: train so many of its networks again, drawn by --seed, and compare every bit.
@@ -322,7 +322,7 @@ pub struct BisectArgs {
     /// --numerics names one.
     #[arg(value_name = "RIGHT")]
     pub right: String,
-    /// The protocol of both: an embedded one (smoke, ci), or a TOML file.
+    /// The protocol of both: one that is built in, or a TOML file.
     #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
     pub protocol: String,
     /// The one run to look at, as `selffer plan` names it. [default: all, until one parts]

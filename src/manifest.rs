@@ -147,7 +147,7 @@ pub enum NotAManifest {
 }
 
 impl Manifest {
-    /// The name of its file in the store.
+    /// The digest of its recipe, by which the store names its file.
     pub fn recipe_digest(&self) -> RecipeDigest {
         self.recipe.digest()
     }

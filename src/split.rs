@@ -96,7 +96,7 @@ impl Overlap {
 }
 
 impl Split {
-    /// Divides `data`, whose digest is `data_digest` and whose images' digests are `digests`, by `rule`.
+    /// Divides the images of `catalog` by `rule`.
     ///
     /// # Errors
     /// Where a named class does not exist or is on both sides, a task would be empty, or a class has

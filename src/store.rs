@@ -1,6 +1,6 @@
 //! The store: a directory of splits, checkpoints and manifests that are named by their content.
 //!
-//! Uses `manifest`, `split`, `weights`, `digest`; used by `run`, `table` and `verify`. Every file is
+//! Uses `manifest`, `split`, `weights`, `digest`; used by `run`, `verify` and others. Every file is
 //! written beside its place, synced and renamed, so a name is either absent or whole. Every file is
 //! verified when it is read. A process that trains a network holds that network's lock, which the
 //! system gives up when the process ends, however it ends.

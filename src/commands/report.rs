@@ -26,7 +26,7 @@ pub struct ReportArgs {
     /// store, or in the working directory where there is no store]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// For a store: its protocol, an embedded one (smoke, ci) or a TOML file.
+    /// For a store: its protocol, one that is built in or a TOML file.
     #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
     pub protocol: String,
     #[command(flatten)]

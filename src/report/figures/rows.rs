@@ -1,6 +1,6 @@
 //! Rows by n: every run where it is and a line through the means, for each of some groups of runs.
 //!
-//! Uses `plot` and `data`; used by the figures beside it that compare groups: `others`, `controls`, `preserved`.
+//! Uses `plot` and `data`; used by the figures beside it that compare groups: `others`, `controls`.
 
 use super::canvas::{Paint, Sheet};
 use super::data::{self, anchor, means, note};
