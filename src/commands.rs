@@ -33,7 +33,7 @@ use selffer::plan::Plan;
 use selffer::protocol::Protocol;
 use selffer::recipe::Policy;
 use selffer::report::files;
-use selffer::run::{Runner, Snapshots, finished};
+use selffer::run::{Runner, Snapshots, all_fit, finished};
 use selffer::split::Catalog;
 use selffer::store::{REPORT, Store};
 use selffer::table::Table;
@@ -191,6 +191,7 @@ fn reproduce(
     };
     // What jobs have, they train.
     jobs::leave(&runner, common.quiet)?;
+    all_fit(&plan, &store, policy, runner.jobs, runner.memory)?;
     let done = runner.run();
     progress.finish();
     let done = done?;

@@ -166,6 +166,7 @@ impl Prover<'_> {
     /// # Errors
     /// Where the system does not let a file be read, the trainer fails, or it was told to stop.
     pub fn prove(&self, context: &Context<'_>) -> Result<(Proof, Vec<Finding>, Counts)> {
+        self.fits(context)?;
         let report = verify::verify(context)?;
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(self.jobs)

@@ -89,6 +89,13 @@ impl Prover<'_> {
         Ok((staged(Stage::Tables, reason, trials), findings, counts))
     }
 
+    /// Refuses networks to be trained again that memory cannot hold: before the checks and evaluations, which take long.
+    pub(super) fn fits(&self, context: &Context<'_>) -> Result<()> {
+        let chosen = self.again.chosen(context.plan);
+        let mut there = chosen.iter().filter(|index| context.manifests[**index].is_some());
+        there.try_for_each(|index| run::fits(context.plan, *index, self.jobs.min(chosen.len()), self.memory))
+    }
+
     /// The chosen networks, trained again.
     pub(super) fn retraining(&self, context: &Context<'_>) -> Result<(Staged, Vec<Finding>)> {
         let chosen = self.again.chosen(context.plan);
@@ -135,7 +142,6 @@ impl Prover<'_> {
                 Err(why) => return open(&format!("the checkpoint that it copies from {why}")),
             },
         };
-        run::fits(plan, index, self.jobs.min(self.again.chosen(plan).len()), self.memory)?;
         self.observer.started(index);
         let watch = |_, images| {
             self.observer.advanced(index, images);

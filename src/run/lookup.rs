@@ -4,9 +4,11 @@
 
 use crate::error::Result;
 use crate::manifest::Manifest;
-use crate::plan::Plan;
+use crate::plan::{Plan, PlannedRun};
 use crate::recipe::{Policy, Recipe};
 use crate::store::{Found, Store};
+
+use super::fits;
 
 /// The manifest of a network that the store has whole: its record and, unless it diverged, its weights.
 ///
@@ -44,4 +46,21 @@ pub fn survey(plan: &Plan<'_>, store: &Store, policy: Policy) -> Result<Vec<Opti
         });
     }
     Ok(found)
+}
+
+/// Refuses a plan if so many jobs at once cannot hold, in so many bytes of memory, one of the networks that the store
+/// lacks: better before the first of them is trained than when its turn comes.
+///
+/// # Errors
+/// As of [`fits`], and where the system does not let a file be read.
+pub fn all_fit(plan: &Plan<'_>, store: &Store, policy: Policy, jobs: usize, memory: u64) -> Result<()> {
+    let found = survey(plan, store, policy)?;
+    // What would copy from a network that diverged is never trained.
+    let barred = |run: &PlannedRun| {
+        let parent = run.parent.and_then(|parent| found[parent].as_ref());
+        parent.is_some_and(|manifest| manifest.trained().is_none())
+    };
+    let mut open =
+        plan.runs.iter().enumerate().filter(|(run, planned)| found[*run].is_none() && !barred(planned));
+    open.try_for_each(|(run, _)| fits(plan, run, jobs, memory))
 }

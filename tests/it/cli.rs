@@ -200,6 +200,21 @@ fn a_network_that_memory_cannot_hold_is_refused_with_the_mend() {
     refused(call, &["takes at least", "GiB of memory in each of 23 jobs"], "take fewer --jobs");
 }
 
+/// A base network fits in 2.5 GB and what copies from it does not: that is said before the base network is trained.
+#[test]
+fn a_later_network_that_memory_cannot_hold_is_refused_before_the_first() {
+    let dir = scratch();
+    let (path, store) = (dir.path().join("wide.toml"), dir.path().join("store"));
+    fs::write(&path, with("hidden = [32, 32]", "hidden = [12000, 12000]")).unwrap();
+    let program = reproduce(&path, &store);
+    let mut call = Command::new("sh");
+    call.args(["-c", "ulimit -v 2500000; exec \"$0\" \"$@\""])
+        .arg(program.get_program())
+        .args(program.get_args());
+    refused(call, &["mixed/1/B1B: takes at least 2.7 GiB of memory, and 2.4 are free"], "take fewer --jobs");
+    assert_eq!(fs::read_dir(store.join("claims")).unwrap().count(), 0, "training was begun");
+}
+
 /// A limit that the least estimate keeps to and training does not: libtorch's own refusal is told in
 /// one sentence, and the store is whole.
 #[test]
@@ -207,7 +222,9 @@ fn libtorch_without_memory_is_one_sentence() {
     let dir = scratch();
     let (path, store) = (dir.path().join("wide.toml"), dir.path().join("store"));
     let batch = with("batch = 5", "batch = 65536").replace("train_per_class = 40", "train_per_class = 300");
-    fs::write(&path, batch.replace("conv = [8, 8, 8, 8, 8]", "conv = [160, 160, 8, 8, 8]")).unwrap();
+    let wide = batch.replace("conv = [8, 8, 8, 8, 8]", "conv = [160, 160, 8, 8, 8]");
+    // Without the network on all classes, of which it is known that it does not fit.
+    fs::write(&path, wide.split("# One base network on all").next().unwrap()).unwrap();
     let program = reproduce(&path, &store);
     let mut call = Command::new("sh");
     call.args(["-c", "ulimit -v 2200000; exec \"$0\" \"$@\""]).arg(program.get_program());
