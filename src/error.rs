@@ -95,5 +95,11 @@ impl Error {
     }
 }
 
+/// Of the names that are known, the one that is most like what was given.
+pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let like = |name: &&str| strsim::jaro_winkler(given, name);
+    known.into_iter().max_by(|a, b| like(a).total_cmp(&like(b)))
+}
+
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -51,6 +51,7 @@ pub mod store;
 pub mod table;
 #[cfg(test)]
 mod testing;
+mod toml_text;
 pub mod train;
 pub mod treatment;
 pub mod verify;

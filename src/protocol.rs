@@ -9,6 +9,7 @@ use crate::cluster::resources::Cluster;
 use crate::digest::{Digest, ProtocolDigest};
 use crate::error::{Error, Result};
 use crate::published::{Published, SEEDS};
+use crate::toml_text;
 use crate::treatment::{self, DEPTHS, Task, Treatment};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -161,7 +162,7 @@ impl Protocol {
     /// # Errors
     /// Where the text is no TOML, has unknown or missing keys, or numbers out of range.
     pub fn parse(text: &str, origin: &str) -> Result<Self> {
-        let wire: Wire = toml::from_str(text).map_err(|error| syntax(text, origin, &error))?;
+        let wire: Wire = toml_text::read(text, origin, "README.md shows what a protocol holds")?;
         let check = Check { origin };
         check.name("name", &wire.name)?;
         let depths = wire.depths.unwrap_or_else(|| DEPTHS.collect());
@@ -325,31 +326,6 @@ impl Check<'_> {
         }
         Ok(SplitRule { name: wire.name, halves: wire.halves, treatments })
     }
-}
-
-/// What the TOML reader refused, as one sentence with the line and, for an unknown key, the nearest.
-fn syntax(text: &str, origin: &str, error: &toml::de::Error) -> Error {
-    let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-    let subject = match line {
-        Some(line) => format!("{origin}, line {line}"),
-        None => origin.to_owned(),
-    };
-    let message = error.message().lines().collect::<Vec<_>>().join(", ");
-    // serde says: unknown field `epoch`, expected one of `epochs`, `batch`, …
-    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let mend = match quoted.as_slice() {
-        [unknown, known @ ..] if message.starts_with("unknown ") => {
-            let nearest = known
-                .iter()
-                .max_by(|a, b| strsim::jaro_winkler(unknown, a).total_cmp(&strsim::jaro_winkler(unknown, b)));
-            match nearest {
-                Some(nearest) => format!("the nearest that is known is `{nearest}`"),
-                None => "leave it out".to_owned(),
-            }
-        }
-        _ => "README.md shows what a protocol holds".to_owned(),
-    };
-    Error::invalid(subject, message, mend)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use crate::canonical;
 use crate::data::{Dataset, Images, Part};
 use crate::digest::{DataDigest, Digest, ImageDigest, SplitDigest};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, nearest};
 use crate::input::Pixels;
 use crate::protocol::{Halves, Input, Protocol, SplitRule, Subtract};
 use crate::published;
@@ -298,10 +298,7 @@ fn halves(rule: &SplitRule, classes: &[String]) -> Result<(Vec<usize>, Vec<usize
                 let mut found = Vec::new();
                 for name in names {
                     let Some(at) = classes.iter().position(|class| class == name) else {
-                        let nearest = classes.iter().max_by(|x, y| {
-                            strsim::jaro_winkler(name, x).total_cmp(&strsim::jaro_winkler(name, y))
-                        });
-                        let mend = match nearest {
+                        let mend = match nearest(name, classes.iter().map(String::as_str)) {
                             Some(nearest) => format!("the nearest class is {nearest}"),
                             None => "the data have no classes".to_owned(),
                         };

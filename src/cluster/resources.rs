@@ -1,12 +1,15 @@
 //! What a network is to be given by a queueing system, as a protocol, a file or the command line says.
 //!
-//! Uses nothing of this crate but `error`, `treatment` and `flags`; used by `protocol`, `arrange` and `slurm`. None of
+//! Uses nothing of this crate but `error`, `toml_text`, `treatment` and `flags`; used by `protocol`, `arrange` and `slurm`. None of
 //! it changes a bit, so it is in no digest.
 
 use super::flags;
 use crate::error::{Error, Result};
+use crate::toml_text;
 use crate::treatment::{self, DEPTHS, Treatment};
+use serde::de::Error as _;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 /// How long before its time limit a job is told to save, in seconds, unless it is said otherwise.
@@ -54,39 +57,65 @@ pub struct Cluster {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "toml::Table")]
 pub struct Special {
-    /// Which, in the paper's notation; `n` stands for every depth.
-    pub treatments: Vec<String>,
+    /// Which: texts in the paper's notation, `n` for every depth, and the treatments that each stands for.
+    pub treatments: BTreeMap<String, BTreeSet<Treatment>>,
     /// What they get.
     pub given: Resources,
 }
 
-/// Takes one key out of a table that otherwise holds resources.
-fn taken<T: for<'a> Deserialize<'a>>(
-    table: &mut toml::Table,
-    key: &str,
-) -> Result<Option<T>, toml::de::Error> {
-    table.remove(key).map(toml::Value::try_into).transpose()
+/// A table that holds resources and, beside them, some keys of its own.
+struct Mixed {
+    resources: toml::Table,
+    own: Vec<&'static str>,
+}
+
+impl Mixed {
+    fn new(table: toml::Table) -> Self {
+        Self { resources: table, own: Vec::new() }
+    }
+
+    /// Takes one of its own keys out.
+    fn take<T: for<'a> Deserialize<'a>>(&mut self, key: &'static str) -> Result<Option<T>, toml::de::Error> {
+        self.own.push(key);
+        self.resources.remove(key).map(toml::Value::try_into).transpose()
+    }
+
+    /// What is left. An unknown key may have been meant for one of its own.
+    fn rest(self) -> Result<Resources, toml::de::Error> {
+        self.resources.try_into().map_err(|error: toml::de::Error| {
+            let message = error.message();
+            match message.starts_with("unknown field") {
+                true => toml::de::Error::custom(format!("{message}, `{}`", self.own.join("`, `"))),
+                false => error,
+            }
+        })
+    }
 }
 
 impl TryFrom<toml::Table> for Cluster {
     type Error = toml::de::Error;
 
-    fn try_from(mut table: toml::Table) -> Result<Self, toml::de::Error> {
-        Ok(Self {
-            max_running: taken(&mut table, "max_running")?,
-            per_job: taken(&mut table, "per_job")?,
-            network: taken(&mut table, "network")?.unwrap_or_default(),
-            all: table.try_into()?,
-        })
+    fn try_from(table: toml::Table) -> Result<Self, toml::de::Error> {
+        let mut table = Mixed::new(table);
+        let (max_running, per_job) = (table.take("max_running")?, table.take("per_job")?);
+        let network = table.take("network")?.unwrap_or_default();
+        Ok(Self { max_running, per_job, network, all: table.rest()? })
     }
 }
 
 impl TryFrom<toml::Table> for Special {
     type Error = toml::de::Error;
 
-    fn try_from(mut table: toml::Table) -> Result<Self, toml::de::Error> {
-        let treatments = taken(&mut table, "treatments")?.unwrap_or_default();
-        Ok(Self { treatments, given: table.try_into()? })
+    fn try_from(table: toml::Table) -> Result<Self, toml::de::Error> {
+        let mut table = Mixed::new(table);
+        let texts: Vec<String> = table.take("treatments")?.unwrap_or_default();
+        let given = table.rest()?;
+        let depths: Vec<u8> = DEPTHS.collect();
+        let family = |text: String| match treatment::family(&text, &depths) {
+            Ok(family) => Ok((text, family.into_iter().collect())),
+            Err(_) => Err(toml::de::Error::custom(format!("`{text}` is no treatment"))),
+        };
+        Ok(Self { treatments: texts.into_iter().map(family).collect::<Result<_, _>>()?, given })
     }
 }
 
@@ -142,10 +171,8 @@ impl Cluster {
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
         let origin = path.display().to_string();
-        let cluster: Self = toml::from_str(&text).map_err(|error| {
-            let message = error.message().lines().collect::<Vec<_>>().join(", ");
-            Error::invalid(&origin, message, "README.md shows what a file of resources holds")
-        })?;
+        let cluster: Self =
+            toml_text::read(&text, &origin, "README.md shows what a file of resources holds")?;
         cluster.check(&origin)?;
         Ok(cluster)
     }
@@ -174,11 +201,6 @@ impl Cluster {
         for special in &self.network {
             if special.treatments.is_empty() {
                 return refuse("network", "names no `treatments`", "name some, or put it above");
-            }
-            for text in &special.treatments {
-                if every(text).is_err() {
-                    return refuse(text, "is no treatment", "`selffer --help` explains the notation");
-                }
             }
         }
         Ok(())
@@ -218,19 +240,19 @@ impl Cluster {
 
     /// What a network of that treatment gets.
     pub fn given(&self, treatment: Treatment) -> Resources {
-        // What the notation says, as in a protocol: `AnB^k` as well.
-        let stands_for = |text: &String| every(text).is_ok_and(|family| family.contains(&treatment));
-        let named = |special: &&Special| special.treatments.iter().any(stands_for);
+        let named =
+            |special: &&Special| special.treatments.values().any(|family| family.contains(&treatment));
         match self.network.iter().find(named) {
             Some(special) => special.given.or(&self.all),
             None => self.all.clone(),
         }
     }
-}
 
-/// The treatments that a text stands for, of every depth.
-fn every(text: &str) -> Result<Vec<Treatment>, treatment::NotATreatment> {
-    treatment::family(text, &DEPTHS.collect::<Vec<_>>())
+    /// Texts for some networks that stand for none of these treatments.
+    pub fn for_none_of(&self, treatments: &BTreeSet<Treatment>) -> Vec<&str> {
+        let texts = self.network.iter().flat_map(|special| &special.treatments);
+        texts.filter(|(_, family)| family.is_disjoint(treatments)).map(|(text, _)| text.as_str()).collect()
+    }
 }
 
 #[cfg(test)]
@@ -276,6 +298,19 @@ mod tests {
             assert!(named.iter().all(|treatment| gets(text, treatment) == "9:00"), "{text}");
             assert!(others.iter().all(|treatment| gets(text, treatment) == "1:00"), "{text}");
         }
+    }
+
+    #[test]
+    fn what_stands_for_no_network_is_told() {
+        let text = "[[network]]\ntreatments = [\"AnB^k\", \"A3B\"]\n[[network]]\ntreatments = [\"baseB\"]";
+        let cluster: Cluster = toml::from_str(text).unwrap();
+        let none = |plan: &[&str]| {
+            let plan = plan.iter().map(|treatment| treatment.parse().unwrap()).collect();
+            cluster.for_none_of(&plan).iter().map(|text| (*text).to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(none(&["baseA", "A3B+"]), ["A3B", "AnB^k", "baseB"]);
+        assert_eq!(none(&["baseB", "A3B"]), ["AnB^k"]);
+        assert_eq!(none(&["baseB", "A3B", "A6B^1"]), [""; 0]);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use selffer::store::Store;
 use selffer::table::networks as networks_of;
 use selffer::{Error, Result};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -64,6 +64,10 @@ pub fn run(args: &SubmitArgs) -> anyhow::Result<Verdict> {
     let catalog = Catalog::of(&data);
     let plan = planned(&args.protocol, &protocol, &catalog)?;
     let cluster = cluster.or(&protocol.slurm);
+    let planned: BTreeSet<_> = plan.runs.iter().map(|run| run.treatment).collect();
+    for text in cluster.for_none_of(&planned).into_iter().filter(|_| !args.quiet) {
+        say(&format!("resources for `{text}`: {} has no such network", args.protocol));
+    }
     let origin = origin(&args.protocol)?;
     let place = protocol.data.dir().map(tellable).transpose()?;
     let dir = absolute(&args.store)?;

@@ -82,6 +82,16 @@ fn unknown_keys_name_the_nearest() {
         assert!(error.starts_with("a.toml, line "), "{error}");
         assert!(error.contains(&format!("nearest that is known is `{nearest}`")), "{error}");
     }
+    for (slurm, nearest) in [
+        ("[slurm]\nmax_runing = 2", "max_running"),
+        ("[slurm]\nper_jobs = 2", "per_job"),
+        ("[slurm]\npartitoin = \"p\"", "partition"),
+        ("[[slurm.networks]]\ntreatments = [\"AnB\"]", "network"),
+        ("[[slurm.network]]\ntreatment = [\"AnB\"]", "treatments"),
+    ] {
+        let error = refuse(&[("[network]", &format!("{slurm}\n\n[network]"))]);
+        assert!(error.contains(&format!("`; the nearest that is known is `{nearest}`")), "{error}");
+    }
     // The line is that of the key: TINY begins with an empty line, and `seeds` is on its sixth.
     assert!(refuse(&[("seeds = [1, 2]", "sedes = [1, 2]")]).starts_with("a.toml, line 6: "));
 }

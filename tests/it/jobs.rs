@@ -300,11 +300,17 @@ fn without_slurm_it_says_so_in_one_sentence_and_a_dry_run_shows_the_scripts() {
         "3",
         "--sbatch=--account=a lab",
     ];
+    let resources = dir.path().join("resources.toml");
+    fs::write(&resources, "[[network]]\ntreatments = [\"baseB\", \"A3B\"]\nmem = \"9G\"\n").unwrap();
     let mut call = submit(&protocol(), &store, &more);
-    call.env("PATH", dir.path());
+    call.arg("--resources").arg(&resources).env("PATH", dir.path());
     let ran = run(call).expect(0);
     assert!(!store.exists(), "a dry run wrote something");
+    // It has depths 1 and 4 alone.
+    let none = format!("resources for `A3B`: {} has no such network\n", protocol().display());
+    assert!(ran.err.starts_with(&none) && !ran.err.contains("`baseB`"), "{}", ran.err);
     for line in [
+        "#SBATCH --mem=9G",
         "#SBATCH --partition=gpu",
         "#SBATCH --gres=gpu:1",
         "#SBATCH --time=60",
