@@ -22,6 +22,7 @@ mod names;
 mod unfinished;
 
 pub use self::claims::Last;
+pub(crate) use self::names::REPORTS_BESIDE;
 pub use self::names::{Entry, REPORT};
 
 use self::names::{CHECKPOINTS, CLAIMS, JOBS, LOCKS, MANIFESTS, SNAPSHOTS, SPLITS, entry, relative};
@@ -325,8 +326,7 @@ impl Store {
                     }
                 }
                 // Made from the rest and checked by nobody: what it shows is what is checked.
-                REPORT if top.is_dir() => {}
-                _ if name == crate::report::files::staging(REPORT) && top.is_dir() => {}
+                name if (name == REPORT || REPORTS_BESIDE.contains(&name)) && top.is_dir() => {}
                 _ => strays.push(self.strip(&top)),
             }
         }

@@ -28,6 +28,9 @@ const SUMS: &str = "SHA256SUMS";
 /// Its first line.
 const MARK: &str = "# selffer report 1";
 
+/// The ending of a report's name while another takes its place.
+const ASIDE: &str = "old";
+
 /// Bytes of a file's name, at the most.
 const NAME_MAX: usize = 255;
 
@@ -182,7 +185,7 @@ pub fn write(asked: &Path, files: &Files, waits: impl FnOnce(&Path)) -> Result<P
     // What a killed process left, or the report before last.
     discard(&new)?;
     let made = fill(&new, files).and_then(|()| replace(&new, &out));
-    let cleared = discard(&new);
+    let cleared = discard(&new).and_then(|()| discard(&new.with_extension(ASIDE)));
     made?;
     cleared?;
     Ok(asked.join(PAGE))
@@ -202,8 +205,9 @@ fn lock(parent: &Path, waits: impl FnOnce(&Path)) -> Result<File> {
     Ok(lock)
 }
 
-/// The name of the directory in which a report of that name is made.
-pub fn staging(name: &str) -> String {
+/// The name of the directory in which a report of that name is made. What ends otherwise is the report before, for a
+/// moment. `store::names` knows both of a store's own report.
+fn staging(name: &str) -> String {
     format!(".{name}.new")
 }
 
@@ -232,23 +236,27 @@ fn replace(new: &Path, out: &Path) -> Result<()> {
     match renameat_with(CWD, new, CWD, out, RenameFlags::EXCHANGE) {
         Ok(()) => Ok(()),
         // Not every file system can exchange two directories at once.
-        Err(_) => {
-            let aside = new.with_extension("old");
-            // Left by one that was killed here.
-            discard(&aside)?;
-            fs::rename(out, &aside).map_err(failed())?;
-            if let Err(error) = fs::rename(new, out) {
-                let _ = fs::rename(&aside, out);
-                return Err(failed()(error));
-            }
-            fs::rename(&aside, new).map_err(failed())
-        }
+        Err(_) => replace_in_turn(new, out),
     }
+}
+
+/// The same, one after the other.
+fn replace_in_turn(new: &Path, out: &Path) -> Result<()> {
+    let failed = || Error::io("write", out);
+    let aside = new.with_extension(ASIDE);
+    // Left by one that was killed here.
+    discard(&aside)?;
+    fs::rename(out, &aside).map_err(failed())?;
+    if let Err(error) = fs::rename(new, out) {
+        let _ = fs::rename(&aside, out);
+        return Err(failed()(error));
+    }
+    fs::rename(&aside, new).map_err(failed())
 }
 
 /// Removes a report that was replaced or never finished: the files that it lists, and directories that are empty then.
 fn discard(dir: &Path) -> Result<()> {
-    if !dir.exists() {
+    if dir.is_symlink() || !dir.is_dir() {
         return Ok(());
     }
     let own: BTreeSet<PathBuf> = listed(dir, false)?.unwrap_or_default().into_keys().collect();

@@ -16,6 +16,8 @@ pub(super) const JOBS: &str = "jobs";
 pub(super) const LOCKS: &str = "locks";
 /// Where a report of the store is, unless another place is named; `report::files` writes it.
 pub const REPORT: &str = "report";
+/// Where `report::files` makes it, and where it puts the one before for a moment: killed there, it leaves them.
+pub(crate) const REPORTS_BESIDE: [&str; 2] = [".report.new", ".report.old"];
 
 /// A file of the store, by what it is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -70,6 +70,38 @@ fn what_a_killed_process_left_is_no_hindrance() {
     }
 }
 
+/// Where two directories cannot be exchanged, and a process was killed between the two renames.
+#[test]
+fn a_report_that_was_put_aside_is_replaced_and_cleared_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let [out, new, aside] = ["report", ".report.new", ".report.old"].map(|name| dir.path().join(name));
+    let whole = ["report/SHA256SUMS", "report/index.html"];
+    write(&out, &files(&[("index.html", "1")])).unwrap();
+    fs::rename(&out, &aside).unwrap();
+    fill(&new, &files(&[("index.html", "2")])).unwrap();
+    write(&out, &files(&[("index.html", "3")])).unwrap();
+    assert_eq!(names(dir.path()), whole);
+    // In turn, over what was left.
+    fill(&aside, &files(&[("index.html", "1")])).unwrap();
+    fill(&new, &files(&[("index.html", "4")])).unwrap();
+    replace_in_turn(&new, &out).unwrap();
+    assert!(!aside.exists());
+    assert_eq!(fs::read_to_string(out.join("index.html")).unwrap(), "4");
+    assert_eq!(fs::read_to_string(new.join("index.html")).unwrap(), "3");
+    // What is somebody else's stays.
+    fs::create_dir(&aside).unwrap();
+    fs::write(aside.join("notes"), "mine").unwrap();
+    write(&out, &files(&[("index.html", "5")])).unwrap();
+    assert_eq!(names(dir.path()), [&[".report.old/notes"], &whole[..]].concat());
+}
+
+#[test]
+fn a_store_knows_what_is_made_beside_its_report() {
+    use crate::store::{REPORT, REPORTS_BESIDE};
+    let new = PathBuf::from(staging(REPORT));
+    assert_eq!(REPORTS_BESIDE.map(PathBuf::from), [new.clone(), new.with_extension(ASIDE)]);
+}
+
 /// Refused by `check`, so before anything is made, and by `write`; nothing is another than before.
 #[track_caller]
 fn refused(out: &Path, word: &str) {
