@@ -5,7 +5,7 @@
 
 use selffer::cluster::Limits;
 use selffer::cluster::arrange::arrange;
-use selffer::cluster::resources::Cluster;
+use selffer::resources::Cluster;
 use selffer::data::Dataset;
 use selffer::digest::{Digest, FingerprintDigest, LayerDigest, LedgerDigest, WeightsDigest};
 use selffer::ledger::Ledger;

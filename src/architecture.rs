@@ -5,7 +5,6 @@
 //! pooling follows the first, second and fifth, and ReLU every layer but the last.
 
 use crate::protocol::{Layout, Network};
-use crate::weights;
 
 /// The number of layers.
 pub const LAYERS: usize = 8;
@@ -132,11 +131,6 @@ impl Layer {
     /// How many numbers leave its units for one image, before pooling.
     pub fn activations(&self) -> u64 {
         self.products / self.fan_in() as u64
-    }
-
-    /// Whether those weights and biases have its shapes.
-    pub fn fits(&self, layer: &weights::Layer) -> bool {
-        layer.weight.shape == self.weight && layer.bias.shape == self.weight[..1]
     }
 
     /// How many numbers there are in its weights and biases.

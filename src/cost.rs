@@ -1,11 +1,12 @@
 //! What a network costs: images, operations, memory, disk, from shapes and counts alone.
 //!
-//! Uses `architecture`, `protocol`; used by `plan`, `run`, `speed`, and by whoever plans without images. Nothing here reads one.
+//! Uses `architecture`, `protocol` and `treatment`; used by `plan`, `outline`, `run` and `speed`. Nothing here reads an
+//! image.
 
 use crate::architecture::{self, LAYERS};
 use crate::error::{Error, Result};
-use crate::plan::PlannedRun;
 use crate::protocol::Protocol;
+use crate::treatment::Treatment;
 
 /// What a run costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,13 +25,13 @@ pub struct Cost {
 /// columns, of that many classes. Frozen layers are computed once where they can be.
 pub fn of(
     protocol: &Protocol,
-    run: &PlannedRun,
+    treatment: Treatment,
     image: [usize; 3],
     classes: usize,
     [train, valid]: [u64; 2],
 ) -> Cost {
     let shapes = architecture::layers(&protocol.network, window(protocol, image), classes);
-    let frozen = usize::from(run.treatment.frozen());
+    let frozen = usize::from(treatment.frozen());
     let cached = architecture::cached(protocol.network.layout, protocol.input.is_none(), frozen);
     let products = |layers: &[architecture::Layer]| layers.iter().map(|l| l.products).sum::<u64>();
     let epochs = u64::from(protocol.solver.epochs);
@@ -42,9 +43,9 @@ pub fn of(
     Cost {
         images: visits * epochs,
         operations: forward.saturating_add(both_ways).saturating_mul(epochs).saturating_add(once),
-        memory: training(protocol, run, image, &shapes, [train, valid]).max(entering(
+        memory: training(protocol, treatment, image, &shapes, [train, valid]).max(entering(
             protocol,
-            run,
+            treatment,
             image,
             &shapes,
             [train, valid],
@@ -68,7 +69,7 @@ const ENTERING: u64 = 2 + 4;
 /// together; of the validation images beside what waits of the training images. None where windows are cut out.
 fn entering(
     protocol: &Protocol,
-    run: &PlannedRun,
+    treatment: Treatment,
     image: [usize; 3],
     shapes: &[architecture::Layer; LAYERS],
     [train, valid]: [u64; 2],
@@ -76,11 +77,12 @@ fn entering(
     if protocol.input.is_some() {
         return 0;
     }
-    let frozen = usize::from(run.treatment.frozen());
+    let frozen = usize::from(treatment.frozen());
     let cached = architecture::cached(protocol.network.layout, true, frozen);
     let parameters =
         |layers: &[architecture::Layer]| -> u64 { layers.iter().map(|l| l.parameters() as u64).sum() };
-    let weights = parameters(shapes) * (2 + u64::from(run.parent.is_some())) + parameters(&shapes[frozen..]);
+    let weights =
+        parameters(shapes) * (2 + u64::from(treatment.parent().is_some())) + parameters(&shapes[frozen..]);
     let whole = image.iter().product::<usize>() as u64;
     let rests = waiting(image, shapes, cached);
     let part = |images: u64| {
@@ -103,16 +105,16 @@ fn waiting(entering: [usize; 3], shapes: &[architecture::Layer; LAYERS], cached:
 /// enters the first layer that is not cached, for every image; where windows are cut out, for a few steps'.
 fn training(
     protocol: &Protocol,
-    run: &PlannedRun,
+    treatment: Treatment,
     image: [usize; 3],
     shapes: &[architecture::Layer; LAYERS],
     [train, valid]: [u64; 2],
 ) -> u64 {
-    let frozen = usize::from(run.treatment.frozen());
+    let frozen = usize::from(treatment.frozen());
     let cached = architecture::cached(protocol.network.layout, protocol.input.is_none(), frozen);
     let parameters = |layers: &[architecture::Layer]| layers.iter().map(|l| l.parameters() as u64).sum();
     let (all, trained): (u64, u64) = (parameters(shapes), parameters(&shapes[frozen..]));
-    let weights = all * (2 + u64::from(run.parent.is_some())) + 2 * trained;
+    let weights = all * (2 + u64::from(treatment.parent().is_some())) + 2 * trained;
     let visits = protocol.solver.visits_of(train as usize) as u64;
     let step = visits.min(u64::from(protocol.solver.batch));
     let activations: u64 = shapes[cached..].iter().map(architecture::Layer::activations).sum();

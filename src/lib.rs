@@ -41,6 +41,7 @@ pub mod protocol;
 pub mod published;
 pub mod recipe;
 pub mod report;
+pub mod resources;
 pub mod run;
 pub mod seed;
 pub mod snapshot;

@@ -64,7 +64,7 @@ impl<'a> Outline<'a> {
         let classes = self.classes(run);
         // The number of training images has no part in it, see `of`.
         let train = IMAGES[0] * classes as u64 / published::CLASSES as u64;
-        cost::of(self.protocol, run, IMAGE, classes, [train, VALID_PER_CLASS * classes as u64])
+        cost::of(self.protocol, run.treatment, IMAGE, classes, [train, VALID_PER_CLASS * classes as u64])
     }
 
     /// Bytes of the pack, but for its tables.

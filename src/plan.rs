@@ -129,7 +129,7 @@ impl<'a> Plan<'a> {
         let [train, valid] = Part::BOTH.map(|part| self.count(run, part) as u64);
         let image = self.catalog.data.train.shape();
         let classes = self.splits[run.split].0.task(run.treatment.target()).len();
-        cost::of(self.protocol, run, image, classes, [train, valid])
+        cost::of(self.protocol, run.treatment, image, classes, [train, valid])
     }
 }
 

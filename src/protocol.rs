@@ -5,10 +5,10 @@
 //! name the nearest key. `src/protocols/` holds the embedded ones.
 
 use crate::canonical;
-use crate::cluster::resources::Cluster;
 use crate::digest::{Digest, ProtocolDigest};
 use crate::error::{Error, Result};
 use crate::published::{Published, SEEDS};
+use crate::resources::Cluster;
 use crate::toml_text;
 use crate::treatment::{self, DEPTHS, Task, Treatment};
 use serde::{Deserialize, Serialize};

@@ -12,7 +12,6 @@ use crate::manifest::Epoch;
 use crate::recipe::Recipe;
 use crate::weights::{Layer, Tensor, Weights};
 use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 
@@ -84,7 +83,7 @@ impl State {
     pub fn digest(&self) -> Digest {
         let mut hasher = Hasher::new("selffer state v1");
         for layer in self.weights.layers.iter().chain(&self.momentum) {
-            hasher.piece(&bytes(&layer.weight)).piece(&bytes(&layer.bias));
+            hasher.piece(&layer.weight.le_bytes()).piece(&layer.bias.le_bytes());
         }
         hasher.finish()
     }
@@ -94,20 +93,11 @@ impl State {
         let first = LAYERS - self.momentum.len();
         let named = self.weights.layers.iter().enumerate().map(|(index, layer)| ("", index, layer));
         let moving = self.momentum.iter().enumerate().map(|(at, layer)| ("momentum.", first + at, layer));
-        let tensors: Vec<(String, &Tensor, Vec<u8>)> = named
-            .chain(moving)
-            .flat_map(|(prefix, index, layer)| {
-                let name = NAMES[index];
-                let entry = |what: &str, tensor| (format!("{prefix}{name}.{what}"), tensor, bytes(tensor));
-                [entry("weight", &layer.weight), entry("bias", &layer.bias)]
-            })
-            .collect();
-        let views = tensors.iter().map(|(name, tensor, bytes)| {
-            let view = TensorView::new(Dtype::F32, tensor.shape.clone(), bytes);
-            (name.as_str(), view.expect("as many bytes as the shape says"))
+        let tensors = named.chain(moving).flat_map(|(prefix, index, layer)| {
+            layer.tensors(index).map(|(name, tensor)| (format!("{prefix}{name}"), tensor))
         });
         let metadata = HashMap::from([(PROGRESS.to_owned(), canonical::json(&self.progress))]);
-        let file = safetensors::serialize(views, Some(metadata)).expect("named tensors");
+        let file = safetensors::serialize(tensors, Some(metadata)).expect("named tensors");
         [format!("{}\n", Digest::of(&file).hex()).into_bytes(), file].concat()
     }
 
@@ -129,10 +119,7 @@ impl State {
         let layer = |prefix: &str, index: usize| -> Result<Layer, String> {
             let tensor = |what: &str| {
                 let name = format!("{prefix}{}.{what}", NAMES[index]);
-                let view = tensors.tensor(&name).map_err(broken)?;
-                let (chunks, _) = view.data().as_chunks::<4>();
-                let values = chunks.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect();
-                Ok::<_, String>(Tensor { shape: view.shape().to_vec(), values })
+                Ok::<_, String>(Tensor::of_file(&tensors.tensor(&name).map_err(broken)?))
             };
             Ok(Layer { weight: tensor("weight")?, bias: tensor("bias")? })
         };
@@ -145,10 +132,6 @@ impl State {
             momentum: momentum.collect::<Result<_, _>>()?,
         })
     }
-}
-
-fn bytes(tensor: &Tensor) -> Vec<u8> {
-    tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect()
 }
 
 #[cfg(test)]

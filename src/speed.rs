@@ -10,7 +10,6 @@ use crate::digest::{DataDigest, Digest, SplitDigest};
 use crate::error::{Error, Result};
 use crate::init::initial;
 use crate::ledger::Place;
-use crate::plan::PlannedRun;
 use crate::protocol::{Protocol, Solver};
 use crate::recipe::{CORE, Policy, Recipe};
 use crate::seed::{Name, Stream};
@@ -75,8 +74,8 @@ impl Measurement<'_> {
         };
         let protocol = &Protocol { solver, ..self.protocol.clone() };
         let recipe = base(protocol, self.policy, protocol.solver.clone());
-        let of = PlannedRun { split: 0, seed: recipe.seed, treatment: recipe.treatment, parent: None };
-        let takes = cost::of(protocol, &of, image, classes, [DRAWN as u64, DRAWN_VALID as u64]).memory;
+        let drawn = [DRAWN as u64, DRAWN_VALID as u64];
+        let takes = cost::of(protocol, recipe.treatment, image, classes, drawn).memory;
         cost::holds("a base network", takes, jobs, self.memory)?;
         let data = noise(image, classes);
         let catalog = Catalog::of(&data);

@@ -1,6 +1,6 @@
 //! TOML that a user wrote: what cannot be read is one sentence with the line and, for an unknown key, the nearest.
 //!
-//! Uses `error`; used by `protocol` and `cluster::resources`.
+//! Uses `error`; used by `protocol` and `resources`.
 
 use crate::error::{Error, Result, nearest};
 use serde::de::DeserializeOwned;

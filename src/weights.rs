@@ -5,11 +5,12 @@
 //! and so have the first n layers together, hence "the copied layers did not change" is one
 //! comparison of two digests.
 
-use crate::architecture::{LAYERS, NAMES};
+use crate::architecture::{self, LAYERS, NAMES};
 use crate::digest::{Hasher, LayerDigest, WeightsDigest};
-use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
+use safetensors::{SafeTensors, View};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// An array of 32-bit floats.
 #[derive(Debug, Clone)]
@@ -21,8 +22,34 @@ pub struct Tensor {
 }
 
 impl Tensor {
-    fn le_bytes(&self) -> Vec<u8> {
+    /// The values as files and digests have them.
+    pub fn le_bytes(&self) -> Vec<u8> {
         self.values.iter().flat_map(|value| value.to_le_bytes()).collect()
+    }
+
+    /// What a file has of one, whose numbers are 32-bit floats.
+    pub(crate) fn of_file(view: &TensorView<'_>) -> Self {
+        let (chunks, _) = view.data().as_chunks::<4>();
+        let values = chunks.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect();
+        Self { shape: view.shape().to_vec(), values }
+    }
+}
+
+impl View for &Tensor {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        self.le_bytes().into()
+    }
+
+    fn data_len(&self) -> usize {
+        size_of::<f32>() * self.values.len()
     }
 }
 
@@ -45,8 +72,13 @@ pub struct Layer {
 }
 
 impl Layer {
-    /// The layer's tensors with the names they have in files, in order.
-    fn tensors(&self, index: usize) -> [(String, &Tensor); 2] {
+    /// Whether it is of that shape.
+    pub fn is_of(&self, shape: &architecture::Layer) -> bool {
+        self.weight.shape == shape.weight && self.bias.shape == shape.weight[..1]
+    }
+
+    /// The layer's tensors with the names they have in files as the layer of that index, in order.
+    pub(crate) fn tensors(&self, index: usize) -> [(String, &Tensor); 2] {
         let name = NAMES[index];
         [(format!("{name}.weight"), &self.weight), (format!("{name}.bias"), &self.bias)]
     }
@@ -112,6 +144,11 @@ pub enum NotACheckpoint {
 }
 
 impl Weights {
+    /// Whether its layers are of those shapes.
+    pub fn are_of(&self, shapes: &[architecture::Layer; LAYERS]) -> bool {
+        self.layers.iter().zip(shapes).all(|(layer, shape)| layer.is_of(shape))
+    }
+
     /// The digests of the layers.
     pub fn digests(&self) -> LayerDigests {
         LayerDigests(std::array::from_fn(|index| self.layers[index].digest(index)))
@@ -126,14 +163,8 @@ impl Weights {
 
     /// The checkpoint file.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let tensors: Vec<(String, &Tensor)> =
-            self.layers.iter().enumerate().flat_map(|(index, layer)| layer.tensors(index)).collect();
-        let bytes: Vec<Vec<u8>> = tensors.iter().map(|(_, tensor)| tensor.le_bytes()).collect();
-        let views = tensors.iter().zip(&bytes).map(|((name, tensor), bytes)| {
-            let view = TensorView::new(Dtype::F32, tensor.shape.clone(), bytes);
-            (name.as_str(), view.expect("as many bytes as the shape says"))
-        });
-        safetensors::serialize(views, None).expect("sixteen named tensors")
+        let tensors = self.layers.iter().enumerate().flat_map(|(index, layer)| layer.tensors(index));
+        safetensors::serialize(tensors, None).expect("sixteen named tensors")
     }
 
     /// Reads a checkpoint file.
@@ -151,9 +182,7 @@ impl Weights {
             if view.dtype() != Dtype::F32 {
                 return Err(NotACheckpoint::Dtype(name));
             }
-            let (chunks, _) = view.data().as_chunks::<4>();
-            let values = chunks.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect();
-            Ok(Tensor { shape: view.shape().to_vec(), values })
+            Ok(Tensor::of_file(&view))
         };
         let mut layers = Vec::with_capacity(LAYERS);
         for name in NAMES {

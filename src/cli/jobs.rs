@@ -103,7 +103,7 @@ pub struct WorkArgs {
     #[arg(long, value_name = "I")]
     pub index: Option<u32>,
     /// How many seconds before its time limit the job is warned; so long it can ask to be started again.
-    #[arg(long, value_name = "SECONDS", default_value_t = selffer::cluster::resources::WARN)]
+    #[arg(long, value_name = "SECONDS", default_value_t = selffer::resources::WARN)]
     pub warn_seconds: u32,
 }
 

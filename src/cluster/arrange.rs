@@ -6,8 +6,8 @@
 //! second is element k of the next. So no transfer waits for any base but its own.
 
 use super::Limits;
-use super::resources::{Cluster, Resources};
 use crate::plan::Plan;
+use crate::resources::{Cluster, Resources};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// What a batch's elements are paired with.

@@ -7,11 +7,9 @@
 
 pub mod arrange;
 pub mod asked;
-mod flags;
 pub mod local;
 pub mod order;
 pub mod record;
-pub mod resources;
 pub mod slurm;
 
 use crate::error::Result;

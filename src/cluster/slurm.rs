@@ -4,9 +4,9 @@
 //! that this module names itself, so nothing depends on how a site set its defaults.
 
 use super::arrange::Batch;
-use super::resources::{Resources, WARN};
-use super::{After, Element, Engine, Limits, Phase, flags};
+use super::{After, Element, Engine, Limits, Phase};
 use crate::error::{Error, Result};
+use crate::resources::{Resources, WARN, flags};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;

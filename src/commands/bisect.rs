@@ -339,7 +339,7 @@ fn live(
         return Ok(None);
     }
     if let (Some(weights), Some(base)) = (&parent, plan.runs[index].parent)
-        && !plan.shapes(&plan.runs[base]).iter().zip(&weights.layers).all(|(shape, layer)| shape.fits(layer))
+        && !weights.are_of(&plan.shapes(&plan.runs[base]))
     {
         let problem = "copies from a checkpoint of another network than its base network is";
         return Err(Error::invalid(&other.run, problem, "name a record that training wrote"));

@@ -8,12 +8,12 @@ use super::{Verdict, jobs, opened, planned, print, say, say_elsewhere, write_out
 use crate::cli::{EngineName, SubmitArgs};
 use selffer::cluster::arrange::{Arrangement, Batch, Pair, arrange};
 use selffer::cluster::order::{Format as OrderFormat, Order};
-use selffer::cluster::resources::{Cluster, Resources};
 use selffer::cluster::slurm::{self, Slurm};
 use selffer::cluster::{After, Element, Engine, Limits, record};
 use selffer::plan::Plan;
 use selffer::protocol::{EMBEDDED, Protocol};
 use selffer::recipe::Policy;
+use selffer::resources::{Cluster, Resources};
 use selffer::run::fits;
 use selffer::split::Catalog;
 use selffer::status::{Standing, Watch};

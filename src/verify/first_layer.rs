@@ -20,7 +20,7 @@ pub(super) fn check(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
         let Some(layers) = manifest.trained() else { return Ok(None) };
         let Some(weights) = context.store.weights(layers.whole())?.whole() else { return Ok(None) };
         let shape = &context.plan.shapes(run)[0];
-        Ok(if shape.fits(&weights.layers[0]) { judge(context, run, name, manifest, &weights) } else { None })
+        Ok(if weights.layers[0].is_of(shape) { judge(context, run, name, manifest, &weights) } else { None })
     });
     for (told, finding) in parts.collect::<Result<Vec<_>>>()?.into_iter().flatten() {
         sink.compared += usize::from(told);

@@ -14,7 +14,6 @@ mod training;
 
 pub use finding::{Code, Finding, Severity};
 
-use crate::architecture::{self, LAYERS};
 use crate::digest::WeightsDigest;
 use crate::error::Result;
 use crate::manifest::Manifest;
@@ -59,10 +58,8 @@ impl<'a> Context<'a> {
         let run = &self.plan.runs[index];
         // A parent has the same shapes but for the classes of its own task, which are not copied.
         let parent = run.parent.map(|parent| self.plan.shapes(&self.plan.runs[parent]));
-        let fits = |shapes: [architecture::Layer; LAYERS]| {
-            shapes.iter().zip(&weights.layers).all(|(shape, layer)| shape.fits(layer))
-        };
-        let fit = fits(self.plan.shapes(run)) || parent.is_some_and(fits);
+        let fit =
+            weights.are_of(&self.plan.shapes(run)) || parent.is_some_and(|parent| weights.are_of(&parent));
         Ok(if fit { Ok(weights) } else { Err("has other shapes than the protocol's network") })
     }
 

@@ -1,8 +1,8 @@
 use super::*;
 use crate::cluster::arrange::{Batch, Pair};
 use crate::cluster::order::Format;
-use crate::cluster::resources::Resources;
 use crate::cluster::{After, Limits, Phase};
+use crate::resources::Resources;
 use crate::split::Catalog;
 use crate::store::Store;
 use crate::testing::{TINY, dataset, tiny};

@@ -1,7 +1,7 @@
 //! Options of `sbatch` that a user adds: which are not theirs to set, and how one is written in a script; and what in
 //! the environment would undo options.
 //!
-//! Uses `error`; used by `resources`, which refuses, and `slurm`, which writes. `sbatch` takes `--array=3`, `--arr 3`,
+//! Uses `error`; used by `resources`, which refuses, and `cluster::slurm`, which writes. `sbatch` takes `--array=3`, `--arr 3`,
 //! `-a 3`, `-a3` and `-Ha3` for the same, so an option is read as getopt reads it: the last one given would win.
 
 use crate::error::{Error, Result};

@@ -1,9 +1,9 @@
 //! What a network is to be given by a queueing system, as a protocol, a file or the command line says.
 //!
-//! Uses nothing of this crate but `error`, `toml_text`, `treatment` and `flags`; used by `protocol`, `arrange` and `slurm`. None of
-//! it changes a bit, so it is in no digest.
+//! Uses `treatment`; used by `protocol` and `cluster`. None of it changes a bit, so it is in no digest.
 
-use super::flags;
+pub mod flags;
+
 use crate::error::{Error, Result};
 use crate::toml_text;
 use crate::treatment::{self, DEPTHS, Treatment};
