@@ -5,7 +5,6 @@
 
 use selffer::cluster::Limits;
 use selffer::cluster::arrange::arrange;
-use selffer::resources::Cluster;
 use selffer::data::Dataset;
 use selffer::digest::{Digest, FingerprintDigest, LayerDigest, LedgerDigest, WeightsDigest};
 use selffer::ledger::Ledger;
@@ -13,6 +12,7 @@ use selffer::manifest::{Count, Environment, Epoch, Format, Manifest, Outcome};
 use selffer::plan::Plan;
 use selffer::protocol::{EMBEDDED, Protocol};
 use selffer::recipe::{Policy, order_digest};
+use selffer::resources::Cluster;
 use selffer::split::Catalog;
 use selffer::status::Watch;
 use selffer::store::{Entry, Store};

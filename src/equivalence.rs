@@ -1,7 +1,7 @@
 //! Whether two networks are as good as one another on the same images, and what a sample of networks
 //! says of those that were not in it.
 //!
-//! Uses nothing of this crate; used by `audit::proof` and `verify::statistical`. The comparison is paired and has a margin: two
+//! Uses nothing of this crate; used by `audit::trial` and `verify::statistical`. The comparison is paired and has a margin: two
 //! one-sided tests, which is to ask that a 90 % interval of the difference lies within the margin.
 
 use serde::Serialize;

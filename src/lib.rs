@@ -52,6 +52,7 @@ pub mod store;
 pub mod table;
 #[cfg(test)]
 mod testing;
+pub mod text;
 mod toml_text;
 pub mod train;
 pub mod treatment;

@@ -1,6 +1,6 @@
 //! What this machine is and has: the processor's name, and the memory that is at hand.
 //!
-//! Uses nothing of this crate; used by `numerics` (for manifests) and the command line (before training).
+//! Uses nothing of this crate; used by `numerics` (for manifests, and before training), `data::folder` and `submit`.
 
 use rustix::process::{Resource, getrlimit};
 use sysinfo::{MemoryRefreshKind, System};

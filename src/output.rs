@@ -18,7 +18,8 @@ use selffer::manifest::{Environment, Manifest};
 use selffer::plan::operations_in_a_row;
 use selffer::protocol::{Layout, Protocol};
 use selffer::recipe::Policy;
-use selffer::table::{self, Cell, Table, networks};
+use selffer::table::{Cell, Table};
+use selffer::text::{self, networks};
 use selffer::treatment::{Task, Treatment};
 use selffer::verify::golden;
 use selffer::verify::{Checked, Code, Finding, Report, Severity};
@@ -234,7 +235,7 @@ impl Plan {
                 }
             }
         }
-        let mut table = table::plain(["run", "copies from", "images", "GFLOP", ""]);
+        let mut table = text::plain(["run", "copies from", "images", "GFLOP", ""]);
         for run in &self.runs {
             table.add_row([
                 run.run.clone(),
@@ -244,9 +245,9 @@ impl Plan {
                 if run.done { "done".to_owned() } else { String::new() },
             ]);
         }
-        table::numeric(&mut table, [2, 3]);
+        text::numeric(&mut table, [2, 3]);
         let done = self.runs.iter().filter(|run| run.done).count();
-        let _ = writeln!(text, "\n{}\n", table::lines(&table));
+        let _ = writeln!(text, "\n{}\n", text::lines(&table));
         let _ = write!(text, "{}, {:.0} GFLOP", networks(self.runs.len()), self.operations as f64 / 1e9);
         let _ = match done {
             0 => write!(text, "; none is in the store"),
@@ -272,7 +273,7 @@ impl Plan {
                 let _ = write!(
                     text,
                     "\nabout {clock} with {}, at {} a job ({basis})",
-                    table::counted(self.jobs, "job"),
+                    text::counted(self.jobs, "job"),
                     gflops(speed)
                 );
             }
@@ -464,7 +465,7 @@ pub fn summary(findings: &[Finding]) -> String {
     let errors = match count(Severity::Error) {
         0 if warnings == 0 => return "clean".to_owned(),
         0 => "no error".to_owned(),
-        errors => table::counted(errors, "error"),
+        errors => text::counted(errors, "error"),
     };
     match warnings {
         0 => errors,

@@ -9,7 +9,6 @@ use crate::cluster::{Element, Phase};
 use crate::digest::{RecipeDigest, WeightsDigest};
 use crate::error::Result;
 use crate::fence::Silences;
-use crate::manifest::Count;
 use crate::plan::Plan;
 use crate::recipe::Policy;
 use crate::store::{Entry, Store};
@@ -63,7 +62,6 @@ pub struct Failure {
 #[derive(Debug, Clone, PartialEq)]
 struct Finished {
     weights: Option<WeightsDigest>,
-    accuracy: Option<Count>,
     wall_ms: u64,
 }
 
@@ -167,7 +165,7 @@ impl<'a> Watch<'a> {
             return Ok(Some(Look::Other(self.without_base(index, job))));
         };
         if there.contains(&recipe) && !self.read[index] {
-            let finished = Finished { weights: None, accuracy: None, wall_ms: 0 };
+            let finished = Finished { weights: None, wall_ms: 0 };
             return Ok(Some(Look::Finished(finished, Vec::new())));
         }
         if there.contains(&recipe)
@@ -205,7 +203,7 @@ impl<'a> Watch<'a> {
             return Ok(None);
         }
         let findings = of_record(self.plan, self.store, index, &manifest);
-        let finished = Finished { weights, accuracy: manifest.accuracy(), wall_ms: manifest.wall_ms };
+        let finished = Finished { weights, wall_ms: manifest.wall_ms };
         Ok(Some(Look::Finished(finished, findings)))
     }
 
@@ -340,11 +338,6 @@ impl<'a> Watch<'a> {
         }
         found.retain(|_, runs| runs.len() > 1);
         Ok(found)
-    }
-
-    /// The accuracy of a run that was seen to be done.
-    pub fn accuracy(&self, index: usize) -> Option<Count> {
-        self.finished[index].as_ref()?.accuracy
     }
 }
 

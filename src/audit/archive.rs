@@ -1,6 +1,6 @@
 //! The published archive as a tree of files: finds it, lists it, reads from it within stated limits.
 //!
-//! Uses `error` and findings; used by `audit::runs` and `audit::splits`. Links are read, never followed:
+//! Uses `error` and findings; used by `audit::files` and `audit::splits`. Links are read, never followed:
 //! the authors link data sets and base networks, and a checkout without links has small text files with
 //! the target in their place. Nothing but plain files is ever opened, and nothing outside the archive
 //! except the sums file that may stand beside it.

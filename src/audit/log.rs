@@ -1,8 +1,8 @@
 //! One gzip log of a Caffe solver, read as a stream within stated limits.
 //!
-//! Uses nothing of this crate; used by `audit::runs`. What a log says is kept as it says it: scores with
-//! their time stamps, processes, learning rates, losses. Which of several scores counts is decided in
-//! `audit::history`. A solver's line:
+//! Uses nothing of this crate; used by `audit::files` and those that read what it found. What a log says is kept as it
+//! says it: scores with their time stamps, processes, learning rates, losses. Which of several scores counts is decided
+//! in `audit::history`. A solver's line:
 //!
 //! ```text
 //! I0416 17:36:17.182190 18696 solver.cpp:96] Iteration 1000, Testing net
@@ -133,12 +133,9 @@ impl Log {
         let mut line = Vec::with_capacity(256);
         loop {
             line.clear();
-            let ended = match next_line(&mut input, &mut line) {
-                Ok(None) => break,
-                Ok(Some(length)) => {
-                    log.bytes += length.bytes;
-                    length
-                }
+            let bytes = match next_line(&mut input, &mut line) {
+                Ok(0) => break,
+                Ok(bytes) => bytes,
                 Err(error) => {
                     let text = match error.kind() {
                         ErrorKind::UnexpectedEof => "the gzip stream ends early".to_owned(),
@@ -148,13 +145,13 @@ impl Log {
                     break;
                 }
             };
-            log.lines += 1;
+            (log.lines, log.bytes) = (log.lines + 1, log.bytes + bytes);
             if log.bytes > UNPACKED_MAX {
                 log.problem(Trouble::Oversized, log.lines, format!("more than {UNPACKED_MAX} bytes"));
                 break;
             }
-            if ended.bytes > LINE_MAX as u64 {
-                log.problem(Trouble::LineTooLong, log.lines, format!("{} bytes", ended.bytes));
+            if bytes > LINE_MAX as u64 {
+                log.problem(Trouble::LineTooLong, log.lines, format!("{bytes} bytes"));
                 continue;
             }
             reader.line(&mut log, &line);
@@ -176,33 +173,13 @@ impl Log {
     }
 }
 
-struct LineEnd {
-    /// Bytes of the line with its end, kept or not.
-    bytes: u64,
-}
-
-/// Appends the next line without its end, at most [`LINE_MAX`] bytes of it; none at the end.
-fn next_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<Option<LineEnd>> {
-    let mut bytes = 0;
-    loop {
-        let available = match input.fill_buf() {
-            Ok(available) => available,
-            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        if available.is_empty() {
-            return Ok((bytes > 0).then_some(LineEnd { bytes }));
-        }
-        let end = available.iter().position(|byte| *byte == b'\n');
-        let taken = end.map_or(available.len(), |end| end + 1);
-        let kept = end.unwrap_or(available.len()).min(LINE_MAX.saturating_sub(line.len()));
-        line.extend_from_slice(&available[..kept]);
-        bytes += taken as u64;
-        input.consume(taken);
-        if end.is_some() {
-            return Ok(Some(LineEnd { bytes }));
-        }
-    }
+/// Appends the next line without its end, at most [`LINE_MAX`] bytes of it. The answer is how many bytes it has with its
+/// end, kept or not; 0 where there is no more.
+fn next_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<u64> {
+    let kept = input.by_ref().take(LINE_MAX as u64).read_until(b'\n', line)?;
+    let whole = line.pop_if(|byte| *byte == b'\n').is_some();
+    let rest = if whole { 0 } else { input.skip_until(b'\n')? };
+    Ok((kept + rest) as u64)
 }
 
 /// What is remembered from line to line.

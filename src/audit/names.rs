@@ -127,11 +127,6 @@ impl Name {
         (split == other).then(|| grafted(split, Source::Base { task: from, tuned }, to))?
     }
 
-    /// Whether the name is one of a base network, trained from scratch.
-    pub fn is_base(self) -> bool {
-        self.treatment.n() == 0
-    }
-
     /// The run whose weights this one copies.
     pub fn parent(self) -> Option<Self> {
         self.treatment.parent().map(|treatment| Self { split: self.split, treatment })

@@ -9,7 +9,7 @@ use crate::equivalence::{Lies, Paired, most_unseen};
 use crate::error::{Error, Result};
 use crate::manifest::{Count, Manifest, Outcome};
 use crate::run::{self, Done};
-use crate::table::networks;
+use crate::text::networks;
 use crate::train::{Along, Evaluation, Next};
 use crate::verify::{Code, Context, Finding, Severity};
 use crate::weights::Weights;

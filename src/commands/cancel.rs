@@ -13,7 +13,7 @@ use selffer::plan::Plan;
 use selffer::split::Catalog;
 use selffer::status::{Standing, Status, Watch};
 use selffer::store::Store;
-use selffer::table::{are, networks};
+use selffer::text::{are, networks};
 use selffer::{Error, Result};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};

@@ -18,7 +18,7 @@ use selffer::run::fits;
 use selffer::split::Catalog;
 use selffer::status::{Standing, Watch};
 use selffer::store::Store;
-use selffer::table::networks as networks_of;
+use selffer::text::networks as networks_of;
 use selffer::{Error, Result};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};

@@ -8,7 +8,8 @@ use crate::output;
 use crate::output::chart::{Chart, Curve, Look};
 use selffer::plan::Plan;
 use selffer::split::Catalog;
-use selffer::table::{Block, Mean, Table, are, networks, wrapped};
+use selffer::table::{Block, Mean, Table};
+use selffer::text::{are, networks, wrapped};
 use std::fmt::Write as _;
 
 pub fn run(args: &TableArgs) -> anyhow::Result<Verdict> {

@@ -1,6 +1,6 @@
 //! libtorch's half for CUDA, found where PyTorch is installed and opened at run time.
 //!
-//! Uses nothing of this crate; used by `numerics` alone. The program is linked with the half for CPUs, so that it
+//! Uses the path of libtorch; a part of `numerics`. The program is linked with the half for CPUs, so that it
 //! starts on machines without CUDA's libraries, which take gigabytes. Where a policy asks for a GPU, the other half is
 //! opened before libtorch is first used, and registers itself there. It must be of the very build that
 //! the program is linked with.

@@ -23,8 +23,8 @@ pub(super) fn release() {
     unsafe { selffer_release_memory() }
 }
 
-/// Has the C library keep what is below large tensors' size, where the user's variables say nothing of it.
-#[cfg(target_env = "gnu")]
+/// Has the C library, which is glibc where libtorch runs, keep what is below large tensors' size, where the user's
+/// variables say nothing of it.
 #[allow(unsafe_code)]
 pub(super) fn keep_small() {
     // What is free at a heap's end is given back from the first on; what is larger than the second, which cannot be set
@@ -38,7 +38,3 @@ pub(super) fn keep_small() {
         }
     }
 }
-
-/// Other C libraries keep memory as they will.
-#[cfg(not(target_env = "gnu"))]
-pub(super) fn keep_small() {}

@@ -1,9 +1,9 @@
 //! The numerics policy in force: what makes libtorch give the same bits again.
 //!
-//! Uses `recipe::Policy` and libtorch; used by `main` (first of all) and by `train`. One of three
-//! modules that know libtorch. A policy is put in force before libtorch is first used, then libtorch is
-//! asked what it made of it; a policy that does not hold is refused with the reason. What a policy was
-//! seen to give on which CPU is in METHODOLOGY.md, and its `fingerprint` shows it anywhere.
+//! Uses `recipe::Policy`, `machine`, `net` (for its probe) and libtorch; used by `train` and the command line, which puts
+//! a policy in force before it starts a thread. One of three modules that know libtorch. A policy is put in force before
+//! libtorch is first used, then libtorch is asked what it made of it; a policy that does not hold is refused with the
+//! reason. What a policy was seen to give on which CPU is in METHODOLOGY.md, and its `fingerprint` shows it anywhere.
 
 mod cuda;
 mod driver;

@@ -5,7 +5,7 @@
 use selffer::bisect::{Cause, Difference, Number, Parting};
 use selffer::ledger::Place;
 use selffer::plan::Plan;
-use selffer::table::{are, networks};
+use selffer::text::{are, networks};
 use serde::Serialize;
 use std::fmt::Write as _;
 

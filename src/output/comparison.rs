@@ -4,7 +4,7 @@
 
 use selffer::digest::FingerprintDigest;
 use selffer::equivalence::Lies;
-use selffer::table::{lines, networks, numeric, plain};
+use selffer::text::{lines, networks, numeric, plain};
 use selffer::verify::golden::{self, Difference, Golden, Scope};
 use selffer::verify::statistical::{self, Family, MARGIN};
 use selffer::verify::{Code, Finding};

@@ -5,7 +5,7 @@ use crate::progress::clock;
 use selffer::digest::ProtocolDigest;
 use selffer::outline::VALID_PER_CLASS;
 use selffer::plan::operations_in_a_row;
-use selffer::table;
+use selffer::text;
 use selffer::treatment::{Task, Treatment};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -114,7 +114,7 @@ impl Outline {
                 }
             }
         }
-        let mut table = table::plain(["run", "copies from", "images", "PFLOP"]);
+        let mut table = text::plain(["run", "copies from", "images", "PFLOP"]);
         for run in &self.runs {
             table.add_row([
                 run.run.clone(),
@@ -123,9 +123,9 @@ impl Outline {
                 format!("{:.1}", run.operations as f64 / 1e15),
             ]);
         }
-        table::numeric(&mut table, [2, 3]);
+        text::numeric(&mut table, [2, 3]);
         let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-        let _ = writeln!(text, "\n{}\n", table::lines(&table));
+        let _ = writeln!(text, "\n{}\n", text::lines(&table));
         let _ = writeln!(
             text,
             "{} networks, {:.0} PFLOP\n{:.1} GiB of checkpoints and {:.1} GiB of packed images; at least {:.1} GiB of \
@@ -143,7 +143,7 @@ impl Outline {
                     text,
                     "about {} with {}, {hours:.0} hours of one, at {} a job ({})",
                     clock(seconds),
-                    table::counted(self.jobs, "job"),
+                    text::counted(self.jobs, "job"),
                     gflops(pace.speed),
                     pace.basis()
                 );

@@ -11,7 +11,7 @@ use selffer::manifest::{Count, Environment, Epoch, Manifest, Outcome};
 use selffer::protocol::{Filler, Input, Layout, Subtract, Update};
 use selffer::recipe::Recipe;
 use selffer::store::{Entry, Found, Store};
-use selffer::table::{self, wrapped};
+use selffer::text::{self, wrapped};
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -251,7 +251,7 @@ impl Shown {
     }
 
     fn layers(&self) -> String {
-        let mut table = table::plain(["layer", "began", "ended", ""]);
+        let mut table = text::plain(["layer", "began", "ended", ""]);
         for Layer { layer, began, ended } in &self.layers {
             let (ended, what) = match ended {
                 None => ("-".to_owned(), ""),
@@ -259,7 +259,7 @@ impl Shown {
             };
             table.add_row([(*layer).to_owned(), began.to_string(), ended, what.to_owned()]);
         }
-        format!("{}\n", table::lines(&table))
+        format!("{}\n", text::lines(&table))
     }
 
     fn epochs(&self) -> String {
@@ -267,7 +267,7 @@ impl Shown {
             return "no epoch was finished\n".to_owned();
         };
         let header = ["epoch", "rate", "training loss", "right, %", "validation loss", "right, %"];
-        let mut table = table::plain(header);
+        let mut table = text::plain(header);
         for (at, epoch) in self.epochs.iter().enumerate() {
             let right = |count: Count| format!("{:.1}", 100.0 * count.share());
             table.add_row([
@@ -279,11 +279,11 @@ impl Shown {
                 right(epoch.valid),
             ]);
         }
-        table::numeric(&mut table, 0..6);
+        text::numeric(&mut table, 0..6);
         let (train, valid) = (first.train.total, first.valid.total);
         format!(
             "{}\n   of {train} training and {valid} validation images; losses in nats\n",
-            table::lines(&table)
+            text::lines(&table)
         )
     }
 

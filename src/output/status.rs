@@ -9,7 +9,7 @@ use selffer::cluster::Element;
 use selffer::plan::Plan;
 use selffer::recipe::Policy;
 use selffer::status::{self, Failure, Standing};
-use selffer::table::networks;
+use selffer::text::networks;
 use selffer::verify::Finding;
 use serde::Serialize;
 use std::collections::BTreeMap;

@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 use crate::manifest::{Count, Environment, Manifest};
 use crate::plan::Plan;
 use crate::recipe::Policy;
-use crate::table::{self, Table};
+use crate::table::Table;
+use crate::text;
 use include_dir::{Dir, include_dir};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -394,7 +395,7 @@ fn write(path: &Path, text: &str) -> Result<PathBuf> {
 
 /// The differences as a table for people.
 pub fn text(differences: &[Difference]) -> String {
-    let mut table = table::plain(["run", "golden", "now", "points", "weights"]);
+    let mut table = text::plain(["run", "golden", "now", "points", "weights"]);
     let show = |count: Option<Count>| match count {
         Some(Count { correct, total }) => format!("{correct}/{total}"),
         None => "-".to_owned(),
@@ -410,8 +411,8 @@ pub fn text(differences: &[Difference]) -> String {
             weights.to_owned(),
         ]);
     }
-    table::numeric(&mut table, [1, 2, 3]);
-    table::lines(&table)
+    text::numeric(&mut table, [1, 2, 3]);
+    text::lines(&table)
 }
 
 #[cfg(test)]

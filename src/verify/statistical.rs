@@ -8,7 +8,7 @@ use super::golden::{Entry, Golden};
 use super::{Code, Finding};
 use crate::equivalence::{Lies, ONE_SIDED, lies};
 use crate::manifest::Count;
-use crate::table::networks;
+use crate::text::networks;
 use crate::treatment::{Kind, Treatment};
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};

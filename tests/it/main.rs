@@ -17,6 +17,7 @@ mod device;
 mod golden;
 mod grammar;
 mod jobs;
+mod map;
 mod paper;
 mod report;
 mod resume;

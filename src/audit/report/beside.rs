@@ -6,7 +6,7 @@
 use super::text::{known, range};
 use crate::audit::claims::{Claim, Judged, depths};
 use crate::audit::{Audit, Beside, Source, proof};
-use crate::table::{lines, numeric, plain};
+use crate::text::{lines, numeric, plain};
 
 pub(super) fn beside(audit: &Audit, other: &Beside) -> String {
     let this = heading(audit.source, audit.proof.as_ref().map(|proof| proof.verdict));

@@ -13,7 +13,7 @@ use crate::audit::splits::State;
 use crate::audit::stats::Interval;
 use crate::audit::table1::Pooling;
 use crate::audit::{Audit, Source};
-use crate::table::{lines, numeric, plain};
+use crate::text::{lines, numeric, plain};
 use crate::treatment::DEPTHS;
 use crate::verify::{Finding, Severity};
 use std::collections::BTreeMap;

@@ -249,23 +249,6 @@ impl DrawingBackend for Sheet {
         Ok(())
     }
 
-    fn draw_circle<S: BackendStyle>(
-        &mut self,
-        (x, y): BackendCoord,
-        radius: u32,
-        style: &S,
-        fill: bool,
-    ) -> Drawn {
-        let radius = at(radius as i32);
-        self.raw(&format!(
-            "<circle cx=\"{}\" cy=\"{}\" r=\"{radius}\" {}/>",
-            at(x),
-            at(y),
-            look(style, fill)
-        ));
-        Ok(())
-    }
-
     fn fill_polygon<S: BackendStyle, I: IntoIterator<Item = BackendCoord>>(
         &mut self,
         points: I,

@@ -1,0 +1,52 @@
+//! Counts, paragraphs and tables as people read them.
+//!
+//! Uses nothing of this crate; used by whatever prints. JSON has none of it.
+
+use comfy_table::presets;
+
+/// `1 network`, `2 networks`.
+pub fn networks(count: usize) -> String {
+    counted(count, "network")
+}
+
+/// So many of what that word is for one of.
+pub fn counted(count: usize, word: &str) -> String {
+    if count == 1 { format!("1 {word}") } else { format!("{count} {word}s") }
+}
+
+/// `is` after one, `are` after any other number.
+pub fn are(count: usize) -> &'static str {
+    if count == 1 { "is" } else { "are" }
+}
+
+/// A text in lines of so many characters, all but the first of them indented. Words that are too long stay whole: they may
+/// be names.
+pub fn wrapped(text: &str, columns: usize, indent: usize) -> String {
+    let indent = " ".repeat(indent);
+    let options = textwrap::Options::new(columns).break_words(false).subsequent_indent(&indent);
+    let options = options.word_separator(textwrap::WordSeparator::AsciiSpace);
+    textwrap::fill(text, options.word_splitter(textwrap::WordSplitter::NoHyphenation))
+}
+
+/// A table for people, without borders, with that header. Its rows are added by the caller.
+pub fn plain(header: impl IntoIterator<Item = impl Into<comfy_table::Cell>>) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_header(header.into_iter().map(Into::into).collect::<Vec<comfy_table::Cell>>());
+    table
+}
+
+/// Aligns the columns of those indices to the right.
+pub fn numeric(table: &mut comfy_table::Table, columns: impl IntoIterator<Item = usize>) {
+    for index in columns {
+        if let Some(column) = table.column_mut(index) {
+            column.set_cell_alignment(comfy_table::CellAlignment::Right);
+        }
+    }
+}
+
+/// The lines of a table, without the blanks that fill its last column.
+pub fn lines(table: &comfy_table::Table) -> String {
+    table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}

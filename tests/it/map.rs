@@ -1,0 +1,95 @@
+//! The code map of ARCHITECTURE.md against the code: every file is in it, and each uses only what stands above it.
+
+use crate::common::repository;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The files and directories (`name/`) of the map's rows, in order.
+fn rows() -> Vec<Vec<String>> {
+    let text = fs::read_to_string(repository("ARCHITECTURE.md")).unwrap();
+    let map = text.split("## Code map").nth(1).unwrap().split("\n## ").next().unwrap();
+    let cells = map.lines().filter_map(|line| line.strip_prefix("| `")?.split_once(" | "));
+    let named = |(cell, _): (&str, &str)| {
+        cell.split('`').filter(|name| !name.starts_with(", ")).map(str::to_owned).collect()
+    };
+    cells.map(named).map(|names: Vec<String>| names.iter().flat_map(|name| spelt(name)).collect()).collect()
+}
+
+/// `a/{b,c}.rs` is `a/b.rs` and `a/c.rs`.
+fn spelt(name: &str) -> Vec<String> {
+    let Some((before, rest)) = name.split_once('{') else { return vec![name.to_owned()] };
+    let (within, after) = rest.split_once('}').unwrap();
+    within.split(',').map(|part| format!("{before}{part}{after}")).collect()
+}
+
+/// All files of the source, without what is compiled for tests alone.
+fn sources() -> Vec<PathBuf> {
+    let root = repository("src");
+    let mut found = Vec::new();
+    let mut dirs = vec![root.clone()];
+    while let Some(dir) = dirs.pop() {
+        for path in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() { dirs.push(path) } else { found.push(path) }
+        }
+    }
+    let tests: BTreeSet<PathBuf> = found.iter().flat_map(|path| modules_of_tests(path)).collect();
+    let tested = |path: &PathBuf| path.ancestors().any(|part| tests.contains(&part.with_extension("")));
+    found.retain(|path| !tested(path));
+    found.sort();
+    found.iter().map(|path| path.strip_prefix(&root).unwrap().to_owned()).collect()
+}
+
+/// The modules that a file declares for tests alone: paths without an ending.
+fn modules_of_tests(path: &Path) -> Vec<PathBuf> {
+    let Ok(text) = fs::read_to_string(path) else { return Vec::new() };
+    let within = match path.file_stem().unwrap().to_str().unwrap() {
+        "lib" | "main" | "mod" => path.parent().unwrap().to_owned(),
+        _ => path.with_extension(""),
+    };
+    let declared =
+        text.split("#[cfg(test)]\n").skip(1).filter_map(|rest| rest.lines().next()?.strip_suffix(';'));
+    declared.filter_map(|line| line.split_once("mod ")).map(|(_, name)| within.join(name)).collect()
+}
+
+/// The modules of the crate's root that a file uses, tests apart.
+fn uses(path: &Path) -> BTreeSet<String> {
+    let text = fs::read_to_string(repository("src").join(path)).unwrap();
+    let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
+    let lines = code.lines().map(|line| line.split("//").next().unwrap()).collect::<Vec<_>>().join("\n");
+    assert!(!lines.contains("use crate::{"), "{} is read one use a line", path.display());
+    let name = |rest: &str| rest.split(|c: char| c != '_' && !c.is_alphanumeric()).next().unwrap().to_owned();
+    lines.split("crate::").skip(1).map(name).collect()
+}
+
+/// The module of the crate's root that a file or a row is in.
+fn module(path: &str) -> &str {
+    path.split('/').next().unwrap().trim_end_matches(".rs")
+}
+
+#[test]
+fn the_code_map_has_every_file_and_each_uses_what_stands_above_it() {
+    let rows = rows();
+    assert!(rows.len() > 40, "{rows:?}");
+    for name in rows.iter().flatten() {
+        assert!(name.contains('*') || repository("src").join(name).exists(), "the map has {name}");
+    }
+    let of_tests: Vec<PathBuf> = modules_of_tests(&repository("src/lib.rs"));
+    let for_tests = |name: &str| of_tests.iter().any(|path| path.ends_with(name));
+    let stands = |name: &str| rows.iter().position(|row| row.iter().any(|other| module(other) == name));
+    for path in sources().iter().filter(|path| path.extension().is_some_and(|ending| ending == "rs")) {
+        let shown = path.to_str().unwrap();
+        if shown == "lib.rs" {
+            continue;
+        }
+        let has = |name: &String| name == shown || name.ends_with('/') && shown.starts_with(name.as_str());
+        assert!(rows.iter().flatten().any(has), "the map lacks {shown}");
+        let ours = stands(module(shown)).unwrap();
+        // The program's own parts, in the last row, use each other.
+        for used in uses(path).iter().filter(|used| *used != module(shown) && ours + 1 < rows.len()) {
+            // What is no module is a function or type of the root.
+            let Some(theirs) = stands(used).filter(|_| !for_tests(used)) else { continue };
+            assert!(theirs < ours, "{shown} uses {used}, which does not stand above it in the map");
+        }
+    }
+}
