@@ -89,7 +89,7 @@ fn slot(verdict: Verdict) -> usize {
 fn of_store(protocol: &str, store: &Path) {
     let protocol = Protocol::named(protocol).expect("a protocol");
     let data = selffer::data::Dataset::read(&protocol.data).expect("its images");
-    let catalog = Catalog::of(&data);
+    let catalog = Catalog::of(data.clone());
     let plan = Plan::make(&protocol, &catalog).expect("a plan");
     let store = Store::open(store).expect("a store");
     let context = Context::new(&plan, &store, Policy::Portable).expect("its manifests");

@@ -22,7 +22,7 @@ fn main() {
     let mut protocol = Protocol::named("ci").expect("it is embedded");
     (protocol.solver.epochs, protocol.solver.rate_drops) = (1, Vec::new());
     let data = Dataset::read(&protocol.data).expect("they are embedded");
-    let catalog = Catalog::of(&data);
+    let catalog = Catalog::of(data.clone());
     let plan = Plan::make(&protocol, &catalog).expect("an embedded protocol");
     let trainer = Torch::new(numerics);
     for treatment in ["baseA", "A3B", "A5B", "A7B"] {

@@ -112,7 +112,7 @@ fn main() {
     let networks = std::env::args().skip(1).find_map(|text| text.parse().ok()).unwrap_or(100_000);
     let protocol = timed("protocol read", || protocol(networks));
     let data = Dataset::read(&protocol.data).expect("the embedded images");
-    let catalog = Catalog::of(&data);
+    let catalog = Catalog::of(data.clone());
     let plan = timed("planned", || Plan::make(&protocol, &catalog).expect("a plan"));
     say(format_args!("{} networks", plan.runs.len()));
     let all: Vec<usize> = (0..plan.runs.len()).collect();

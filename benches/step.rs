@@ -124,7 +124,7 @@ fn small(
     protocol.solver.epochs = 1;
     protocol.solver.rate_drops.clear();
     let data = Dataset::read(&protocol.data).expect("they are embedded");
-    let catalog = Catalog::of(&data);
+    let catalog = Catalog::of(data.clone());
     let plan = Plan::make(&protocol, &catalog).expect("an embedded protocol");
     let run =
         plan.runs.iter().find(|run| run.treatment.to_string() == treatment).expect("the protocol has it");

@@ -24,17 +24,15 @@ use crate::cli::{
 use crate::output;
 use crate::progress::Progress;
 use anyhow::Context as _;
-use inputs::inputs;
+use inputs::Inputs;
 use selffer::audit::proof::{Again, Prover};
 use selffer::audit::{self, Audit, report as audit_report};
 use selffer::digest::RecipeDigest;
 use selffer::manifest::{Environment, Manifest};
 use selffer::plan::Plan;
-use selffer::protocol::Protocol;
 use selffer::recipe::Policy;
 use selffer::report::files;
 use selffer::run::{Runner, Snapshots, all_fit, finished};
-use selffer::split::Catalog;
 use selffer::store::{REPORT, Store};
 use selffer::table::Table;
 use selffer::train::Torch;
@@ -83,16 +81,6 @@ pub fn run(mut cli: Cli) -> anyhow::Result<Verdict> {
         Command::Cancel(args) => cancel::run(&args),
         Command::Data(command) => data::run(&command),
     }
-}
-
-/// The plan; what is wrong with its splits is said with the name of the protocol that a user gave.
-fn planned<'a>(origin: &str, protocol: &'a Protocol, catalog: &'a Catalog<'a>) -> Result<Plan<'a>> {
-    Plan::make(protocol, catalog).map_err(|error| match error {
-        Error::Invalid { subject, problem, mend } => {
-            Error::Invalid { subject: format!("{origin}, {subject}"), problem, mend }
-        }
-        other => other,
-    })
 }
 
 fn jobs(asked: Option<u16>) -> usize {
@@ -154,16 +142,15 @@ fn reproduce(
     let policy = common.numerics.policy;
     // Before any thread is started: it sets environment variables.
     let numerics = common.numerics.engage(common.quiet)?;
-    let (protocol, data) = inputs(&common.protocol)?;
-    let catalog = Catalog::of(&data);
-    let plan = planned(&common.protocol, &protocol, &catalog)?;
+    let inputs = Inputs::read(&common.protocol)?;
+    let plan = inputs.plan()?;
     // A golden that cannot be read is better known before hours of training than after.
     if let Some(dir) = golden.dir.as_deref().filter(|dir| !dir.is_dir()) {
         let mend = "name the directory of golden snapshots, or leave out --golden";
         return Err(Error::invalid(dir.display().to_string(), "is no directory", mend).into());
     }
     let scope = Scope::new(policy, numerics.gpu().map(|gpu| gpu.name.as_str()));
-    let golden = Golden::find(golden.dir.as_deref(), &protocol.name, &scope)?;
+    let golden = Golden::find(golden.dir.as_deref(), &plan.protocol.name, &scope)?;
     let store = Store::create(&common.store)?;
     say_elsewhere(&store, &plan, policy, common.quiet)?;
     if !no_report {
@@ -201,11 +188,11 @@ fn reproduce(
     let verified = report.clone();
     let table = Table::of(&plan, &context.manifests);
     let new = Golden::of(&plan, &table, policy, golden::fingerprint(&context.manifests));
-    let comparison = output::Comparison::of(golden, &new, &protocol.name, &scope);
+    let comparison = output::Comparison::of(golden, &new, &plan.protocol.name, &scope);
     report.findings.extend(comparison.findings());
     let fresh = done.iter().flatten().filter(|done| done.fresh).count();
     let found = done.iter().flatten().count() - fresh;
-    let result = output::Reproduction::new(&protocol, &table, report, comparison, fresh, found);
+    let result = output::Reproduction::new(plan.protocol, &table, report, comparison, fresh, found);
     print(common.format, &result, || result.text(&table))?;
     // Last: what was computed is told even where a page cannot be written.
     if !no_report {
@@ -218,9 +205,8 @@ fn reproduce(
 }
 
 fn check_store(common: &Common) -> anyhow::Result<Verdict> {
-    let (protocol, data) = inputs(&common.protocol)?;
-    let catalog = Catalog::of(&data);
-    let plan = planned(&common.protocol, &protocol, &catalog)?;
+    let inputs = Inputs::read(&common.protocol)?;
+    let plan = inputs.plan()?;
     let store = opened(&common.store, &plan, common.numerics.policy, common.quiet)?;
     let report = verify(&Context::new(&plan, &store, common.numerics.policy)?)?;
     print(common.format, &report, || output::report_text(&report))?;
@@ -268,9 +254,8 @@ fn audited(args: &AuditArgs, path: &Path, again: Again) -> anyhow::Result<Audit>
     }
     // Before any thread is started: it sets environment variables.
     let numerics = args.numerics.engage(args.quiet)?;
-    let (protocol, data) = inputs(&args.protocol)?;
-    let catalog = Catalog::of(&data);
-    let plan = planned(&args.protocol, &protocol, &catalog)?;
+    let inputs = Inputs::read(&args.protocol)?;
+    let plan = inputs.plan()?;
     let store = Store::open(path)?;
     let context = Context::new(&plan, &store, args.numerics.policy)?;
     let chosen = again.chosen(&plan);
@@ -294,32 +279,31 @@ fn audited(args: &AuditArgs, path: &Path, again: Again) -> anyhow::Result<Audit>
 
 fn golden_check(common: &Common, dir: &GoldenDir, review: bool) -> anyhow::Result<Verdict> {
     let policy = common.numerics.policy;
-    let (protocol, data) = inputs(&common.protocol)?;
-    let catalog = Catalog::of(&data);
-    let plan = planned(&common.protocol, &protocol, &catalog)?;
+    let inputs = Inputs::read(&common.protocol)?;
+    let plan = inputs.plan()?;
     let store = opened(&common.store, &plan, common.numerics.policy, common.quiet)?;
     let context = Context::new(&plan, &store, policy)?;
     // Only what is whole in the store is compared: a manifest alone is a claim, not a network.
     let manifests = trained(&plan, &store, policy)?;
     let new = Golden::of(&plan, &Table::of(&plan, &manifests), policy, golden::fingerprint(&manifests));
     let scope = Scope::of(policy, &manifests);
-    let found = Golden::find(dir.dir.as_deref(), &protocol.name, &scope)?;
+    let found = Golden::find(dir.dir.as_deref(), &plan.protocol.name, &scope)?;
     if found.is_none() {
-        let name = scope.file_name(&protocol.name);
+        let name = scope.file_name(&plan.protocol.name);
         let dir = dir.dir.as_deref().unwrap_or(Path::new("golden")).display().to_string();
         let mend = "name its directory with --golden, or make it with `selffer golden accept --reason …`";
         return Err(Error::invalid(dir, format!("has no {name}"), mend).into());
     }
-    let comparison = output::Comparison::of(found, &new, &protocol.name, &scope);
+    let comparison = output::Comparison::of(found, &new, &plan.protocol.name, &scope);
     let findings = comparison.findings();
     let dir = dir.dir.as_deref().unwrap_or(Path::new("golden"));
     if review && findings.is_empty() {
-        Golden::remove_pending(dir, &protocol.name, &scope)?;
+        Golden::remove_pending(dir, &plan.protocol.name, &scope)?;
     } else if review && verdict(&verify(&context)?.findings) == Verdict::Findings {
-        Golden::remove_pending(dir, &protocol.name, &scope)?;
+        Golden::remove_pending(dir, &plan.protocol.name, &scope)?;
         say("no snapshot to review is written: `selffer verify` has findings");
     } else if review {
-        let path = new.write_pending(dir, &protocol.name, &scope, &environment(&context)?)?;
+        let path = new.write_pending(dir, &plan.protocol.name, &scope, &environment(&context)?)?;
         say(&format!("wrote {}; `cargo insta review` shows it", path.display()));
     }
     let result = output::GoldenCheck { golden: comparison, findings };
@@ -329,9 +313,8 @@ fn golden_check(common: &Common, dir: &GoldenDir, review: bool) -> anyhow::Resul
 
 fn golden_accept(common: &Common, dir: &GoldenDir, reason: &str) -> anyhow::Result<Verdict> {
     let policy = common.numerics.policy;
-    let (protocol, data) = inputs(&common.protocol)?;
-    let catalog = Catalog::of(&data);
-    let plan = planned(&common.protocol, &protocol, &catalog)?;
+    let inputs = Inputs::read(&common.protocol)?;
+    let plan = inputs.plan()?;
     let store = opened(&common.store, &plan, common.numerics.policy, common.quiet)?;
     let context = Context::new(&plan, &store, policy)?;
     let report = verify(&context)?;
@@ -345,7 +328,7 @@ fn golden_accept(common: &Common, dir: &GoldenDir, reason: &str) -> anyhow::Resu
     let new = Golden::of(&plan, &Table::of(&plan, &context.manifests), policy, fingerprint);
     let dir = dir.dir.as_deref().unwrap_or(Path::new("golden"));
     let scope = Scope::of(policy, &context.manifests);
-    let old = match Golden::find(Some(dir), &protocol.name, &scope) {
+    let old = match Golden::find(Some(dir), &plan.protocol.name, &scope) {
         // What is being replaced may be damaged: that is a reason to accept, not to refuse.
         Err(error @ Error::Invalid { .. }) => {
             say(&format!("the snapshot before could not be compared with: {error}"));
@@ -353,8 +336,8 @@ fn golden_accept(common: &Common, dir: &GoldenDir, reason: &str) -> anyhow::Resu
         }
         found => found?,
     };
-    let comparison = output::Comparison::of(old, &new, &protocol.name, &scope);
-    let path = new.write(dir, &protocol.name, &scope, reason, &environment(&context)?)?;
+    let comparison = output::Comparison::of(old, &new, &plan.protocol.name, &scope);
+    let path = new.write(dir, &plan.protocol.name, &scope, reason, &environment(&context)?)?;
     let result = output::Accepted {
         written: path.display().to_string(),
         reason: reason.to_owned(),

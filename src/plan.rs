@@ -43,7 +43,7 @@ pub struct Plan<'a> {
     /// The protocol.
     pub protocol: &'a Protocol,
     /// The data, indexed.
-    pub catalog: &'a Catalog<'a>,
+    pub catalog: &'a Catalog,
     /// The splits, in the protocol's order, each with its digest.
     pub splits: Vec<(Split, SplitDigest)>,
     /// The networks: bases first, then in the protocol's order.
@@ -55,7 +55,7 @@ impl<'a> Plan<'a> {
     ///
     /// # Errors
     /// Where a split cannot be made from the data.
-    pub fn make(protocol: &'a Protocol, catalog: &'a Catalog<'a>) -> Result<Self> {
+    pub fn make(protocol: &'a Protocol, catalog: &'a Catalog) -> Result<Self> {
         cost::large_enough(protocol, catalog.data.train.shape())?;
         let mut splits = Vec::new();
         for rule in &protocol.splits {
@@ -91,7 +91,7 @@ impl<'a> Plan<'a> {
     /// The shapes of a run's layers.
     pub fn shapes(&self, run: &PlannedRun) -> [architecture::Layer; LAYERS] {
         let classes = self.splits[run.split].0.task(run.treatment.target()).len();
-        shapes(self.protocol, self.catalog.data, classes)
+        shapes(self.protocol, &self.catalog.data, classes)
     }
 
     /// The images of one part of a run's target: all, or, for training on reduced data, the first of each

@@ -78,7 +78,7 @@ impl Measurement<'_> {
         let takes = cost::of(protocol, recipe.treatment, image, classes, drawn).memory;
         cost::holds("a base network", takes, jobs, self.memory)?;
         let data = noise(image, classes);
-        let catalog = Catalog::of(&data);
+        let catalog = Catalog::of(data.clone());
         let shapes = layers(&recipe.network, cost::window(protocol, image), classes);
         let initial = initial(&recipe, &shapes, None);
         let task = Task {

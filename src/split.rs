@@ -102,7 +102,7 @@ impl Split {
     /// Where a named class does not exist or is on both sides, a task would be empty, or a class has
     /// fewer images than the protocol takes.
     pub fn make(rule: &SplitRule, protocol: &Protocol, catalog: &Catalog) -> Result<Self> {
-        let data = catalog.data;
+        let data = &catalog.data;
         let (a, b) = halves(rule, &data.classes)?;
         let class = |index: usize| -> Result<Class> {
             let name = data.classes[index].clone();
@@ -193,9 +193,9 @@ impl Split {
 }
 
 /// A data set with its digests, indexed by class: made once, for any number of splits.
-pub struct Catalog<'a> {
+pub struct Catalog {
     /// The data set.
-    pub data: &'a Dataset,
+    pub data: Dataset,
     /// Its digest.
     pub digest: DataDigest,
     /// Mean and deviation of its training pixels, on the scale 0 to 1.
@@ -210,24 +210,23 @@ pub struct Catalog<'a> {
     by_class: Vec<[Vec<usize>; 2]>,
 }
 
-impl<'a> Catalog<'a> {
+impl Catalog {
     /// Digests and indexes `data`.
-    pub fn of(data: &'a Dataset) -> Self {
+    pub fn of(data: Dataset) -> Self {
         let mut by_class = vec![<[Vec<usize>; 2]>::default(); data.classes.len()];
         for part in Part::BOTH {
             for (at, label) in data.part(part).labels.iter().enumerate() {
                 by_class[usize::from(*label)][part as usize].push(at);
             }
         }
-        let digests = Part::BOTH.map(|part| data.part(part).digests());
         Self {
-            data,
             digest: data.digest(),
             moments: data.pixel_moments(),
             mean: OnceLock::new(),
-            digests,
+            digests: Part::BOTH.map(|part| data.part(part).digests()),
             sorted: Default::default(),
             by_class,
+            data,
         }
     }
 

@@ -90,7 +90,7 @@ impl World {
     }
 
     fn with<T>(&self, look: impl FnOnce(&Plan<'_>) -> T) -> T {
-        let catalog = Catalog::of(&self.data);
+        let catalog = Catalog::of(self.data.clone());
         look(&Plan::make(&self.protocol, &catalog).unwrap())
     }
 }

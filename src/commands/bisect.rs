@@ -3,7 +3,7 @@
 //! Uses the library's `bisect`, and `replay` for a side under another policy; used by `commands`.
 
 use super::replay::Elsewhere;
-use super::{Verdict, inputs, planned, print, say, stop_on_signals};
+use super::{Inputs, Verdict, print, say, stop_on_signals};
 use crate::cli::BisectArgs;
 use crate::output;
 use selffer::bisect::{Here, Parting, Replayer, Side, bisect, of_plan};
@@ -12,7 +12,6 @@ use selffer::plan::Plan;
 use selffer::protocol::Protocol;
 use selffer::recipe::Policy;
 use selffer::run;
-use selffer::split::Catalog;
 use selffer::store::{Entry, Found, Store};
 use selffer::train::{Along, Next, Torch};
 use selffer::{Error, Result};
@@ -69,9 +68,8 @@ pub fn run(mut args: BisectArgs) -> anyhow::Result<Verdict> {
     let args = &args;
     // Before any thread is started: it sets environment variables.
     let numerics = args.numerics.engage(args.quiet)?;
-    let (protocol, data) = inputs(&args.protocol)?;
-    let catalog = Catalog::of(&data);
-    let plan = planned(&args.protocol, &protocol, &catalog)?;
+    let inputs = Inputs::read(&args.protocol)?;
+    let plan = inputs.plan()?;
     let trainer = Torch::new(numerics);
     let wanted = wanted(args, &plan, [&left, &right])?;
     let stop = stop_on_signals()?;

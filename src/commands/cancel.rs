@@ -5,12 +5,11 @@
 //! wanted too.
 
 use super::jobs::{Asker, FORGET, open, unknown_left};
-use super::{Verdict, inputs, jobs, planned, print};
+use super::{Inputs, Verdict, jobs, print};
 use crate::cli::CancelArgs;
 use selffer::cluster::asked::{self, Jobs};
 use selffer::cluster::{Element, record};
 use selffer::plan::Plan;
-use selffer::split::Catalog;
 use selffer::status::{Standing, Status, Watch};
 use selffer::store::Store;
 use selffer::text::{are, networks};
@@ -41,9 +40,8 @@ struct Forgotten {
 }
 
 pub fn run(args: &CancelArgs) -> anyhow::Result<Verdict> {
-    let (protocol, data) = inputs(&args.protocol)?;
-    let catalog = Catalog::of(&data);
-    let plan = planned(&args.protocol, &protocol, &catalog)?;
+    let inputs = Inputs::read(&args.protocol)?;
+    let plan = inputs.plan()?;
     let store = Store::open(&args.store)?;
     let policy = args.numerics.policy;
     let _submitting = record::begin(&store)?;

@@ -1,12 +1,14 @@
 //! What commands begin with: a protocol and its images, from where `--data` says, if it does.
 //!
-//! Uses `protocol` and `data`; used by all commands that read images. What of the command line concerns the whole process
+//! Uses `protocol`, `data` and `plan`; used by all commands that read images. What of the command line concerns the whole process
 //! is kept here once.
 
 use super::say;
 use crate::cli::{Cli, Command};
 use selffer::data::{Dataset, folder};
+use selffer::plan::Plan;
 use selffer::protocol::{DataSource, Protocol};
+use selffer::split::Catalog;
 use selffer::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -70,21 +72,51 @@ pub fn placed(mut protocol: Protocol, name: &str) -> Result<Protocol> {
     Ok(protocol)
 }
 
-/// The protocol that a user named, and its images.
-///
-/// # Errors
-/// As of [`protocol`] and [`images`].
-pub fn inputs(name: &str) -> Result<(Protocol, Dataset)> {
-    let protocol = protocol(name)?;
-    let data = images(&protocol)?;
-    Ok((protocol, data))
+/// A protocol and its images: what a plan is made of.
+pub struct Inputs {
+    /// What a user called it.
+    origin: String,
+    pub protocol: Protocol,
+    pub catalog: Catalog,
+}
+
+impl Inputs {
+    /// Those of the protocol that a user named.
+    ///
+    /// # Errors
+    /// As of [`protocol`] and [`Inputs::of`].
+    pub fn read(name: &str) -> Result<Self> {
+        Self::of(name, protocol(name)?)
+    }
+
+    /// Those of a protocol that a user called `origin`.
+    ///
+    /// # Errors
+    /// Where its images cannot be read.
+    pub fn of(origin: &str, protocol: Protocol) -> Result<Self> {
+        let catalog = Catalog::of(images(&protocol)?);
+        Ok(Self { origin: origin.to_owned(), protocol, catalog })
+    }
+
+    /// The plan; what is wrong with its splits is said with the name of the protocol that a user gave.
+    ///
+    /// # Errors
+    /// As of [`Plan::make`].
+    pub fn plan(&self) -> Result<Plan<'_>> {
+        Plan::make(&self.protocol, &self.catalog).map_err(|error| match error {
+            Error::Invalid { subject, problem, mend } => {
+                Error::Invalid { subject: format!("{}, {subject}", self.origin), problem, mend }
+            }
+            other => other,
+        })
+    }
 }
 
 /// The images of a protocol; of an embedded one that brings none, where they come from is said.
 ///
 /// # Errors
 /// As of [`Dataset::read`].
-pub fn images(protocol: &Protocol) -> Result<Dataset> {
+fn images(protocol: &Protocol) -> Result<Dataset> {
     let mend = match protocol.name.as_str() {
         "standard" => "make it in the working directory with `ci/fixtures --all digits-garments`",
         "paper" => "get ILSVRC2012 and pack it in the working directory: `selffer data pack DIR ilsvrc2012`",

@@ -3,7 +3,7 @@
 //! Uses `plan`, `outline`, `speed`, `output`; used by `commands`. It changes nothing, and computes only where it is asked
 //! to measure.
 
-use super::{Verdict, inputs, jobs, planned, print, say, trained};
+use super::{Inputs, Verdict, inputs, jobs, print, say, trained};
 use crate::cli::PlanArgs;
 use crate::output::{self, Pace};
 use selffer::architecture::LAYERS;
@@ -14,7 +14,6 @@ use selffer::outline::{self, Outline};
 use selffer::protocol::Protocol;
 use selffer::published;
 use selffer::speed::Measurement;
-use selffer::split::Catalog;
 use selffer::store::Store;
 use selffer::train::Torch;
 use std::path::Path;
@@ -45,9 +44,8 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<Verdict> {
         print(common.format, &listing, || listing.text())?;
         return Ok(Verdict::Clean);
     }
-    let data = inputs::images(&protocol)?;
-    let catalog = Catalog::of(&data);
-    let plan = planned(&common.protocol, &protocol, &catalog)?;
+    let inputs = Inputs::of(&common.protocol, protocol)?;
+    let plan = inputs.plan()?;
     // A plan can be looked at before there is a store.
     let manifests = match common.store.exists() {
         true => trained(&plan, &Store::open(&common.store)?, common.numerics.policy)?,
@@ -56,8 +54,9 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<Verdict> {
     let first = plan.runs.first();
     let classes = first.map_or(2, |run| plan.shapes(run)[LAYERS - 1].weight[0]);
     let images = first.map_or(0, |run| plan.splits[run.split].0.count(run.treatment.target(), Part::Train));
-    let image = data.train.shape();
-    let base = Base { protocol: &protocol, image, classes, images: images as u64, networks: plan.runs.len() };
+    let image = plan.catalog.data.train.shape();
+    let base =
+        Base { protocol: plan.protocol, image, classes, images: images as u64, networks: plan.runs.len() };
     let pace = base.pace(args, numerics)?;
     let listing = output::Plan::of(&plan, &manifests, common.numerics.policy, jobs(common.jobs), pace);
     print(common.format, &listing, || listing.text())?;

@@ -3,14 +3,13 @@
 //! [`Elsewhere`] starts `selffer replay`, which is [`run`] here: it writes each state to its standard output, and what
 //! came of it. Used by `commands` and `commands::bisect`.
 
-use super::{Verdict, inputs, planned};
+use super::{Inputs, Verdict, inputs};
 use crate::cli::ReplayArgs;
 use selffer::bisect::{Here, Replayed, Replayer, Side, Take, Wanted};
 use selffer::ledger::Place;
 use selffer::manifest::Manifest;
 use selffer::numerics::Numerics;
 use selffer::snapshot::State;
-use selffer::split::Catalog;
 use selffer::store::Store;
 use selffer::train::Torch;
 use selffer::{Error, Result};
@@ -151,9 +150,8 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Verdict> {
     // Before any thread is started: it sets environment variables.
     let numerics = Numerics::engage(manifest.recipe.numerics)?;
     end_with_input();
-    let (protocol, data) = inputs(&args.protocol)?;
-    let catalog = Catalog::of(&data);
-    let plan = planned(&args.protocol, &protocol, &catalog)?;
+    let inputs = Inputs::read(&args.protocol)?;
+    let plan = inputs.plan()?;
     let Some(index) = plan.runs.iter().position(|run| plan.name(run) == manifest.run) else {
         let problem = format!("is of {}, which is no run of the protocol {}", manifest.run, args.protocol);
         return Err(Error::invalid(&subject, problem, "name its --protocol").into());

@@ -2,13 +2,12 @@
 //!
 //! Uses `report` of the library; `reproduce` ends in the same page.
 
-use super::{Verdict, inputs, planned, say, write_out};
+use super::{Inputs, Verdict, say, write_out};
 use anyhow::Context as _;
 use clap::Args;
 use selffer::Error;
 use selffer::recipe::Policy;
 use selffer::report::{self, Side, files};
-use selffer::split::Catalog;
 use selffer::store::{Entry, REPORT, Store};
 use selffer::verify::{Context, Finding, Report, Severity, verify};
 use std::path::{Path, PathBuf};
@@ -89,9 +88,8 @@ fn waiting(dir: &Path) {
 fn side(path: &Path, protocol: &str, policy: Policy) -> anyhow::Result<Side> {
     // Before the data is read: a wrong name is better known at once.
     let store = Store::open(path)?;
-    let (read, data) = inputs(protocol)?;
-    let catalog = Catalog::of(&data);
-    let plan = planned(protocol, &read, &catalog)?;
+    let inputs = Inputs::read(protocol)?;
+    let plan = inputs.plan()?;
     let context = Context::new(&plan, &store, policy)?;
     // Else a report that is there would be replaced by one of nothing.
     let others = || Ok::<_, Error>(store.list()?.0.iter().any(|entry| matches!(entry, Entry::Manifest(_))));

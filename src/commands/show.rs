@@ -2,7 +2,7 @@
 //!
 //! Uses `plan` and `store`; used by `commands`. A run is named as the plan names it, or by the beginning of a digest.
 
-use super::{Verdict, elsewhere, inputs, planned, print};
+use super::{Inputs, Verdict, elsewhere, print};
 use crate::cli::ShowArgs;
 use crate::output::Shown;
 use crate::output::chart::Look;
@@ -10,7 +10,6 @@ use selffer::manifest::Manifest;
 use selffer::plan::Plan;
 use selffer::recipe::Recipe;
 use selffer::run::survey;
-use selffer::split::Catalog;
 use selffer::store::{Found, Store};
 use selffer::{Error, Result};
 
@@ -21,9 +20,8 @@ const DIGITS: usize = 4;
 const NEAREST: usize = 3;
 
 pub fn run(args: &ShowArgs) -> anyhow::Result<Verdict> {
-    let (protocol, data) = inputs(&args.protocol)?;
-    let catalog = Catalog::of(&data);
-    let plan = planned(&args.protocol, &protocol, &catalog)?;
+    let inputs = Inputs::read(&args.protocol)?;
+    let plan = inputs.plan()?;
     // A mistyped name is better known as such than as one that is not in the store.
     let named = plan.runs.iter().position(|run| plan.name(run) == args.run);
     if named.is_none() && !is_prefix(&args.run) {

@@ -3,10 +3,9 @@
 //! Uses the library's `status`; used by `commands`. It writes nothing, so it may be run beside anything.
 
 use super::jobs::{Asker, FORGET, unknown_left};
-use super::{Verdict, inputs, opened, planned, print, say, verdict, write_out};
+use super::{Inputs, Verdict, opened, print, say, verdict, write_out};
 use crate::cli::{Format, StatusArgs};
 use crate::output;
-use selffer::split::Catalog;
 use selffer::status::{Standing, Status, Watch};
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -15,9 +14,8 @@ use std::time::Duration;
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
 pub fn run(args: &StatusArgs) -> anyhow::Result<Verdict> {
-    let (protocol, data) = inputs(&args.protocol)?;
-    let catalog = Catalog::of(&data);
-    let plan = planned(&args.protocol, &protocol, &catalog)?;
+    let inputs = Inputs::read(&args.protocol)?;
+    let plan = inputs.plan()?;
     let policy = args.numerics.policy;
     let store = opened(&args.store, &plan, policy, args.quiet)?;
     let mut watch = Watch::new(&plan, &store, policy);

@@ -2,9 +2,9 @@
 //!
 //! Uses the library's `cluster`; used by `commands`.
 
-use super::inputs::{self, images, placed};
+use super::inputs::{self, placed};
 use super::jobs::{Asker, FORGET, unknown_left};
-use super::{Verdict, jobs, opened, planned, print, say, say_elsewhere, write_out};
+use super::{Inputs, Verdict, jobs, opened, print, say, say_elsewhere, write_out};
 use crate::cli::{EngineName, SubmitArgs};
 use selffer::cluster::arrange::{Arrangement, Batch, Pair, arrange};
 use selffer::cluster::order::{Format as OrderFormat, Order};
@@ -15,7 +15,6 @@ use selffer::protocol::{EMBEDDED, Protocol};
 use selffer::recipe::Policy;
 use selffer::resources::{Cluster, Resources};
 use selffer::run::fits;
-use selffer::split::Catalog;
 use selffer::status::{Standing, Watch};
 use selffer::store::Store;
 use selffer::text::networks as networks_of;
@@ -60,16 +59,15 @@ pub fn run(args: &SubmitArgs) -> anyhow::Result<Verdict> {
     // Read once: what is planned here is what jobs are told.
     let text = Protocol::text(&args.protocol)?;
     let protocol = placed(Protocol::of_text(&text, &args.protocol)?, &args.protocol)?;
-    let data = images(&protocol)?;
-    let catalog = Catalog::of(&data);
-    let plan = planned(&args.protocol, &protocol, &catalog)?;
-    let cluster = cluster.or(&protocol.slurm);
+    let inputs = Inputs::of(&args.protocol, protocol)?;
+    let plan = inputs.plan()?;
+    let cluster = cluster.or(&plan.protocol.slurm);
     let planned: BTreeSet<_> = plan.runs.iter().map(|run| run.treatment).collect();
     for text in cluster.for_none_of(&planned).into_iter().filter(|_| !args.quiet) {
         say(&format!("resources for `{text}`: {} has no such network", args.protocol));
     }
     let origin = origin(&args.protocol)?;
-    let place = protocol.data.dir().map(tellable).transpose()?;
+    let place = plan.protocol.data.dir().map(tellable).transpose()?;
     let dir = absolute(&args.store)?;
     if args.engine == EngineName::Slurm {
         if args.numerics.names_another_gpu() {

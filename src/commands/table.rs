@@ -2,21 +2,19 @@
 //!
 //! Uses the library's `table`; used by `commands`.
 
-use super::{Verdict, inputs, opened, planned, say, trained, write_out};
+use super::{Inputs, Verdict, opened, say, trained, write_out};
 use crate::cli::{TableArgs, TableFormat};
 use crate::output;
 use crate::output::chart::{Chart, Curve, Look};
 use selffer::plan::Plan;
-use selffer::split::Catalog;
 use selffer::table::{Block, Mean, Table};
 use selffer::text::{are, networks, wrapped};
 use std::fmt::Write as _;
 
 pub fn run(args: &TableArgs) -> anyhow::Result<Verdict> {
     let common = &args.common;
-    let (protocol, data) = inputs(&common.protocol)?;
-    let catalog = Catalog::of(&data);
-    let plan = planned(&common.protocol, &protocol, &catalog)?;
+    let inputs = Inputs::read(&common.protocol)?;
+    let plan = inputs.plan()?;
     let store = opened(&common.store, &plan, common.numerics.policy, common.quiet)?;
     let table = Table::of(&plan, &trained(&plan, &store, common.numerics.policy)?);
     if !common.quiet {

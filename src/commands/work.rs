@@ -4,7 +4,7 @@
 //! ahead of its time limit, it keeps its state and has the job started again; on SIGTERM it keeps its state
 //! and ends.
 
-use super::{Verdict, planned, say, stop_on_signals};
+use super::{Inputs, Verdict, say, stop_on_signals};
 use crate::cli::WorkArgs;
 use crate::progress::Progress;
 use anyhow::Context as _;
@@ -15,7 +15,6 @@ use selffer::numerics::Numerics;
 use selffer::plan::Plan;
 use selffer::recipe::Policy;
 use selffer::run::{Runner, Snapshots};
-use selffer::split::Catalog;
 use selffer::store::Store;
 use selffer::train::Torch;
 use selffer::{Error, Result};
@@ -33,11 +32,9 @@ pub fn run(args: &WorkArgs) -> anyhow::Result<Verdict> {
     // Before any thread is started: it sets environment variables.
     let numerics = Numerics::engage_on(order.numerics, order.gpu.unwrap_or(0))?;
     signals.note_the_time()?;
-    let protocol = order.protocol()?;
-    let data = super::inputs::images(&protocol)?;
-    let catalog = Catalog::of(&data);
-    order.check_images(catalog.digest)?;
-    let plan = planned(&order.origin, &protocol, &catalog)?;
+    let inputs = Inputs::of(&order.origin, order.protocol()?)?;
+    order.check_images(inputs.catalog.digest)?;
+    let plan = inputs.plan()?;
     let runs = order.runs(&plan, args.index)?;
     let store = Store::create(store_of(&args.plan)?)?;
     let progress = Progress::new(&plan, &runs, false);

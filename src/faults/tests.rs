@@ -72,9 +72,9 @@ fn data() -> &'static Dataset {
     DATA.get_or_init(|| Dataset::read(&DataSource::Embedded).expect("the embedded data"))
 }
 
-fn catalog() -> &'static Catalog<'static> {
-    static CATALOG: OnceLock<Catalog<'_>> = OnceLock::new();
-    CATALOG.get_or_init(|| Catalog::of(data()))
+fn catalog() -> &'static Catalog {
+    static CATALOG: OnceLock<Catalog> = OnceLock::new();
+    CATALOG.get_or_init(|| Catalog::of(data().clone()))
 }
 
 /// A store that a plan was run into.
@@ -168,7 +168,7 @@ fn judge(fault: Fault) -> Result<Caught, &'static str> {
         let valid = data.valid.bytes().unwrap()[from..from + size].to_vec();
         data.train.bytes_mut().unwrap()[to..to + size].copy_from_slice(&valid);
     }
-    let other_data = (fault == Fault::ValidInData).then(|| Catalog::of(&data));
+    let other_data = (fault == Fault::ValidInData).then(|| Catalog::of(data.clone()));
     let mut plan = Plan::make(&protocol, other_data.as_ref().unwrap_or(catalog())).unwrap();
     if fault == Fault::OwnBase {
         for index in 0..plan.runs.len() {

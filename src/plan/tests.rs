@@ -36,7 +36,7 @@ fn any_protocol() -> impl Strategy<Value = Protocol> {
 
 fn with_plan<T>(protocol: &Protocol, look: impl FnOnce(&Plan<'_>) -> T) -> T {
     let data = dataset(4, 2, 1, 8);
-    let catalog = Catalog::of(&data);
+    let catalog = Catalog::of(data.clone());
     look(&Plan::make(protocol, &catalog).expect("a plan"))
 }
 
@@ -117,7 +117,7 @@ proptest! {
 fn reduced_data_are_the_first_images_of_each_class() {
     let protocol = tiny(&[(r#""baseA", "baseB", "AnB""#, r#""baseA", "baseA@2", "baseA@6", "baseB""#)]);
     let data = dataset(4, 6, 4, 8);
-    let catalog = Catalog::of(&data);
+    let catalog = Catalog::of(data.clone());
     let plan = Plan::make(&protocol, &catalog).unwrap();
     let of = |text: &str| plan.runs.iter().find(|run| run.treatment.to_string() == text).expect("a run");
     let [whole, reduced, all] = ["baseA", "baseA@2", "baseA@6"].map(of);
@@ -183,7 +183,7 @@ fn a_cost_by_hand() {
 fn images_that_enter_whole_take_memory_by_hand() {
     let data = dataset(4, 500, 100, 8);
     let protocol = tiny(&[("train_per_class = 6", ""), ("valid_per_class = 4", "")]);
-    let catalog = Catalog::of(&data);
+    let catalog = Catalog::of(data.clone());
     let plan = Plan::make(&protocol, &catalog).unwrap();
     let memory = |text: &str| {
         let run = plan.runs.iter().find(|run| run.treatment.to_string() == text).expect("a run");
@@ -225,7 +225,7 @@ fn bases_that_are_not_listed_are_planned() {
 fn the_ci_protocol_is_the_whole_experiment() {
     let protocol = Protocol::named("ci").unwrap();
     let data = Dataset::read(&DataSource::Embedded).unwrap();
-    let catalog = Catalog::of(&data);
+    let catalog = Catalog::of(data.clone());
     let plan = Plan::make(&protocol, &catalog).unwrap();
     assert_eq!(plan.runs.len(), 103);
     assert_eq!(protocol.seeds.len(), 1);

@@ -56,7 +56,7 @@ impl Observer for Diary {
 fn parents_come_first() {
     let protocol = tiny(&[]);
     let data = dataset(4, 6, 4, 8);
-    let catalog = Catalog::of(&data);
+    let catalog = Catalog::of(data.clone());
     let plan = Plan::make(&protocol, &catalog).unwrap();
     for jobs in [1, 3] {
         let world = World { jobs, ..World::new(protocol.clone()) };

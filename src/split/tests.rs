@@ -15,7 +15,7 @@ fn named(a: &[&str], b: &[&str]) -> Halves {
 }
 
 fn split(halves: Halves, protocol: &Protocol, data: &Dataset) -> Result<Split> {
-    Split::make(&rule(halves), protocol, &Catalog::of(data))
+    Split::make(&rule(halves), protocol, &Catalog::of(data.clone()))
 }
 
 /// All images there are.
@@ -44,7 +44,7 @@ fn known_file() {
     let split = {
         let mut rule = rule(named(&["c", "a"], &["b", "d"]));
         rule.name = "two-two".to_owned();
-        Split::make(&rule, &everything(), &Catalog::of(&data)).unwrap()
+        Split::make(&rule, &everything(), &Catalog::of(data.clone())).unwrap()
     };
     assert_eq!(split.data.hex(), "282034ca66ea907b24daa9bc07b5a5e493729700004a2b99493397410cc41ec3");
     assert_eq!(split.to_bytes().len(), 1067);
@@ -74,7 +74,7 @@ proptest! {
         seed: u64,
     ) {
         let data = dataset(classes, held.0, held.1, 8);
-        let catalog = Catalog::of(&data);
+        let catalog = Catalog::of(data.clone());
         let taken = (share.0.min(held.0), share.1.min(held.1));
         let protocol = Protocol {
             train_per_class: Some(taken.0 as u32),
@@ -140,7 +140,7 @@ fn other_seeds_give_other_halves() {
 #[test]
 fn images_come_in_the_order_of_the_split() {
     let data = small();
-    let catalog = Catalog::of(&data);
+    let catalog = Catalog::of(data.clone());
     let split = Split::make(&rule(named(&["a", "c"], &["b", "d"])), &everything(), &catalog).unwrap();
     let images = catalog.images(&split, Task::B, Part::Train).unwrap();
     // Images 1 and 5 are of class b, 3 and 7 of class d; see `small`.
@@ -162,7 +162,7 @@ fn images_come_in_the_order_of_the_split() {
 fn images_that_the_data_lack_are_refused() {
     let (data, other) = (small(), dataset(4, 2, 1, 2));
     let split = split(Halves::Random(0), &everything(), &data).unwrap();
-    let error = Catalog::of(&other).images(&split, Task::A, Part::Train).unwrap_err().to_string();
+    let error = Catalog::of(other.clone()).images(&split, Task::A, Part::Train).unwrap_err().to_string();
     assert!(error.contains("which the data do not have"), "{error}");
 }
 
@@ -216,7 +216,7 @@ fn planted_duplicates_are_found_and_named() {
 #[test]
 fn the_embedded_data_have_no_overlap() {
     let data = Dataset::read(&DataSource::Embedded).unwrap();
-    let catalog = Catalog::of(&data);
+    let catalog = Catalog::of(data.clone());
     for seed in 0..3 {
         let split = Split::make(&rule(Halves::Random(seed)), &everything(), &catalog).unwrap();
         assert_eq!(split.overlaps(), []);
@@ -283,14 +283,15 @@ fn published_halves_want_the_published_classes() {
     let half = super::Split::make(
         &rule(Halves::Published(Published::Random(0))),
         &everything(),
-        &Catalog::of(&data),
+        &Catalog::of(data.clone()),
     );
     // tests/reference/mt19937.py: sorted(np.random.RandomState([0]).permutation(1000)[:500]) begins 0, 1, 2, 5, 9, 10.
     let first: Vec<&str> = [0, 1, 2, 5, 9, 10].map(|class| data.classes[class].as_str()).to_vec();
     assert_eq!(names(&half.unwrap().a)[..6], first);
 
     data.classes.swap(0, 999);
-    let error =
-        super::Split::make(&rule(natman()), &everything(), &Catalog::of(&data)).unwrap_err().to_string();
+    let error = super::Split::make(&rule(natman()), &everything(), &Catalog::of(data.clone()))
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("takes class 0 for n01440764"), "{error}");
 }

@@ -17,7 +17,7 @@ fn element(phase: Phase) -> Element {
 /// Looks at an empty store of the tiny protocol after `act`, with what jobs say.
 fn look(act: impl FnOnce(&Plan<'_>, &Store), jobs: &HashMap<usize, Element>) -> Status {
     let (protocol, data) = (tiny(&[]), dataset(4, 6, 4, 8));
-    let catalog = Catalog::of(&data);
+    let catalog = Catalog::of(data.clone());
     let plan = Plan::make(&protocol, &catalog).unwrap();
     let dir = TempDir::new().unwrap();
     let store = Store::create(dir.path()).unwrap();
@@ -55,7 +55,7 @@ fn who_trains_is_told_from_who_is_gone() {
     ] {
         let name = whose.to_string();
         let (protocol, data) = (tiny(&[]), dataset(4, 6, 4, 8));
-        let catalog = Catalog::of(&data);
+        let catalog = Catalog::of(data.clone());
         let plan = Plan::make(&protocol, &catalog).unwrap();
         let dir = TempDir::new().unwrap();
         let store = Store::create(dir.path()).unwrap();
@@ -89,7 +89,7 @@ fn who_trains_is_told_from_who_is_gone() {
 fn clocks_that_are_apart_decide_nothing_once_it_was_watched() {
     let hour = 3600;
     let (protocol, data) = (tiny(&[]), dataset(4, 6, 4, 8));
-    let catalog = Catalog::of(&data);
+    let catalog = Catalog::of(data.clone());
     let plan = Plan::make(&protocol, &catalog).unwrap();
     for ahead in [false, true] {
         let dir = TempDir::new().unwrap();
@@ -125,7 +125,7 @@ fn clocks_that_are_apart_decide_nothing_once_it_was_watched() {
 #[test]
 fn what_ends_during_a_look_is_not_taken_for_dead() {
     let (protocol, data) = (tiny(&[]), dataset(4, 6, 4, 8));
-    let catalog = Catalog::of(&data);
+    let catalog = Catalog::of(data.clone());
     let plan = Plan::make(&protocol, &catalog).unwrap();
     for how in ["finished", "stopped", "followed"] {
         let dir = TempDir::new().unwrap();
@@ -168,7 +168,7 @@ fn what_ends_during_a_look_is_not_taken_for_dead() {
 fn a_store_that_is_being_made_has_nothing_yet() {
     let dir = TempDir::new().unwrap();
     let (protocol, data) = (tiny(&[]), dataset(4, 6, 4, 8));
-    let catalog = Catalog::of(&data);
+    let catalog = Catalog::of(data.clone());
     let plan = Plan::make(&protocol, &catalog).unwrap();
     drop(Store::create(dir.path()).unwrap());
     for sub in std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()) {

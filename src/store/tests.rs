@@ -14,7 +14,7 @@ fn fresh() -> (TempDir, Store) {
 fn any_split() -> Split {
     let protocol = tiny(&[]);
     let data = dataset(4, 6, 4, 8);
-    let catalog = Catalog::of(&data);
+    let catalog = Catalog::of(data.clone());
     let plan = Plan::make(&protocol, &catalog).expect("a plan");
     plan.splits[0].0.clone()
 }

@@ -465,7 +465,7 @@ fn good_golden() -> &'static Golden {
 fn with_plan<T>(protocol: &Path, look: impl FnOnce(&Plan<'_>) -> T) -> T {
     let protocol = Protocol::named(protocol.to_str().unwrap()).unwrap();
     let data = Dataset::read(&protocol.data).unwrap();
-    let catalog = Catalog::of(&data);
+    let catalog = Catalog::of(data.clone());
     look(&Plan::make(&protocol, &catalog).unwrap())
 }
 

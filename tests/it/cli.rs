@@ -1333,7 +1333,7 @@ fn who_waits_for_another_process_says_so() {
     let (protocol, store) = (three_networks(dir.path()), dir.path().join("store"));
     let read = Protocol::named(protocol.to_str().unwrap()).unwrap();
     let data = Dataset::read(&read.data).unwrap();
-    let catalog = Catalog::of(&data);
+    let catalog = Catalog::of(data.clone());
     let plan = Plan::make(&read, &catalog).unwrap();
     let base = plan.runs.iter().find(|run| run.parent.is_none()).unwrap();
     let recipe = plan.recipe(base, Policy::Portable, None).digest();

@@ -257,7 +257,7 @@ pub fn executable(path: &Path, text: &str) {
 pub fn hold(protocol: &Path, store: &Path, run: &str) -> Lock {
     let protocol = Protocol::named(protocol.to_str().expect("a name in UTF-8")).expect("a protocol");
     let data = Dataset::read(&protocol.data).expect("its images");
-    let catalog = Catalog::of(&data);
+    let catalog = Catalog::of(data.clone());
     let plan = Plan::make(&protocol, &catalog).expect("a plan");
     let base = plan.runs.iter().find(|planned| plan.name(planned) == run).expect("a run of the plan");
     assert_eq!(base.parent, None, "{run} has a recipe of its own");

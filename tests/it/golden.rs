@@ -27,7 +27,7 @@ const FILE: &str = "store.portable.snap";
 fn golden_of(protocol: &str, store: &Path) -> Golden {
     let protocol = Protocol::named(protocol).unwrap();
     let data = Dataset::read(&protocol.data).unwrap();
-    let catalog = Catalog::of(&data);
+    let catalog = Catalog::of(data.clone());
     let plan = Plan::make(&protocol, &catalog).unwrap();
     let store = Store::open(store).unwrap();
     let context = Context::new(&plan, &store, Policy::Portable).unwrap();

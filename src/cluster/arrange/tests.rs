@@ -21,7 +21,7 @@ fn with<T>(
     look: impl FnOnce(&Plan<'_>, Arrangement) -> T,
 ) -> T {
     let data = dataset(4, 6, 4, 8);
-    let catalog = Catalog::of(&data);
+    let catalog = Catalog::of(data.clone());
     let plan = Plan::make(protocol, &catalog).unwrap();
     let all: Vec<usize> = (0..plan.runs.len()).collect();
     let made = arrange(&plan, todo.unwrap_or(&all), elsewhere, cluster, limits, 0);

@@ -112,7 +112,7 @@ fn batch(run: usize) -> Batch {
 
 fn with(act: impl FnOnce(&Plan<'_>, World)) {
     let (protocol, data) = (tiny(&[]), dataset(4, 6, 4, 8));
-    let catalog = Catalog::of(&data);
+    let catalog = Catalog::of(data.clone());
     let plan = Plan::make(&protocol, &catalog).unwrap();
     let dir = TempDir::new().unwrap();
     let store = Store::create(dir.path()).unwrap();

@@ -179,7 +179,7 @@ impl World {
 
     pub(super) fn watched(&self, fake: &Fake, stop: &AtomicBool, observer: &dyn Observer) -> Finished {
         let data = dataset(4, 6, 4, 8);
-        let catalog = Catalog::of(&data);
+        let catalog = Catalog::of(data.clone());
         let plan = Plan::make(&self.protocol, &catalog)?;
         let store = Store::create(self.dir.path())?;
         let runner = Runner {
