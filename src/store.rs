@@ -33,8 +33,9 @@ use crate::manifest::Manifest;
 use crate::snapshot::State;
 use crate::split::Split;
 use crate::weights::Weights;
+use crate::whole;
 use std::fs::{self, File, TryLockError};
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 const MARK: &str = "selffer-store";
@@ -353,13 +354,8 @@ impl Store {
     /// Writes a file whole or not at all, and reads it again.
     fn write(&self, relative: &Path, bytes: &[u8]) -> Result<()> {
         let path = self.dir.join(relative);
-        let failed = || Error::io("write", &path);
-        let mut file = unfinished::begin(&self.dir)?;
-        file.write_all(bytes).map_err(failed())?;
-        file.as_file().sync_all().map_err(failed())?;
-        file.persist(&path).map_err(|error| failed()(error.error))?;
-        let parent = path.parent().unwrap_or(&self.dir);
-        File::open(parent).and_then(|dir| dir.sync_all()).map_err(Error::io("sync", parent))?;
+        whole::settle(unfinished::filled(&self.dir, &path, bytes)?, &path)?;
+        whole::sync(path.parent().unwrap_or(&self.dir))?;
         if fs::read(&path).map_err(Error::io("read", &path))? != bytes {
             let problem = "reads back otherwise than it was written";
             return Err(Error::invalid(path.display().to_string(), problem, "check the disk"));

@@ -17,10 +17,9 @@ use crate::claim::Holder;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::store::Store;
+use crate::whole;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
-use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -172,16 +171,7 @@ fn made(dir: &Path) -> Result<Made> {
 
 /// Writes a file whole or not at all.
 fn put(path: &Path, bytes: &[u8]) -> Result<()> {
-    let dir = path.parent().unwrap_or(Path::new("."));
-    // Who may read it is for the umask to say: others follow the same store.
-    let mut file = tempfile::Builder::new()
-        .permissions(fs::Permissions::from_mode(0o666))
-        .tempfile_in(dir)
-        .map_err(Error::io("write in", dir))?;
-    file.write_all(bytes).map_err(Error::io("write", path))?;
-    file.as_file().sync_all().map_err(Error::io("write", path))?;
-    file.persist(path).map_err(|error| Error::io("write", path)(error.error))?;
-    Ok(())
+    whole::write(path, ".tmp", bytes)
 }
 
 /// Takes a batch's jobs out of the store's memory. Its order and what its jobs said stay.

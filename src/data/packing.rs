@@ -4,12 +4,8 @@
 //! index after it: a process that is killed at any moment loses the shard it was at, and the next one goes on
 //! to the same bytes. Images are decoded on all of rayon's threads while those before are written.
 
-mod files;
 mod shards;
 
-pub(crate) use self::files::UNFINISHED;
-
-use self::files::write;
 use self::shards::{Missing, Work, lengths};
 use super::images::{Images, Sums};
 use super::listing::{Listed, Listing};
@@ -20,6 +16,7 @@ use super::{Dataset, Part};
 use crate::canonical;
 use crate::digest::{DataDigest, Digest, Hasher};
 use crate::error::{Error, Result};
+use crate::whole;
 use serde::Serialize;
 use serde::de::IgnoredAny;
 use std::fs::{self, File, TryLockError};
@@ -29,6 +26,9 @@ use std::sync::atomic::AtomicBool;
 
 /// Shards of a part at the most: all are open while a pack is read, and systems allow 1024 open files.
 const SHARDS_MAX: usize = 500;
+
+/// What unfinished files' names begin with.
+pub(crate) const UNFINISHED: &str = ".unfinished-";
 
 /// How images are packed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -207,7 +207,7 @@ fn claim(to: &Path, plan: &str) -> Result<File> {
             refuse("is a directory with other things in it, not a pack", "name an empty or a new directory")
         }
         _ => {
-            write(to, &path, plan.as_bytes())?;
+            whole::write(&path, UNFINISHED, plan.as_bytes())?;
             Ok(lock)
         }
     }
@@ -263,7 +263,7 @@ fn finish(to: &Path, listing: &Listing, plan: &Plan<'_>, plan_digest: Digest) ->
     let [valid, train] = [images.pop(), images.pop()].map(|part| part.expect("two parts"));
     let data: DataDigest = Dataset { classes: plan.classes.to_vec(), train, valid }.digest();
     let bytes = pack::sums_bytes(&sums);
-    write(to, &to.join(SUMS), &bytes)?;
+    whole::write(&to.join(SUMS), UNFINISHED, &bytes)?;
     let [train, valid] = entries;
     let index = Index {
         format: Format::V2,
@@ -277,7 +277,7 @@ fn finish(to: &Path, listing: &Listing, plan: &Plan<'_>, plan_digest: Digest) ->
         squares: sums.squares,
         skipped,
     };
-    write(to, &to.join(INDEX), pack::sealed(index.clone()).as_bytes())?;
+    whole::write(&to.join(INDEX), UNFINISHED, pack::sealed(index.clone()).as_bytes())?;
     Ok(index)
 }
 

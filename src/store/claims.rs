@@ -10,7 +10,7 @@ use crate::digest::RecipeDigest;
 use crate::error::{Error, Result};
 use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// A network's last claim: its number, and what it says where that can be read.
@@ -50,10 +50,7 @@ impl Store {
     }
 
     fn unfinished_claim(&self, claim: &Claim, path: &Path) -> Result<tempfile::NamedTempFile> {
-        let mut file = unfinished::begin(&self.dir)?;
-        let text = serde_json::to_vec(claim).expect("a claim is JSON");
-        file.write_all(&text).map_err(Error::io("write", path))?;
-        Ok(file)
+        unfinished::filled(&self.dir, path, &serde_json::to_vec(claim).expect("a claim is JSON"))
     }
 
     /// Whether there is a claim of a number above that one.

@@ -3,9 +3,9 @@
 //! Uses `claim` for what tells this machine from others; a part of `store`.
 
 use crate::claim::Holder;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::whole;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 use tempfile::NamedTempFile;
@@ -22,15 +22,9 @@ const UNFINISHED: &str = ".tmp";
 /// After how long a file that another machine was writing is swept away all the same.
 pub(super) const LEFT: Duration = Duration::from_secs(24 * 3600);
 
-/// A file to write in a store. Dropped before it gets its name, it is removed.
-pub(super) fn begin(store: &Path) -> Result<NamedTempFile> {
-    let new = store.join(NEW);
-    tempfile::Builder::new()
-        .prefix(&being_written())
-        // As any program's files: who else may read them is for the umask to say.
-        .permissions(fs::Permissions::from_mode(0o666))
-        .tempfile_in(&new)
-        .map_err(Error::io("write in", &new))
+/// A file with those bytes, which is to become `path` in a store. Dropped before that, it is removed.
+pub(super) fn filled(store: &Path, path: &Path, bytes: &[u8]) -> Result<NamedTempFile> {
+    whole::filled(&store.join(NEW), &being_written(), path, bytes)
 }
 
 /// Whether a path in `new/` is of a file being written, by its name.

@@ -12,10 +12,10 @@ use crate::plan::Plan;
 use crate::recipe::Policy;
 use crate::table::Table;
 use crate::text;
+use crate::whole;
 use include_dir::{Dir, include_dir};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// The snapshots that were accepted when this binary was built.
@@ -378,18 +378,11 @@ impl Golden {
     }
 }
 
-/// Writes a file whole or not at all.
+/// Writes a file whole or not at all, and its directory where there is none.
 fn write(path: &Path, text: &str) -> Result<PathBuf> {
     let dir = path.parent().unwrap_or(Path::new("."));
-    let failed = || Error::io("write", path);
     std::fs::create_dir_all(dir).map_err(Error::io("create the directory", dir))?;
-    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(failed())?;
-    file.write_all(text.as_bytes()).map_err(failed())?;
-    // Temporary files are private; a snapshot is for everyone.
-    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    file.as_file().set_permissions(readable).map_err(failed())?;
-    file.as_file().sync_all().map_err(failed())?;
-    file.persist(path).map_err(|error| failed()(error.error))?;
+    whole::write(path, ".tmp", text.as_bytes())?;
     Ok(path.to_owned())
 }
 

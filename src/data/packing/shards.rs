@@ -2,8 +2,8 @@
 //!
 //! Uses `data::{pack, ready}` and `files` beside it; a part of `data::packing`.
 
+use super::UNFINISHED;
 use super::Watch;
-use super::files::{settle, sync, unfinished, write, written};
 use crate::canonical;
 use crate::data::Part;
 use crate::data::images::Sums;
@@ -12,6 +12,7 @@ use crate::data::pack::{self, CHANNELS, Entry, Format, Index, ShardIndex, Skippe
 use crate::data::ready::{Ready, ready, skipped_name};
 use crate::digest::{Digest, Hasher};
 use crate::error::{Error, Result};
+use crate::whole;
 use rayon::prelude::*;
 use std::fs;
 use std::io::{ErrorKind, Write as _};
@@ -123,17 +124,16 @@ impl Work<'_> {
             }
             _ => {}
         }
-        settle(unnamed.pixels, &path("shard"))?;
-        settle(written(self.to, &sums, &unnamed.sums)?, &sums)?;
-        sync(self.to)?;
-        write(self.to, &index, unnamed.index.as_bytes())
+        whole::settle(unnamed.pixels, &path("shard"))?;
+        whole::write(&sums, UNFINISHED, &unnamed.sums)?;
+        whole::write(&index, UNFINISHED, unnamed.index.as_bytes())
     }
 
     /// Decodes a shard into a file; where images are bad and not to be skipped, those.
     fn shard(&self, shard: &Missing<'_>) -> Result<Result<Unnamed, Vec<Skipped>>> {
         let Missing { part, number, files, lengths } = *shard;
         let path = |kind| shard_path(self.to, part, number, kind);
-        let mut file = unfinished(self.to)?;
+        let mut file = whole::begin(self.to, UNFINISHED)?;
         let size = self.side * self.side * CHANNELS;
         let mut sums = Sums::none(size);
         let mut index = ShardIndex {
