@@ -118,6 +118,11 @@ impl<'a> Plan<'a> {
         classes.iter().map(|class| class.part(part).len().min(most)).sum()
     }
 
+    /// The index of the run of that name.
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.runs.iter().position(|run| self.name(run) == name)
+    }
+
     /// How many steps an epoch of a run has.
     pub fn steps(&self, run: &PlannedRun) -> u32 {
         let images = self.count(run, Part::Train);

@@ -46,117 +46,146 @@ pub fn jobs(
     store: &Path,
     engine: impl Fn(&str) -> Result<Box<dyn Engine>>,
 ) -> Jobs {
-    let mut jobs = Jobs::default();
+    let mut asking = Asking::default();
     let handed = match handed(store) {
         Ok(handed) => handed,
         Err(why) => {
-            jobs.unknown.push(Unknown { why, runs: (0..plan.runs.len()).collect() });
-            return jobs;
+            asking.jobs.unknown.push(Unknown { why, runs: (0..plan.runs.len()).collect() });
+            return asking.jobs;
         }
     };
     if handed.is_empty() {
-        return jobs;
+        return asking.jobs;
     }
-    let ours = |order: &Order| order.is_of(plan, policy);
-    let mut known = HashMap::with_capacity(plan.runs.len());
-    known.extend(plan.runs.iter().enumerate().map(|(index, run)| (plan.name(run), index)));
-    let indices = |names: Vec<&String>| -> Vec<usize> {
-        names.into_iter().filter_map(|name| known.get(name)).copied().collect()
-    };
-    // An order that cannot be read may name any run.
-    let runs = |order: Option<&Order>| match order {
-        Some(order) => indices(order.elements.values().flatten().collect()),
-        None => (0..plan.runs.len()).collect(),
-    };
-    let mut forgotten: BTreeMap<usize, (SystemTime, Element)> = BTreeMap::new();
-    let mut by_engine: BTreeMap<String, Vec<(PathBuf, Result<Order>, Job)>> = BTreeMap::new();
+    asking.named = plan.runs.iter().enumerate().map(|(index, run)| (plan.name(run), index)).collect();
+    let mut by_engine: BTreeMap<String, Vec<Batch>> = BTreeMap::new();
     for Handed { path, order, given } in handed {
-        if order.as_ref().is_ok_and(|order| !ours(order)) {
+        if order.as_ref().is_ok_and(|order| !order.is_of(plan, policy)) {
             continue;
         }
         match given {
-            Ok(Given { engine, job }) => by_engine.entry(engine).or_default().push((path, order, job)),
-            Err(why) => jobs.unknown.push(Unknown { why, runs: runs(order.as_ref().ok()) }),
+            Ok(Given { engine, job }) => {
+                by_engine.entry(engine).or_default().push(Batch { path, order, job })
+            }
+            Err(why) => asking.unknown(why, &[order]),
         }
     }
-    for (name, mut batches) in by_engine {
-        let asked = engine(&name).and_then(|engine| {
-            batches.retain(|(_, order, job)| match reachable(engine.as_ref(), job) {
+    for (name, batches) in by_engine {
+        asking.engine(engine(&name), batches);
+    }
+    for (run, (_, element)) in asking.forgotten {
+        asking.jobs.of.entry(run).or_insert(element);
+    }
+    asking.jobs
+}
+
+/// A batch that an engine has.
+struct Batch {
+    path: PathBuf,
+    order: Result<Order>,
+    job: Job,
+}
+
+/// Jobs, as they are asked after.
+#[derive(Default)]
+struct Asking {
+    jobs: Jobs,
+    // The plan's runs by name.
+    named: HashMap<String, usize>,
+    // Elements that their engines do not list any more, by run, and when their logs were last written.
+    forgotten: BTreeMap<usize, (SystemTime, Element)>,
+}
+
+impl Asking {
+    fn indices<'n>(&self, names: impl IntoIterator<Item = &'n String>) -> Vec<usize> {
+        names.into_iter().filter_map(|name| self.named.get(name)).copied().collect()
+    }
+
+    /// Notes that the jobs of those orders may be alive. An order that cannot be read may name any run.
+    fn unknown<'o>(&mut self, why: Error, orders: impl IntoIterator<Item = &'o Result<Order>>) {
+        let runs = |order: &Result<Order>| match order {
+            Ok(order) => self.indices(order.elements.values().flatten()),
+            Err(_) => self.named.values().copied().collect(),
+        };
+        let runs: BTreeSet<usize> = orders.into_iter().flat_map(runs).collect();
+        self.jobs.unknown.push(Unknown { why, runs: runs.into_iter().collect() });
+    }
+
+    /// Asks an engine after the batches that it has.
+    fn engine(&mut self, engine: Result<Box<dyn Engine>>, mut batches: Vec<Batch>) {
+        let asked = engine.and_then(|engine| {
+            batches.retain(|batch| match reachable(engine.as_ref(), &batch.job) {
                 Ok(()) => true,
                 Err(why) => {
-                    jobs.unknown.push(Unknown { why, runs: runs(order.as_ref().ok()) });
+                    self.unknown(why, [&batch.order]);
                     false
                 }
             });
-            ask(engine.as_ref(), batches.iter().map(|(_, _, job)| job))
+            ask(engine.as_ref(), batches.iter().map(|batch| &batch.job))
         });
         let (of, elements) = match asked {
             Ok(asked) => asked,
-            Err(why) => {
-                let mut all: Vec<usize> =
-                    batches.iter().flat_map(|(_, order, _)| runs(order.as_ref().ok())).collect();
-                all.sort_unstable();
-                all.dedup();
-                jobs.unknown.push(Unknown { why, runs: all });
-                continue;
-            }
+            Err(why) => return self.unknown(why, batches.iter().map(|batch| &batch.order)),
         };
-        // Jobs that live and whose orders cannot be read. One that has ended has nothing, whatever its order says.
-        let mut unread: BTreeMap<PathBuf, String> = BTreeMap::new();
         let mut listed: HashSet<(String, Option<u32>)> = HashSet::new();
-        for mut element in elements {
-            let Some(at) = of.get(&element.job).copied() else { continue };
+        // One for each batch whose order cannot be read.
+        let mut unread: BTreeMap<&Path, (String, &Batch)> = BTreeMap::new();
+        for element in elements {
+            let Some(batch) = of.get(&element.job).map(|at| &batches[*at]) else { continue };
             listed.insert((element.job.clone(), element.index));
-            let (path, order, _) = &batches[at];
-            element.log = Some(path.with_file_name(match element.index {
-                Some(index) => log(&element.job, index),
-                None => "local.log".to_owned(),
-            }));
-            let Ok(order) = order else {
-                if element.phase.alive() {
-                    unread.insert(path.clone(), element.job);
-                }
-                continue;
-            };
-            let names = match element.index {
-                Some(index) => order.elements.get(&index).into_iter().flatten().collect::<Vec<_>>(),
-                None => order.elements.values().flatten().collect(),
-            };
-            for index in indices(names) {
-                let better = |old: &Element| element.phase.alive() || !old.phase.alive();
-                if jobs.of.get(&index).is_none_or(better) {
-                    jobs.of.insert(index, element.clone());
-                }
+            match &batch.order {
+                Ok(order) => self.listed(&batch.path, order, element),
+                // One that has ended has nothing, whatever its order says.
+                Err(_) if !element.phase.alive() => {}
+                Err(_) => _ = unread.insert(&batch.path, (element.job, batch)),
             }
         }
-        // A queue forgets what ended some minutes ago; what it wrote is here.
-        for (path, order, job) in &batches {
-            let (Ok(order), Job::Known(job)) = (order, job) else { continue };
-            for (index, names) in &order.elements {
-                let path = path.with_file_name(log(job, *index));
-                let whole = listed.contains(&(job.clone(), None));
-                if whole || listed.contains(&(job.clone(), Some(*index))) {
-                    continue;
-                }
-                let Ok(written) = path.metadata().and_then(|log| log.modified()) else { continue };
-                for run in indices(names.iter().collect()) {
-                    if forgotten.get(&run).is_none_or(|(before, _)| *before < written) {
-                        let element = Element::forgotten(job, Some(*index), path.clone());
-                        forgotten.insert(run, (written, element));
-                    }
-                }
+        for batch in &batches {
+            if let (Ok(order), Job::Known(job)) = (&batch.order, &batch.job) {
+                self.unlisted(&batch.path, order, job, &listed);
             }
         }
-        jobs.unknown.extend(unread.into_iter().map(|(path, job)| {
+        for (path, (job, batch)) in unread {
             let problem = format!("is not as `selffer submit` wrote it, and its job {job} lives");
             let mend = "take that back in its queue, then have it forgotten: `selffer cancel --forget`";
-            Unknown { why: Error::invalid(path.display().to_string(), problem, mend), runs: runs(None) }
-        }));
+            self.unknown(Error::invalid(path.display().to_string(), problem, mend), [&batch.order]);
+        }
     }
-    for (run, (_, element)) in forgotten {
-        jobs.of.entry(run).or_insert(element);
+
+    /// Takes up what an engine says of an element.
+    fn listed(&mut self, path: &Path, order: &Order, mut element: Element) {
+        let (name, names) = match element.index {
+            Some(index) => {
+                (log(&element.job, index), order.elements.get(&index).into_iter().flatten().collect())
+            }
+            None => ("local.log".to_owned(), order.elements.values().flatten().collect::<Vec<_>>()),
+        };
+        element.log = Some(path.with_file_name(name));
+        for index in self.indices(names) {
+            let better = |old: &Element| element.phase.alive() || !old.phase.alive();
+            if self.jobs.of.get(&index).is_none_or(better) {
+                self.jobs.of.insert(index, element.clone());
+            }
+        }
     }
-    jobs
+
+    /// Takes up what elements wrote that are not listed: a queue forgets what ended some minutes ago.
+    fn unlisted(&mut self, path: &Path, order: &Order, job: &str, listed: &HashSet<(String, Option<u32>)>) {
+        let is_listed = |index| listed.contains(&(job.to_owned(), index));
+        if is_listed(None) {
+            return;
+        }
+        for (index, names) in order.elements.iter().filter(|(index, _)| !is_listed(Some(**index))) {
+            let path = path.with_file_name(log(job, *index));
+            let Ok(written) = path.metadata().and_then(|log| log.modified()) else { continue };
+            for run in self.indices(names) {
+                if self.forgotten.get(&run).is_none_or(|(before, _)| *before < written) {
+                    let element = Element::forgotten(job, Some(*index), path.clone());
+                    self.forgotten.insert(run, (written, element));
+                }
+            }
+        }
+    }
 }
 
 /// Where an element of a job writes what it says, beside its order.

@@ -161,7 +161,7 @@ fn wanted(args: &BisectArgs, plan: &Plan<'_>, sides: [&Named; 2]) -> Result<Vec<
         }
         return Ok((0..plan.runs.len()).collect());
     };
-    match plan.runs.iter().position(|run| plan.name(run) == name) {
+    match plan.find(name) {
         Some(index) => Ok(vec![index]),
         None => {
             let problem = format!("is no run of the protocol {}", args.protocol);

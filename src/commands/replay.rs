@@ -152,7 +152,7 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Verdict> {
     end_with_input();
     let inputs = Inputs::read(&args.protocol)?;
     let plan = inputs.plan()?;
-    let Some(index) = plan.runs.iter().position(|run| plan.name(run) == manifest.run) else {
+    let Some(index) = plan.find(&manifest.run) else {
         let problem = format!("is of {}, which is no run of the protocol {}", manifest.run, args.protocol);
         return Err(Error::invalid(&subject, problem, "name its --protocol").into());
     };

@@ -23,7 +23,7 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<Verdict> {
     let inputs = Inputs::read(&args.protocol)?;
     let plan = inputs.plan()?;
     // A mistyped name is better known as such than as one that is not in the store.
-    let named = plan.runs.iter().position(|run| plan.name(run) == args.run);
+    let named = plan.find(&args.run);
     if named.is_none() && !is_prefix(&args.run) {
         return Err(unknown(args, &plan).into());
     }

@@ -41,12 +41,13 @@ pub fn run(args: &WorkArgs) -> anyhow::Result<Verdict> {
     let every = crate::cli::every(&order.snapshot_every)
         .map_err(|mend| Error::invalid("snapshot_every", order.snapshot_every.clone(), mend))?;
     let memory = numerics.memory_at_hand();
+    let takes: Vec<u64> = runs.iter().map(|run| plan.cost(&plan.runs[*run]).memory).collect();
     let runner = Runner {
         plan: &plan,
         store: &store,
         trainer: &Torch::new(numerics),
         policy: order.numerics,
-        jobs: side_by_side(&order, &plan, &runs, memory),
+        jobs: side_by_side(order.jobs, order.numerics, &takes, memory),
         memory,
         snapshots: Snapshots { every, keep: false },
         only: Some(&runs),
@@ -217,17 +218,16 @@ fn store_of(plan: &Path) -> Result<&Path> {
     })
 }
 
-/// How many networks are trained at once: all that the job has where a GPU computes, else as many as there are
-/// cores, and no more than the memory holds.
-fn side_by_side(order: &Order, plan: &Plan<'_>, runs: &[usize], memory: u64) -> usize {
-    let most = match order.jobs {
-        Some(jobs) => usize::from(jobs),
-        None if order.numerics == Policy::Cuda => runs.len(),
-        None => super::jobs(None),
+/// How many networks that take so many bytes each are trained at once: as many as were asked for, else all that the job
+/// has where a GPU computes and as many as there are cores elsewhere; and no more than the memory holds.
+fn side_by_side(asked: Option<u16>, policy: Policy, takes: &[u64], memory: u64) -> usize {
+    let most = match asked {
+        None if policy == Policy::Cuda => takes.len(),
+        asked => super::jobs(asked),
     };
-    let largest = runs.iter().map(|run| plan.cost(&plan.runs[*run]).memory).max().unwrap_or(0);
+    let largest = takes.iter().max().copied().unwrap_or(0);
     let fit = usize::try_from(memory / largest.max(1)).unwrap_or(usize::MAX);
-    most.min(runs.len()).min(fit).max(1)
+    most.min(takes.len()).min(fit).max(1)
 }
 
 #[cfg(test)]
@@ -268,6 +268,21 @@ mod tests {
         assert!((1..=40).contains(&times) && matches!(ended, Err(Error::Invalid { .. })), "{times}");
         // Who took the job back does not want it started again.
         assert!(matches!(tried(1, hour, &told), (0, Err(Error::Interrupted))));
+    }
+
+    #[test]
+    fn a_gpu_trains_all_that_a_job_has_and_a_cpu_as_many_as_it_has_cores() {
+        let (takes, room) = (&[10, 30, 20].repeat(100), u64::MAX);
+        let cores = std::thread::available_parallelism().unwrap().get();
+        assert_eq!(side_by_side(None, Policy::Cuda, takes, room), 300);
+        for policy in [Policy::Portable, Policy::Native] {
+            assert_eq!(side_by_side(None, policy, takes, room), cores.min(300), "{policy:?}");
+            assert_eq!(side_by_side(Some(7), policy, takes, room), 7, "{policy:?}");
+        }
+        // As the largest takes, and one in any case: what does not fit is refused with the mend.
+        for (memory, at_once) in [(90, 3), (89, 2), (29, 1)] {
+            assert_eq!(side_by_side(None, Policy::Cuda, takes, memory), at_once);
+        }
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl Bisection {
                 writeln!(text, "{} {} the same, step by step", networks(self.compared), are(self.compared));
             return text;
         };
-        let steps = plan.runs.iter().find(|run| plan.name(run) == parting.run).map(|run| plan.steps(run));
+        let steps = plan.find(&parting.run).map(|run| plan.steps(&plan.runs[run]));
         let place = |place: Place| {
             let all = steps.map_or(0, |steps| place.steps_done(steps));
             format!("epoch {}, step {} (step {all} of the run)", place.epoch, place.step)

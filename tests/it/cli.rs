@@ -193,8 +193,10 @@ fn a_protocol_that_cannot_be_read_is_refused() {
 fn a_network_that_memory_cannot_hold_is_refused_with_the_mend() {
     let dir = scratch();
     let (path, store) = (dir.path().join("wide.toml"), dir.path().join("store"));
-    // Each network takes more than 150 GiB, and there are 23 jobs for the 23 networks.
-    fs::write(&path, with("conv = [8, 8, 8, 8, 8]", "conv = [16384, 16384, 16384, 16384, 16384]")).unwrap();
+    // Each network takes more than 150 GiB, and there are 23 jobs for the 23 networks. Their operations, all together, are
+    // more than 64 bits count.
+    let wide = with("conv = [8, 8, 8, 8, 8]", "conv = [16384, 16384, 16384, 16384, 16384]");
+    fs::write(&path, wide.replace("epochs = 2", "epochs = 100000\nsteps = 200000000")).unwrap();
     let mut call = selffer(["reproduce", "--jobs", "64", "--quiet", "--protocol"]);
     call.arg(&path).arg("--store").arg(&store);
     refused(call, &["takes at least", "GiB of memory in each of 23 jobs"], "take fewer --jobs");
