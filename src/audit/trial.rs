@@ -9,6 +9,7 @@ use crate::equivalence::{Lies, Paired, most_unseen};
 use crate::error::{Error, Result};
 use crate::manifest::{Count, Manifest, Outcome};
 use crate::run::{self, Done};
+use crate::store::Entry;
 use crate::text::networks;
 use crate::train::{Along, Evaluation, Next};
 use crate::verify::{Code, Context, Finding, Severity};
@@ -89,11 +90,17 @@ impl Prover<'_> {
         Ok((staged(Stage::Tables, reason, trials), findings, counts))
     }
 
-    /// Refuses networks to be trained again that memory cannot hold: before the checks and evaluations, which take long.
+    /// Refuses networks to be trained again that memory cannot hold: before this store's checks and evaluations, which take
+    /// long.
     pub(super) fn fits(&self, context: &Context<'_>) -> Result<()> {
         let chosen = self.again.chosen(context.plan);
-        let mut there = chosen.iter().filter(|index| context.manifests[**index].is_some());
-        there.try_for_each(|index| run::fits(context.plan, *index, self.jobs.min(chosen.len()), self.memory))
+        let jobs = self.jobs.min(chosen.len());
+        let begins = |index: &usize| {
+            let manifest = context.manifests[*index].as_ref();
+            let parent = |digest| context.store.has(&Entry::Checkpoint(digest));
+            manifest.is_some_and(|manifest| manifest.recipe.parent.is_none_or(parent))
+        };
+        run::largest_fits(context.plan, chosen.into_iter().filter(begins), jobs, self.memory)
     }
 
     /// The chosen networks, trained again.

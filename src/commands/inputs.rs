@@ -1,7 +1,7 @@
 //! What commands begin with: a protocol and its images, from where `--data` says, if it does.
 //!
-//! Uses `protocol`, `data` and `plan`; used by all commands that read images. What of the command line concerns the whole process
-//! is kept here once.
+//! Uses `protocol`, `data` and `plan`; used by all commands that read images. What of the command line concerns the
+//! whole process is kept here once.
 
 use super::say;
 use crate::cli::{Cli, Command};

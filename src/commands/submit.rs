@@ -14,7 +14,7 @@ use selffer::plan::Plan;
 use selffer::protocol::{EMBEDDED, Protocol};
 use selffer::recipe::Policy;
 use selffer::resources::{Cluster, Resources};
-use selffer::run::fits;
+use selffer::run::largest_fits;
 use selffer::status::{Standing, Watch};
 use selffer::store::Store;
 use selffer::text::networks as networks_of;
@@ -102,9 +102,7 @@ pub fn run(args: &SubmitArgs) -> anyhow::Result<Verdict> {
         store.put_split(split)?;
     }
     if args.engine == EngineName::Local {
-        for run in &todo.runs {
-            fits(&plan, *run, 1, selffer::machine::memory_at_hand())?;
-        }
+        largest_fits(&plan, todo.runs.iter().copied(), 1, selffer::machine::memory_at_hand())?;
     }
     let Arrangement { batches, left } =
         arrange(&plan, &todo.runs, &todo.bases, &cluster, engine.limits()?, todo.elements);

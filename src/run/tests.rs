@@ -340,6 +340,52 @@ fn a_network_that_memory_cannot_hold_is_refused_before_training() {
 }
 
 #[test]
+fn what_is_to_be_trained_is_to_fit_and_what_is_there_need_not() {
+    // One target, so that its base network and those that copy from it are all.
+    let treatments = (r#"["baseA", "baseB", "AnB", "BnB+", "RnA"]"#, r#"["baseB", "BnB+"]"#);
+    let world = World::new(tiny(&[treatments, ("seeds = [1, 2]", "seeds = [1]")]));
+    let catalog = Catalog::of(dataset(4, 6, 4, 8));
+    let plan = Plan::make(&world.protocol, &catalog).unwrap();
+    let takes = |run: usize| plan.cost(&plan.runs[run]).memory;
+    // Room for the base network, and not for B1B+ and B4B+, which are as large as each other.
+    assert!(takes(0) < takes(1) && takes(1) == takes(2));
+    let asks = |jobs, memory| {
+        let store = Store::open(world.dir.path()).unwrap();
+        let asked = all_fit(&plan, &store, Policy::Portable, jobs, memory);
+        asked.err().map(|error| error.to_string().split(':').next().unwrap().to_owned())
+    };
+    let refused = |name: &str| Some(format!("half/1/{name}"));
+    Store::create(world.dir.path()).unwrap();
+    assert_eq!(asks(1, takes(1)), None);
+    assert_eq!(asks(1, takes(0)), refused("B1B+"));
+    assert_eq!(asks(2, takes(1)), refused("B1B+"));
+    // A base network that diverged has nothing to be copied.
+    world.run(&Fake { diverges: HashSet::from(["half/1/baseB"]), ..Fake::default() }).unwrap();
+    assert_eq!(asks(1, takes(0)), None);
+    let all = world.dir.path().join("manifests");
+    fs::remove_dir_all(&all).and_then(|()| fs::create_dir(&all)).unwrap();
+    world.run(&Fake::default()).unwrap();
+    assert_eq!(asks(1, 0), None);
+    // What one that is gone had to be copied from is known by its name: it need not be trained again.
+    let store = Store::open(world.dir.path()).unwrap();
+    let entry = |name: &str| {
+        let all =
+            store.manifests().unwrap().into_iter().map(|digest| store.manifest(digest).unwrap().whole());
+        let manifest = all.flatten().find(|manifest| manifest.run == format!("half/1/{name}")).unwrap();
+        let weights = manifest.trained().unwrap().whole();
+        (Entry::Manifest(manifest.recipe_digest()), Entry::Checkpoint(weights))
+    };
+    let [(base, _), (_, tuned)] = ["baseB", "B4B+"].map(entry);
+    fs::remove_file(store.path(&base)).unwrap();
+    assert_eq!((asks(1, takes(0)), asks(1, takes(0) - 1)), (None, refused("baseB")));
+    // A record without its weights is trained again.
+    fs::remove_file(store.path(&tuned)).unwrap();
+    assert_eq!(asks(1, takes(0)), refused("B4B+"));
+    world.run(&Fake::default()).unwrap();
+    assert_eq!(asks(1, 0), None);
+}
+
+#[test]
 fn a_run_that_was_stopped_goes_on_from_its_last_state() {
     static STOP: AtomicBool = AtomicBool::new(false);
     let world = World::new(one_seed());

@@ -213,7 +213,11 @@ fn a_later_network_that_memory_cannot_hold_is_refused_before_the_first() {
     call.args(["-c", "ulimit -v 2500000; exec \"$0\" \"$@\""])
         .arg(program.get_program())
         .args(program.get_args());
-    refused(call, &["mixed/1/B1B: takes at least 2.7 GiB of memory, and 2.4 are free"], "take fewer --jobs");
+    refused(
+        call,
+        &["random-0/1/A1B+: takes at least 2.7 GiB of memory, and 2.4 are free"],
+        "take fewer --jobs",
+    );
     assert_eq!(fs::read_dir(store.join("claims")).unwrap().count(), 0, "training was begun");
 }
 
