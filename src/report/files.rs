@@ -184,8 +184,9 @@ pub fn write(asked: &Path, files: &Files, waits: impl FnOnce(&Path)) -> Result<P
     let new = beside(&out, out.file_name().unwrap_or_default());
     // What a killed process left, or the report before last.
     discard(&new)?;
+    take_back(&new.with_extension(ASIDE), &out)?;
     let made = fill(&new, files).and_then(|()| replace(&new, &out));
-    let cleared = discard(&new).and_then(|()| discard(&new.with_extension(ASIDE)));
+    let cleared = discard(&new);
     made?;
     cleared?;
     Ok(asked.join(PAGE))
@@ -244,14 +245,24 @@ fn replace(new: &Path, out: &Path) -> Result<()> {
 fn replace_in_turn(new: &Path, out: &Path) -> Result<()> {
     let failed = || Error::io("write", out);
     let aside = new.with_extension(ASIDE);
-    // Left by one that was killed here.
-    discard(&aside)?;
-    fs::rename(out, &aside).map_err(failed())?;
+    fs::rename(out, &aside).map_err(Error::io("write", &aside))?;
     if let Err(error) = fs::rename(new, out) {
         let _ = fs::rename(&aside, out);
         return Err(failed()(error));
     }
     fs::rename(&aside, new).map_err(failed())
+}
+
+/// A report that was put aside by a process that was killed then: it goes back where none took its place, and else is
+/// removed. What is no report as it was written is left where it is.
+fn take_back(aside: &Path, out: &Path) -> Result<()> {
+    if !aside.is_dir() || !matches!(foreign(aside, true), Ok(None)) {
+        return Ok(());
+    }
+    match out.exists() {
+        true => discard(aside),
+        false => fs::rename(aside, out).map_err(Error::io("write", out)),
+    }
 }
 
 /// Removes a report that was replaced or never finished: the files that it lists, and directories that are empty then.

@@ -72,27 +72,36 @@ fn what_a_killed_process_left_is_no_hindrance() {
 
 /// Where two directories cannot be exchanged, and a process was killed between the two renames.
 #[test]
-fn a_report_that_was_put_aside_is_replaced_and_cleared_away() {
+fn a_report_that_was_put_aside_is_taken_back_or_cleared_away() {
     let dir = tempfile::tempdir().unwrap();
     let [out, new, aside] = ["report", ".report.new", ".report.old"].map(|name| dir.path().join(name));
     let whole = ["report/SHA256SUMS", "report/index.html"];
+    let page = |at: &Path| fs::read_to_string(at.join("index.html")).unwrap();
     write(&out, &files(&[("index.html", "1")])).unwrap();
     fs::rename(&out, &aside).unwrap();
     fill(&new, &files(&[("index.html", "2")])).unwrap();
-    write(&out, &files(&[("index.html", "3")])).unwrap();
-    assert_eq!(names(dir.path()), whole);
-    // In turn, over what was left.
+    // The next cannot be written either: what was whole before is there again.
+    assert!(write(&out, &files(&[("index.html", "3"), ("index.html/x", "")])).is_err());
+    assert_eq!((names(dir.path()), page(&out)), (whole.map(str::to_owned).to_vec(), "1".to_owned()));
+    // Killed after the second rename: the report is there, and the one before as well.
     fill(&aside, &files(&[("index.html", "1")])).unwrap();
-    fill(&new, &files(&[("index.html", "4")])).unwrap();
+    write(&out, &files(&[("index.html", "4")])).unwrap();
+    assert_eq!((names(dir.path()), page(&out)), (whole.map(str::to_owned).to_vec(), "4".to_owned()));
+    // In turn, as where there is no exchange.
+    fill(&new, &files(&[("index.html", "5")])).unwrap();
     replace_in_turn(&new, &out).unwrap();
-    assert!(!aside.exists());
-    assert_eq!(fs::read_to_string(out.join("index.html")).unwrap(), "4");
-    assert_eq!(fs::read_to_string(new.join("index.html")).unwrap(), "3");
-    // What is somebody else's stays.
-    fs::create_dir(&aside).unwrap();
-    fs::write(aside.join("notes"), "mine").unwrap();
-    write(&out, &files(&[("index.html", "5")])).unwrap();
-    assert_eq!(names(dir.path()), [&[".report.old/notes"], &whole[..]].concat());
+    assert_eq!((page(&out), page(&new), aside.exists()), ("5".to_owned(), "4".to_owned(), false));
+    // What is somebody's own stays: another file, or one of a report that was changed.
+    for (name, text) in [("notes", "mine"), ("index.html", "mine")] {
+        fill(&aside, &files(&[("index.html", "1")])).unwrap();
+        fs::write(aside.join(name), text).unwrap();
+        write(&out, &files(&[("index.html", "6")])).unwrap();
+        assert_eq!(
+            (fs::read_to_string(aside.join(name)).unwrap(), page(&out)),
+            (text.to_owned(), "6".to_owned())
+        );
+        fs::remove_dir_all(&aside).unwrap();
+    }
 }
 
 #[test]
