@@ -95,11 +95,14 @@ impl Error {
     }
 }
 
-/// Of the names that are known, the one that is most like what was given.
+/// Of the names that are known, the one that is most like what was given; none where they are of other words.
 pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let like = |name: &&str| strsim::jaro_winkler(given, name);
-    known.into_iter().max_by(|a, b| like(a).total_cmp(&like(b)))
+    let like = |name: &str| strsim::jaro_winkler(given, name);
+    known.into_iter().max_by(|a, b| like(a).total_cmp(&like(b))).filter(|name| like(name) > LIKE)
 }
+
+/// From where on two names are like each other, of 1 for the same: `per_jobs` and `per_job` are, `slurm` and `setup` not.
+const LIKE: f64 = 0.7;
 
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;

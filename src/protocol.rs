@@ -1,8 +1,8 @@
 //! A protocol: every number of an experiment, read from TOML.
 //!
-//! Uses `treatment`, `published` and `digest`; used by every later stage. What is read here is checked here: the
-//! rest of the program never sees a batch of zero or a momentum of two. Unknown keys are errors that
-//! name the nearest key. `src/protocols/` holds the embedded ones.
+//! Uses `treatment`, `published`, `resources` and `digest`; used by every later stage. What is read here is checked
+//! here: the rest of the program never sees a batch of zero or a momentum of two. Unknown keys are errors that name
+//! the nearest key. `src/protocols/` holds the embedded ones.
 
 use crate::canonical;
 use crate::digest::{Digest, ProtocolDigest};

@@ -6,10 +6,9 @@ pub mod flags;
 
 use crate::error::{Error, Result};
 use crate::toml_text;
-use crate::treatment::{self, DEPTHS, Treatment};
-use serde::de::Error as _;
+use crate::treatment::{self, DEPTHS, NotATreatment, Treatment};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// How long before its time limit a job is told to save, in seconds, unless it is said otherwise.
@@ -41,7 +40,7 @@ pub struct Resources {
 
 /// Resources for a whole plan: for all networks, for some others, and how many at once.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "toml::Table")]
+#[serde(from = "ForAll")]
 pub struct Cluster {
     /// For every network.
     pub all: Resources,
@@ -55,67 +54,80 @@ pub struct Cluster {
 
 /// What some networks get instead.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "toml::Table")]
+#[serde(from = "ForSome")]
 pub struct Special {
-    /// Which: texts in the paper's notation, `n` for every depth, and the treatments that each stands for.
-    pub treatments: BTreeMap<String, BTreeSet<Treatment>>,
+    /// Which.
+    pub treatments: Vec<Family>,
     /// What they get.
     pub given: Resources,
 }
 
-/// A table that holds resources and, beside them, some keys of its own.
-struct Mixed {
-    resources: toml::Table,
-    own: Vec<&'static str>,
+/// Treatments as a text in the paper's notation names them, `n` for every depth.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub struct Family {
+    text: String,
+    // Found once: a plan may ask for each of its networks. What is none, `check` refuses.
+    treatments: Result<BTreeSet<Treatment>, NotATreatment>,
 }
 
-impl Mixed {
-    fn new(table: toml::Table) -> Self {
-        Self { resources: table, own: Vec::new() }
+impl From<String> for Family {
+    fn from(text: String) -> Self {
+        let family = treatment::family(&text, &DEPTHS.collect::<Vec<_>>());
+        Self { text, treatments: family.map(|all| all.into_iter().collect()) }
     }
+}
 
-    /// Takes one of its own keys out.
-    fn take<T: for<'a> Deserialize<'a>>(&mut self, key: &'static str) -> Result<Option<T>, toml::de::Error> {
-        self.own.push(key);
-        self.resources.remove(key).map(toml::Value::try_into).transpose()
+impl Family {
+    fn has(&self, treatment: Treatment) -> bool {
+        self.treatments.as_ref().is_ok_and(|all| all.contains(&treatment))
     }
+}
 
-    /// What is left. An unknown key may have been meant for one of its own.
-    fn rest(self) -> Result<Resources, toml::de::Error> {
-        self.resources.try_into().map_err(|error: toml::de::Error| {
-            let message = error.message();
-            match message.starts_with("unknown field") {
-                true => toml::de::Error::custom(format!("{message}, `{}`", self.own.join("`, `"))),
-                false => error,
+/// A table as a file has it: the keys of [`Resources`] and others beside them. One struct, so that a message about any of
+/// them has its line and knows them all.
+macro_rules! table {
+    ($name:ident { $($own:ident: $of:ty),* }) => {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct $name {
+            $(#[serde(default)] $own: $of,)*
+            partition: Option<String>,
+            gres: Option<String>,
+            time: Option<String>,
+            mem: Option<String>,
+            cpus: Option<u32>,
+            warn_seconds: Option<u32>,
+            #[serde(default)]
+            flags: Vec<String>,
+            #[serde(default)]
+            setup: Vec<String>,
+        }
+
+        impl $name {
+            /// Its own keys, and the resources.
+            fn parts(self) -> ($($of,)* Resources) {
+                let Self { partition, gres, time, mem, cpus, warn_seconds, flags, setup, .. } = self;
+                ($(self.$own,)* Resources { partition, gres, time, mem, cpus, warn_seconds, flags, setup })
             }
-        })
+        }
+    };
+}
+
+table!(ForAll { max_running: Option<u32>, per_job: Option<u32>, network: Vec<Special> });
+table!(ForSome { treatments: Vec<Family> });
+
+impl From<ForAll> for Cluster {
+    fn from(table: ForAll) -> Self {
+        let (max_running, per_job, network, all) = table.parts();
+        Self { all, max_running, per_job, network }
     }
 }
 
-impl TryFrom<toml::Table> for Cluster {
-    type Error = toml::de::Error;
-
-    fn try_from(table: toml::Table) -> Result<Self, toml::de::Error> {
-        let mut table = Mixed::new(table);
-        let (max_running, per_job) = (table.take("max_running")?, table.take("per_job")?);
-        let network = table.take("network")?.unwrap_or_default();
-        Ok(Self { max_running, per_job, network, all: table.rest()? })
-    }
-}
-
-impl TryFrom<toml::Table> for Special {
-    type Error = toml::de::Error;
-
-    fn try_from(table: toml::Table) -> Result<Self, toml::de::Error> {
-        let mut table = Mixed::new(table);
-        let texts: Vec<String> = table.take("treatments")?.unwrap_or_default();
-        let given = table.rest()?;
-        let depths: Vec<u8> = DEPTHS.collect();
-        let family = |text: String| match treatment::family(&text, &depths) {
-            Ok(family) => Ok((text, family.into_iter().collect())),
-            Err(_) => Err(toml::de::Error::custom(format!("`{text}` is no treatment"))),
-        };
-        Ok(Self { treatments: texts.into_iter().map(family).collect::<Result<_, _>>()?, given })
+impl From<ForSome> for Special {
+    fn from(table: ForSome) -> Self {
+        let (treatments, given) = table.parts();
+        Self { treatments, given }
     }
 }
 
@@ -202,6 +214,12 @@ impl Cluster {
             if special.treatments.is_empty() {
                 return refuse("network", "names no `treatments`", "name some, or put it above");
             }
+            for family in &special.treatments {
+                if let Err(problem) = &family.treatments {
+                    let mend = "`selffer --help` explains the notation";
+                    return Err(Error::invalid(origin, problem.to_string(), mend));
+                }
+            }
         }
         Ok(())
     }
@@ -240,8 +258,7 @@ impl Cluster {
 
     /// What a network of that treatment gets.
     pub fn given(&self, treatment: Treatment) -> Resources {
-        let named =
-            |special: &&Special| special.treatments.values().any(|family| family.contains(&treatment));
+        let named = |special: &&Special| special.treatments.iter().any(|family| family.has(treatment));
         match self.network.iter().find(named) {
             Some(special) => special.given.or(&self.all),
             None => self.all.clone(),
@@ -249,9 +266,10 @@ impl Cluster {
     }
 
     /// Texts for some networks that stand for none of these treatments.
-    pub fn for_none_of(&self, treatments: &BTreeSet<Treatment>) -> Vec<&str> {
-        let texts = self.network.iter().flat_map(|special| &special.treatments);
-        texts.filter(|(_, family)| family.is_disjoint(treatments)).map(|(text, _)| text.as_str()).collect()
+    pub fn for_none_of(&self, treatments: &BTreeSet<Treatment>) -> BTreeSet<&str> {
+        let families = self.network.iter().flat_map(|special| &special.treatments);
+        let none = families.filter(|family| !treatments.iter().any(|treatment| family.has(*treatment)));
+        none.map(|family| family.text.as_str()).collect()
     }
 }
 
@@ -301,12 +319,41 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_read_is_told_with_its_line_and_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("r.toml");
+        let told = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            let said = Cluster::read(&path).expect_err(text).to_string();
+            said.strip_prefix(path.to_str().unwrap()).unwrap().to_owned()
+        };
+        let network = |lines: &str| format!("time = \"3\"\n\n[[network]]\n{lines}");
+        for (text, says) in [
+            ("max_runing = 1".to_owned(), ", line 1: unknown field `max_runing`"),
+            ("\nmax_running = \"4\"".to_owned(), ", line 2: invalid type: string \"4\", expected u32"),
+            ("[slurm]\ntime = \"3\"".to_owned(), ", line 1: unknown field `slurm`"),
+            (network("treatment = [\"AnB\"]"), ", line 4: unknown field `treatment`"),
+            (network("treatments = \"AnB\""), ", line 4: invalid type: string \"AnB\", expected a sequence"),
+            (
+                network("treatments = [\"A9B\"]"),
+                ": `A9B` copies 9 layers: of the 8 layers, 1 to 7 can be copied; \
+                `selffer --help` explains the notation",
+            ),
+            (network("mem = \"3G\""), ": `network` names no `treatments`"),
+        ] {
+            let said = told(&text);
+            assert!(said.starts_with(says), "{said}");
+        }
+        assert!(told("[slurm]").ends_with("README.md shows what a file of resources holds"));
+    }
+
+    #[test]
     fn what_stands_for_no_network_is_told() {
         let text = "[[network]]\ntreatments = [\"AnB^k\", \"A3B\"]\n[[network]]\ntreatments = [\"baseB\"]";
         let cluster: Cluster = toml::from_str(text).unwrap();
         let none = |plan: &[&str]| {
             let plan = plan.iter().map(|treatment| treatment.parse().unwrap()).collect();
-            cluster.for_none_of(&plan).iter().map(|text| (*text).to_owned()).collect::<Vec<_>>()
+            cluster.for_none_of(&plan).into_iter().map(str::to_owned).collect::<Vec<_>>()
         };
         assert_eq!(none(&["baseA", "A3B+"]), ["A3B", "AnB^k", "baseB"]);
         assert_eq!(none(&["baseB", "A3B"]), ["AnB^k"]);

@@ -299,7 +299,7 @@ fn halves(rule: &SplitRule, classes: &[String]) -> Result<(Vec<usize>, Vec<usize
                     let Some(at) = classes.iter().position(|class| class == name) else {
                         let mend = match nearest(name, classes.iter().map(String::as_str)) {
                             Some(nearest) => format!("the nearest class is {nearest}"),
-                            None => "the data have no classes".to_owned(),
+                            None => format!("they begin with {}", classes[..classes.len().min(3)].join(", ")),
                         };
                         let problem = format!("names class {name}, which the data do not have");
                         return Err(invalid(problem, &mend));

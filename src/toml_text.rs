@@ -19,17 +19,16 @@ fn sentence(text: &str, origin: &str, shows: &str, error: &toml::de::Error) -> E
         Some(line) => format!("{origin}, line {line}"),
         None => origin.to_owned(),
     };
-    let message = error.message().lines().filter(|line| !line.is_empty()).collect::<Vec<_>>().join(", ");
+    let message = error.message().lines().collect::<Vec<_>>().join(", ");
     // serde says: unknown field `epoch`, expected one of `epochs`, `batch`, …
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let mend = match quoted.as_slice() {
-        [unknown, known @ ..] if message.starts_with("unknown ") => {
-            match nearest(unknown, known.iter().copied()) {
-                Some(nearest) => format!("the nearest that is known is `{nearest}`"),
-                None => "leave it out".to_owned(),
-            }
-        }
-        _ => shows.to_owned(),
+    let nearest = match quoted.as_slice() {
+        [unknown, known @ ..] if message.starts_with("unknown ") => nearest(unknown, known.iter().copied()),
+        _ => None,
+    };
+    let mend = match nearest {
+        Some(nearest) => format!("the nearest that is known is `{nearest}`"),
+        None => shows.to_owned(),
     };
     Error::invalid(subject, message, mend)
 }

@@ -1,6 +1,6 @@
 //! What of a plan was handed to an engine: one directory of the store for each batch.
 //!
-//! Uses `order` and `claim`; written by `selffer submit`, read by `asked`.
+//! Uses `order`, `claim` and `whole`; written by `selffer submit`, read by `asked`.
 //!
 //! ```text
 //! STORE/jobs/DIGEST/plan.json    the work order, named by its own digest

@@ -1,8 +1,8 @@
 //! Packs images: decodes them, makes them one size, and writes them shard by shard.
 //!
-//! Uses `data::{listing, pack, ready}`; used by the command line. A shard is written beside its place, synced and renamed, its
-//! index after it: a process that is killed at any moment loses the shard it was at, and the next one goes on
-//! to the same bytes. Images are decoded on all of rayon's threads while those before are written.
+//! Uses `data::{listing, pack, ready}` and `whole`; used by the command line. A shard is written beside its place,
+//! synced and renamed, its index after it: a process that is killed at any moment loses the shard it was at, and the
+//! next one goes on to the same bytes. Images are decoded on all of rayon's threads while those before are written.
 
 mod shards;
 

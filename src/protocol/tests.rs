@@ -82,6 +82,12 @@ fn unknown_keys_name_the_nearest() {
         assert!(error.starts_with("a.toml, line "), "{error}");
         assert!(error.contains(&format!("nearest that is known is `{nearest}`")), "{error}");
     }
+    let slurm =
+        "[slurm]\ntime = \"3\"\n\n[[slurm.network]]\ntreatments = [\"AnB\"]\nmemm = \"3G\"\n\n[network]";
+    assert!(refuse(&[("[network]", slurm)]).starts_with("a.toml, line 14: unknown field `memm`"));
+    // A key that is like none.
+    let error = refuse(&[("[network]", "[slurm.slurm]\n\n[network]")]);
+    assert!(error.ends_with("README.md shows what a protocol holds"), "{error}");
     for (slurm, nearest) in [
         ("[slurm]\nmax_runing = 2", "max_running"),
         ("[slurm]\nper_jobs = 2", "per_job"),

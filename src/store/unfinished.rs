@@ -1,6 +1,6 @@
 //! Files being written, in `new/`: each is renamed to its place when it is whole.
 //!
-//! Uses `claim` for what tells this machine from others; a part of `store`.
+//! Uses `whole`, and `claim` for what tells this machine from others; a part of `store`.
 
 use crate::claim::Holder;
 use crate::error::Result;

@@ -1,6 +1,6 @@
 //! Golden snapshots: the accepted table and weights of a protocol under one numerics policy.
 //!
-//! Uses `plan` and `table`; used by the command line. A snapshot is in insta's file format, so that
+//! Uses `plan`, `table`, `text` and `whole`; used by the command line. A snapshot is in insta's file format, so that
 //! `cargo insta review` works on it: a header with the reason and the provenance, then a text that
 //! people read and this module parses back.
 

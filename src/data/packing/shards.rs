@@ -1,6 +1,6 @@
 //! The shards of a pack: which are there, and writing those that are not.
 //!
-//! Uses `data::{pack, ready}` and `files` beside it; a part of `data::packing`.
+//! Uses `data::{pack, ready}` and `whole`; a part of `data::packing`.
 
 use super::UNFINISHED;
 use super::Watch;
