@@ -177,9 +177,9 @@ fn reproduce(
         observer: &progress,
     };
     // What jobs have, they train.
-    jobs::leave(&runner, common.quiet)?;
-    all_fit(&plan, &store, policy, runner.jobs, runner.memory)?;
-    let done = runner.run();
+    let done = jobs::leave(&runner, common.quiet)
+        .and_then(|()| all_fit(&plan, &store, policy, runner.jobs, runner.memory))
+        .and_then(|()| runner.run());
     progress.finish();
     let done = done?;
 

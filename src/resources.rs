@@ -7,7 +7,7 @@ pub mod flags;
 use crate::error::{Error, Result};
 use crate::toml_text;
 use crate::treatment::{self, DEPTHS, NotATreatment, Treatment};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -15,8 +15,7 @@ use std::path::Path;
 pub const WARN: u32 = 120;
 
 /// What a job asks for. Texts are as `sbatch` takes them; what is not said is left to the cluster.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Resources {
     /// `--partition`.
     pub partition: Option<String>,
@@ -31,10 +30,8 @@ pub struct Resources {
     /// How many seconds before the time limit a job is told to save its state.
     pub warn_seconds: Option<u32>,
     /// More options of `sbatch`, each as one text: `--account=lab`.
-    #[serde(default)]
     pub flags: Vec<String>,
     /// Lines of the script before the program is called: `module load cuda`.
-    #[serde(default)]
     pub setup: Vec<String>,
 }
 
