@@ -97,7 +97,7 @@ impl Error {
 
 /// Of the names that are known, the one that is most like what was given; none where they are of other words.
 pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let like = |name: &str| strsim::jaro_winkler(given, name);
+    let like = |name: &str| strsim::jaro_winkler(&given.to_lowercase(), &name.to_lowercase());
     known.into_iter().max_by(|a, b| like(a).total_cmp(&like(b))).filter(|name| like(name) > LIKE)
 }
 

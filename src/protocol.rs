@@ -2,7 +2,7 @@
 //!
 //! Uses `treatment`, `published`, `resources` and `digest`; used by every later stage. What is read here is checked
 //! here: the rest of the program never sees a batch of zero or a momentum of two. Unknown keys are errors that name
-//! the nearest key. `src/protocols/` holds the embedded ones.
+//! the nearest key, if one is like it. `src/protocols/` holds the embedded ones.
 
 use crate::canonical;
 use crate::digest::{Digest, ProtocolDigest};

@@ -214,7 +214,7 @@ impl Cluster {
             for family in &special.treatments {
                 if let Err(problem) = &family.treatments {
                     let mend = "`selffer --help` explains the notation";
-                    return Err(Error::invalid(origin, problem.to_string(), mend));
+                    return Err(Error::invalid(origin, format!("`network`: {problem}"), mend));
                 }
             }
         }
@@ -333,7 +333,7 @@ mod tests {
             (network("treatments = \"AnB\""), ", line 4: invalid type: string \"AnB\", expected a sequence"),
             (
                 network("treatments = [\"A9B\"]"),
-                ": `A9B` copies 9 layers: of the 8 layers, 1 to 7 can be copied; \
+                ": `network`: `A9B` copies 9 layers: of the 8 layers, 1 to 7 can be copied; \
                 `selffer --help` explains the notation",
             ),
             (network("mem = \"3G\""), ": `network` names no `treatments`"),

@@ -1,4 +1,5 @@
-//! TOML that a user wrote: what cannot be read is one sentence with the line and, for an unknown key, the nearest.
+//! TOML that a user wrote: what cannot be read is one sentence with the line and, for an unknown key, the nearest that is
+//! like it.
 //!
 //! Uses `error`; used by `protocol` and `resources`.
 

@@ -93,14 +93,14 @@ impl Prover<'_> {
     /// Refuses networks to be trained again that memory cannot hold: before this store's checks and evaluations, which take
     /// long.
     pub(super) fn fits(&self, context: &Context<'_>) -> Result<()> {
-        let chosen = self.again.chosen(context.plan);
-        let jobs = self.jobs.min(chosen.len());
         let begins = |index: &usize| {
             let manifest = context.manifests[*index].as_ref();
             let parent = |digest| context.store.has(&Entry::Checkpoint(digest));
             manifest.is_some_and(|manifest| manifest.recipe.parent.is_none_or(parent))
         };
-        run::largest_fits(context.plan, chosen.into_iter().filter(begins), jobs, self.memory)
+        let begin: Vec<usize> = self.again.chosen(context.plan).into_iter().filter(begins).collect();
+        let jobs = self.jobs.min(begin.len());
+        run::largest_fits(context.plan, begin, jobs, self.memory)
     }
 
     /// The chosen networks, trained again.

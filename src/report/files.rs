@@ -184,11 +184,15 @@ pub fn write(asked: &Path, files: &Files, waits: impl FnOnce(&Path)) -> Result<P
     let new = beside(&out, out.file_name().unwrap_or_default());
     // What a killed process left, or the report before last.
     discard(&new)?;
-    take_back(&new.with_extension(ASIDE), &out)?;
+    let aside = new.with_extension(ASIDE);
+    take_back(&aside, &out)?;
     let made = fill(&new, files).and_then(|()| replace(&new, &out));
     let cleared = discard(&new);
     made?;
     cleared?;
+    if is_report(&aside) {
+        discard(&aside)?;
+    }
     Ok(asked.join(PAGE))
 }
 
@@ -253,16 +257,27 @@ fn replace_in_turn(new: &Path, out: &Path) -> Result<()> {
     fs::rename(&aside, new).map_err(failed())
 }
 
-/// A report that was put aside by a process that was killed then: it goes back where none took its place, and else is
-/// removed. What is no report as it was written is left where it is.
+/// Puts a report back that a process had put aside when it was killed, where nothing took its place: it may be the only
+/// whole one.
 fn take_back(aside: &Path, out: &Path) -> Result<()> {
-    if !aside.is_dir() || !matches!(foreign(aside, true), Ok(None)) {
+    let failed = || Error::io("write", out);
+    let nothing = match fs::read_dir(out) {
+        Ok(mut inside) => inside.next().is_none(),
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    };
+    if !nothing || !is_report(aside) {
         return Ok(());
     }
-    match out.exists() {
-        true => discard(aside),
-        false => fs::rename(aside, out).map_err(Error::io("write", out)),
+    if let Ok(before) = fs::metadata(out) {
+        fs::set_permissions(aside, before.permissions()).map_err(failed())?;
     }
+    // Over an empty directory as well.
+    fs::rename(aside, out).map_err(failed())
+}
+
+/// Whether a directory is a report as selffer wrote it; a link to one is not.
+fn is_report(dir: &Path) -> bool {
+    dir.join(SUMS).is_file() && matches!(foreign(dir, true), Ok(None))
 }
 
 /// Removes a report that was replaced or never finished: the files that it lists, and directories that are empty then.
@@ -271,22 +286,22 @@ fn discard(dir: &Path) -> Result<()> {
         return Ok(());
     }
     let own: BTreeSet<PathBuf> = listed(dir, false)?.unwrap_or_default().into_keys().collect();
-    for path in own.iter().map(|path| dir.join(path)).chain([dir.join(SUMS)]) {
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(Error::io("remove", &path)(error));
-            }
-            _ => {}
-        }
-    }
+    let remove = |path: &Path| match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("remove", path)(error)),
+        _ => Ok(()),
+    };
+    own.iter().try_for_each(|path| remove(&dir.join(path)))?;
     let mut dirs: BTreeSet<PathBuf> = BTreeSet::new();
     for path in &own {
         dirs.extend(path.ancestors().skip(1).map(|path| dir.join(path)));
     }
-    // The deepest first. What is not empty has something that is not ours, and stays.
-    for path in dirs.iter().rev().map(PathBuf::as_path).chain([dir]) {
+    // The deepest first. What is not empty has something that is not ours, and stays. The list goes last: whoever is killed
+    // here leaves what the next knows.
+    for path in dirs.iter().rev() {
         let _ = fs::remove_dir(path);
     }
+    remove(&dir.join(SUMS))?;
+    let _ = fs::remove_dir(dir);
     Ok(())
 }
 

@@ -8,8 +8,9 @@ use crate::manifest::Manifest;
 use crate::plan::Plan;
 use crate::recipe::{Policy, Recipe};
 use crate::store::{Entry, Found, Store};
+use crate::weights::LayerDigests;
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// The manifest of a network that the store has whole: its record and, unless it diverged, its weights.
 ///
@@ -51,7 +52,8 @@ pub fn survey(plan: &Plan<'_>, store: &Store, policy: Policy) -> Result<Vec<Opti
 
 /// Refuses a plan if so many jobs at once cannot hold, in so many bytes of memory, one of the networks that are to be
 /// trained: better before the first of them than when its turn comes. What was finished is not asked after its size, and
-/// where that is not known (what is copied from is gone), a record by its name is enough.
+/// where that cannot be known, because what it was copied from is gone, a record of it
+/// and a file of its weights are enough.
 ///
 /// # Errors
 /// As of [`fits`], for the largest; and where the system does not let a file be read.
@@ -62,27 +64,37 @@ pub fn all_fit(plan: &Plan<'_>, store: &Store, policy: Policy, jobs: usize, memo
         return Ok(());
     }
     let found = survey(plan, store, policy)?;
-    let mut recorded = HashSet::new();
-    for digest in store.manifests()? {
-        let manifest = store.manifest(digest)?.whole().filter(|manifest| manifest.recipe.numerics == policy);
-        recorded.extend(manifest.filter(|manifest| kept(store, manifest)).map(|manifest| manifest.run));
-    }
-    let to_train = |run: &usize| {
-        let parent = plan.runs[*run].parent.map(|parent| found[parent].as_ref());
-        match (&found[*run], parent) {
-            (Some(manifest), _) => !kept(store, manifest),
+    let recorded = recorded(plan, store, policy)?;
+    let mut to_train = Vec::new();
+    for run in large {
+        let parent = plan.runs[run].parent.map(|parent| found[parent].as_ref());
+        let is_to_be = match (&found[run], parent) {
+            (Some(manifest), _) => finished(store, &manifest.recipe)?.is_none(),
             // What would copy from a network that diverged is never trained.
             (None, Some(Some(parent))) => parent.trained().is_some(),
-            (None, Some(None)) => !recorded.contains(&plan.name(&plan.runs[*run])),
+            (None, Some(None)) => !recorded.contains(&run),
             (None, None) => true,
-        }
-    };
-    largest_fits(plan, large.into_iter().filter(to_train), jobs, memory)
+        };
+        to_train.extend(is_to_be.then_some(run));
+    }
+    largest_fits(plan, to_train, jobs, memory)
 }
 
-/// Whether a network's weights are there, if it has any.
-fn kept(store: &Store, manifest: &Manifest) -> bool {
-    manifest.trained().is_none_or(|layers| store.has(&Entry::Checkpoint(layers.whole())))
+/// The runs of which a store has a record and weights, whatever they were copied from.
+fn recorded(plan: &Plan<'_>, store: &Store, policy: Policy) -> Result<HashSet<usize>> {
+    let named: HashMap<String, usize> =
+        plan.runs.iter().enumerate().map(|(index, run)| (plan.name(run), index)).collect();
+    let mut recorded = HashSet::new();
+    for digest in store.manifests()? {
+        let Some(manifest) = store.manifest(digest)?.whole() else { continue };
+        let Some(index) = named.get(&manifest.run) else { continue };
+        let ours = plan.recipe(&plan.runs[*index], policy, manifest.recipe.parent) == manifest.recipe;
+        let weights = |layers: &LayerDigests| store.has(&Entry::Checkpoint(layers.whole()));
+        if ours && manifest.trained().is_none_or(weights) {
+            recorded.insert(*index);
+        }
+    }
+    Ok(recorded)
 }
 
 /// Refuses the largest of those networks if so many jobs at once cannot hold it in so many bytes of memory.

@@ -378,6 +378,11 @@ fn what_is_to_be_trained_is_to_fit_and_what_is_there_need_not() {
     let [(base, _), (_, tuned)] = ["baseB", "B4B+"].map(entry);
     fs::remove_file(store.path(&base)).unwrap();
     assert_eq!((asks(1, takes(0)), asks(1, takes(0) - 1)), (None, refused("baseB")));
+    // Not that of another protocol by the same names.
+    let other = tiny(&[treatments, ("seeds = [1, 2]", "seeds = [1]"), ("rate = 0.05", "rate = 0.06")]);
+    let other = Plan::make(&other, &catalog).unwrap();
+    let asked = all_fit(&other, &store, Policy::Portable, 1, takes(0));
+    assert!(asked.unwrap_err().to_string().starts_with("half/1/B1B+: "));
     // A record without its weights is trained again.
     fs::remove_file(store.path(&tuned)).unwrap();
     assert_eq!(asks(1, takes(0)), refused("B4B+"));

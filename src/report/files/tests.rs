@@ -83,6 +83,11 @@ fn a_report_that_was_put_aside_is_taken_back_or_cleared_away() {
     // The next cannot be written either: what was whole before is there again.
     assert!(write(&out, &files(&[("index.html", "3"), ("index.html/x", "")])).is_err());
     assert_eq!((names(dir.path()), page(&out)), (whole.map(str::to_owned).to_vec(), "1".to_owned()));
+    // So where an empty directory was made in its place.
+    fs::rename(&out, &aside).unwrap();
+    fs::create_dir(&out).unwrap();
+    assert!(write(&out, &files(&[("index.html", "3"), ("index.html/x", "")])).is_err());
+    assert_eq!((names(dir.path()), page(&out)), (whole.map(str::to_owned).to_vec(), "1".to_owned()));
     // Killed after the second rename: the report is there, and the one before as well.
     fill(&aside, &files(&[("index.html", "1")])).unwrap();
     write(&out, &files(&[("index.html", "4")])).unwrap();
@@ -102,6 +107,20 @@ fn a_report_that_was_put_aside_is_taken_back_or_cleared_away() {
         );
         fs::remove_dir_all(&aside).unwrap();
     }
+}
+
+/// Killed when all files but the list are gone.
+#[test]
+fn a_report_that_was_being_removed_is_removed_by_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let [out, new] = ["report", ".report.new"].map(|name| dir.path().join(name));
+    fill(&new, &files(&[("index.html", "1"), ("figures/deep/x.svg", "x")])).unwrap();
+    fs::remove_file(new.join("index.html"))
+        .and_then(|()| fs::remove_file(new.join("figures/deep/x.svg")))
+        .unwrap();
+    write(&out, &files(&[("index.html", "2")])).unwrap();
+    assert_eq!(names(dir.path()), ["report/SHA256SUMS", "report/index.html"]);
+    assert!(!new.exists());
 }
 
 #[test]
