@@ -190,9 +190,7 @@ pub fn write(asked: &Path, files: &Files, waits: impl FnOnce(&Path)) -> Result<P
     let cleared = discard(&new);
     made?;
     cleared?;
-    if is_report(&aside) {
-        discard(&aside)?;
-    }
+    clear(&aside)?;
     Ok(asked.join(PAGE))
 }
 
@@ -249,6 +247,8 @@ fn replace(new: &Path, out: &Path) -> Result<()> {
 fn replace_in_turn(new: &Path, out: &Path) -> Result<()> {
     let failed = || Error::io("write", out);
     let aside = new.with_extension(ASIDE);
+    // One that was left there is of no use any more: those in `out` and `new` are whole.
+    clear(&aside)?;
     fs::rename(out, &aside).map_err(Error::io("write", &aside))?;
     if let Err(error) = fs::rename(new, out) {
         let _ = fs::rename(&aside, out);
@@ -273,6 +273,11 @@ fn take_back(aside: &Path, out: &Path) -> Result<()> {
     }
     // Over an empty directory as well.
     fs::rename(aside, out).map_err(failed())
+}
+
+/// Removes a report that was put aside; what is somebody's own stays.
+fn clear(aside: &Path) -> Result<()> {
+    if is_report(aside) { discard(aside) } else { Ok(()) }
 }
 
 /// Whether a directory is a report as selffer wrote it; a link to one is not.

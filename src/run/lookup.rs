@@ -52,8 +52,8 @@ pub fn survey(plan: &Plan<'_>, store: &Store, policy: Policy) -> Result<Vec<Opti
 
 /// Refuses a plan if so many jobs at once cannot hold, in so many bytes of memory, one of the networks that are to be
 /// trained: better before the first of them than when its turn comes. What was finished is not asked after its size, and
-/// where that cannot be known, because what it was copied from is gone, a record of it
-/// and a file of its weights are enough.
+/// where that cannot be known, because what it was copied from is gone, a record of it and a file of its weights are
+/// enough.
 ///
 /// # Errors
 /// As of [`fits`], for the largest; and where the system does not let a file be read.

@@ -92,7 +92,8 @@ fn a_report_that_was_put_aside_is_taken_back_or_cleared_away() {
     fill(&aside, &files(&[("index.html", "1")])).unwrap();
     write(&out, &files(&[("index.html", "4")])).unwrap();
     assert_eq!((names(dir.path()), page(&out)), (whole.map(str::to_owned).to_vec(), "4".to_owned()));
-    // In turn, as where there is no exchange.
+    // In turn, as where there is no exchange, over what was left there.
+    fill(&aside, &files(&[("index.html", "1")])).unwrap();
     fill(&new, &files(&[("index.html", "5")])).unwrap();
     replace_in_turn(&new, &out).unwrap();
     assert_eq!((page(&out), page(&new), aside.exists()), ("5".to_owned(), "4".to_owned(), false));
