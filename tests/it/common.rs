@@ -75,6 +75,23 @@ pub fn selffer<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> 
     command
 }
 
+/// What stands in for a GPU where there is none (`ci/standin` says how), built once in this process.
+pub fn standin() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join("standin");
+        let mut build = Command::new(repository("ci/standin"));
+        build.arg(&dir);
+        run(build).expect(0);
+        dir
+    })
+}
+
+/// Shows a command the driver of the stand-in, and that torch directory.
+pub fn with_driver<'a>(command: &'a mut Command, torch: &Path) -> &'a mut Command {
+    command.env("LD_LIBRARY_PATH", standin()).env("LIBTORCH_CUDA", torch)
+}
+
 /// How one call of the program went.
 #[derive(Debug)]
 pub struct Ran {

@@ -22,3 +22,4 @@ mod paper;
 mod report;
 mod resume;
 mod show;
+mod standin;

@@ -1,0 +1,342 @@
+//! Training on a GPU, as far as it can be seen without one: on something that stands in for it, whose kernels are the CPU's
+//! and whose memory is not (`tests/standin/` has what it refuses). Weights have to come out as the CPU's kernels
+//! give them, whatever happens in between; what a GPU's own kernels give, `ci/gpu` has.
+
+use crate::common::{
+    CAFFE, Ran, good_store, manifests, names, protocol, repository, run, say, scratch, selffer, standin,
+    wait_for, with_driver,
+};
+use selffer::numerics::Numerics;
+use selffer::recipe::Policy;
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::thread;
+use tch::{Device, Kind, Tensor};
+
+/// What comes to a GPU in training and evaluation, and in the probe of the fingerprint. None calls `alertNotDeterministic` on
+/// a GPU (METHODOLOGY.md says how that was seen); what adds up numbers of a tensor does so without atomic operations
+/// (read in PyTorch's sources: `AveragePool2d.cu`, `DilatedMaxPool2d.cu`, `Loss.cu`). Look up what is new before it is
+/// added here. On a GPU the solver's rule is `_foreach_add` and the like in place of `add`, `mul` and `sub`.
+const LOOKED_UP: [&str; 39] = [
+    "_log_softmax",
+    "_log_softmax_backward_data",
+    "_reshape_alias",
+    "_softmax",
+    "add",
+    "addmm",
+    "argmax",
+    "as_strided",
+    "avg_pool2d",
+    "avg_pool2d_backward",
+    "cat",
+    "convolution",
+    "convolution_backward",
+    "copy_",
+    "copy_across",
+    "div",
+    "empty",
+    "empty_strided",
+    "eq",
+    "exp",
+    "fill_",
+    "gt",
+    "index",
+    "index_select",
+    "max_pool2d_with_indices",
+    "max_pool2d_with_indices_backward",
+    "mean",
+    "mm",
+    "mul",
+    "nll_loss_backward",
+    "nll_loss_forward",
+    "pow",
+    "relu",
+    "rsqrt",
+    "sub",
+    "sum",
+    "threshold_backward",
+    "view",
+    "zero_",
+];
+
+/// Runs it to the end of its networks. What they are worth is of no matter: a few steps leave some at chance.
+fn finish(command: Command) -> Ran {
+    let ran = run(command);
+    assert!(matches!(ran.code, Some(0 | 1)), "{ran:?}");
+    ran
+}
+
+/// The command with that protocol and store, on the stand-in.
+fn on_gpu(command: &[&str], protocol: &Path, store: &Path) -> Command {
+    let mut call = selffer(command);
+    call.arg("--protocol").arg(protocol).arg("--store").arg(store);
+    with_driver(&mut call, &standin().join("torch"));
+    call
+}
+
+const TRAIN: &[&str] = &["reproduce", "--no-report", "--quiet", "--jobs", "2", "--device"];
+
+/// Trains it on the stand-in's GPU of that name.
+fn train(protocol: &Path, store: &Path, gpu: &str) {
+    finish(on_gpu(&[TRAIN, &[gpu]].concat(), protocol, store));
+}
+
+/// The checkpoints of a store: the names are the digests of what is in them.
+fn checkpoints(store: &Path) -> BTreeSet<String> {
+    names(&store.join("checkpoints"))
+}
+
+/// What the protocol comes to on the CPU's kernels of choice, those of the stand-in.
+fn natively(protocol: &Path, store: &Path) -> BTreeSet<String> {
+    let mut call = selffer([TRAIN, &["cpu", "--numerics", "native"]].concat());
+    call.arg("--protocol").arg(protocol).arg("--store").arg(store);
+    finish(call);
+    checkpoints(store)
+}
+
+/// A protocol of the paper's network in small, with windows, mirrors, the mean image and what is dropped.
+fn caffe(dir: &Path) -> PathBuf {
+    let text = format!(
+        "name = \"caffe\"\ndata = {{ pack = \"pack\" }}\nseeds = [1]\ndepths = [2, 6]\n{CAFFE}epochs = 2\nsteps = 3\n\
+         batch = 4\nrate = 0.01\nrate_drops = [1]\nrate_factor = 0.1\nmomentum = 0.9\ndecay = 5e-4\n\n[[split]]\n\
+         name = \"random-0\"\nhalves = {{ random = 0 }}\ntreatments = [\"baseA\", \"baseB\", \"AnB\", \"BnB+\"]\n"
+    );
+    let drawn = Command::new("python3")
+        .arg(repository("ci/draw.py"))
+        .arg(dir.join("images"))
+        .args(["48", "4", "6"])
+        .status();
+    assert!(drawn.unwrap().success());
+    let mut pack = selffer(["data", "pack", "--quiet", "--size", "48"]);
+    pack.arg(dir.join("images")).arg(dir.join("pack"));
+    run(pack).expect(0);
+    let path = dir.join("caffe.toml");
+    fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn networks_are_those_of_the_cpu_s_kernels() {
+    let dir = scratch();
+    let caffe = caffe(dir.path());
+    for (name, protocol) in [("small", protocol().as_path()), ("caffe", &caffe)] {
+        let store = |on: &str| dir.path().join(format!("{name}-{on}"));
+        let expected = natively(protocol, &store("cpu"));
+        for gpu in ["cuda", "cuda:1"] {
+            train(protocol, &store(gpu), gpu);
+            assert_eq!(checkpoints(&store(gpu)), expected, "{name} on {gpu}");
+        }
+        // Evaluated, and trained again from what is recorded.
+        let mut audit = selffer(["audit", "--quiet", "--sample", "3", "--seed", "1", "--device", "cuda"]);
+        audit.arg(store("cuda"));
+        with_driver(&mut audit, &standin().join("torch")).arg("--protocol").arg(protocol);
+        let said = finish(audit).out;
+        assert!(said.contains("of 3 of") && said.contains("3 are the same to the last bit"), "{said}");
+    }
+}
+
+/// What a store's manifests say of where they were trained: the GPU, or none.
+fn gpus(store: &Path) -> BTreeSet<Option<String>> {
+    let gpu = |name: &String| {
+        let text = fs::read_to_string(store.join("manifests").join(name)).unwrap();
+        let manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let settings = manifest["manifest"]["environment"]["settings"].as_array().unwrap();
+        let gpu = settings.iter().find(|pair| pair[0] == "gpu")?;
+        Some(gpu[1].as_str().unwrap().to_owned())
+    };
+    names(&store.join("manifests")).iter().map(gpu).collect()
+}
+
+/// Killed over and over, and taken up where it was.
+#[test]
+fn killed_it_goes_on_to_the_same_networks() {
+    let dir = scratch();
+    let store = dir.path().join("store");
+    let options = [TRAIN, &["cuda:1", "--snapshot-every", "1"]].concat();
+    for finished in [0, 2, 9] {
+        let mut call = on_gpu(&options, &protocol(), &store);
+        let mut child = call.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        wait_for("it does not train", || (manifests(&store) >= finished).then_some(()));
+        wait_for("it keeps no state", || {
+            let kept = names(&store.join("snapshots"));
+            (!kept.is_empty() || child.try_wait().unwrap().is_some()).then_some(())
+        });
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().signal(), Some(9), "it ended before it was killed");
+    }
+    train(&protocol(), &store, "cuda:1");
+    assert_eq!(checkpoints(&store), natively(&protocol(), &dir.path().join("cpu")));
+    assert_eq!(gpus(&store), BTreeSet::from([Some("stand-in 1".to_owned())]));
+}
+
+/// A job in the background trains on the GPU that was named.
+#[test]
+fn a_job_trains_on_the_gpu_that_was_named() {
+    let dir = scratch();
+    let store = dir.path().join("store");
+    run(on_gpu(&["submit", "--device", "cuda:1", "--engine", "local"], &protocol(), &store)).expect(0);
+    wait_for("it does not train all", || (manifests(&store) >= manifests(good_store())).then_some(()));
+    assert_eq!(gpus(&store), BTreeSet::from([Some("stand-in 1".to_owned())]));
+}
+
+/// A GPU that gives other bits from time to time is found out: by another run of it, and by training again.
+#[test]
+fn a_gpu_that_does_not_repeat_is_found_out() {
+    let dir = scratch();
+    let [steady, other] = ["steady", "other"].map(|name| dir.path().join(name));
+    train(&protocol(), &steady, "cuda");
+    let mut wobbling = on_gpu(&[TRAIN, &["cuda"]].concat(), &protocol(), &other);
+    wobbling.env("STANDIN_WOBBLE", "50");
+    finish(wobbling);
+    let compare = |left: &Path, right: &Path| {
+        let mut bisect = selffer(["bisect", "--device", "cuda", "--protocol"]);
+        with_driver(bisect.arg(protocol()).arg(left).arg(right), &standin().join("torch"));
+        run(bisect)
+    };
+    let said = compare(&steady, &other).expect(1).out;
+    assert!(said.contains("cause: arithmetic: "), "{said}");
+    let mut again = selffer([
+        "audit",
+        "--quiet",
+        "--sample",
+        "8",
+        "--seed",
+        "1",
+        "--device",
+        "cuda",
+        "--fail-on",
+        "error",
+    ]);
+    with_driver(again.arg(&steady).arg("--protocol").arg(protocol()), &standin().join("torch"));
+    again.env("STANDIN_WOBBLE", "5");
+    let said = finish(again).out;
+    assert!(said.contains(" retraining  of 8 of ") && !said.contains("Bitwise      retraining"), "{said}");
+}
+
+/// The log of one process: for each stream its operations in order, by name.
+fn logged(mut command: Command, log: &Path) -> BTreeMap<String, Vec<String>> {
+    command.env("STANDIN_LOG", log);
+    finish(command);
+    let mut streams = BTreeMap::<_, Vec<_>>::new();
+    for line in fs::read_to_string(log).unwrap().lines() {
+        let [device, stream, operation, _] = line.split(' ').collect::<Vec<_>>()[..] else {
+            panic!("{line}")
+        };
+        let operation = operation.strip_prefix("aten::").expect("an operation of libtorch's").to_owned();
+        streams.entry(format!("{device} {stream}")).or_default().push(operation);
+    }
+    streams
+}
+
+/// Which operations come to a GPU, and how often a step waits for it.
+#[test]
+fn a_gpu_is_given_what_was_looked_up_and_waited_for_when_its_work_is_told() {
+    let dir = scratch();
+    let caffe = caffe(dir.path());
+    let mut seen = BTreeSet::new();
+    // Copies to the GPU before a step: none where images wait there; else windows, their places, and what is dropped.
+    for (name, protocol, before) in [("small", protocol().as_path(), 0), ("caffe", &caffe, 4)] {
+        let call = on_gpu(&[TRAIN, &["cuda"]].concat(), protocol, &dir.path().join(name));
+        let streams = logged(call, &dir.path().join(format!("{name}.log")));
+        assert!(streams.len() >= 2, "two networks at once have a stream each");
+        let mut steps = BTreeMap::<_, usize>::new();
+        // The fingerprint's probe has a softmax of its own.
+        let networks =
+            streams.values().filter(|operations| !operations.iter().any(|name| name == "_softmax"));
+        for operations in networks {
+            // A step's copies, by its parts: until its loss is known, its way back, and from there to the next loss.
+            let copies = |part: &[String]| part.iter().filter(|name| *name == "copy_across").count();
+            let marks: Vec<usize> =
+                (0..operations.len()).filter(|at| operations[*at] == "nll_loss_backward").collect();
+            for pair in marks.windows(2) {
+                let step = &operations[pair[0]..pair[1]];
+                let last =
+                    step.iter().rposition(|name| name == "convolution_backward" || name == "mm").unwrap_or(0);
+                assert_eq!(
+                    copies(&step[..last.min(step.len())]),
+                    0,
+                    "{name}: a step waits before its gradients are asked for"
+                );
+                *steps.entry(copies(step)).or_default() += 1;
+            }
+        }
+        seen.extend(streams.into_values().flatten());
+        // Most steps are followed by another; the rest by an entry of the ledger, by validation, or by another network.
+        let usual = steps.iter().max_by_key(|(_, count)| **count).unwrap();
+        assert_eq!(*usual.0, 2 + before, "{name}: {steps:?}");
+        assert!(steps.keys().all(|copies| copies >= usual.0), "{name}: {steps:?}");
+    }
+    let looked_up = BTreeSet::from(LOOKED_UP.map(str::to_owned));
+    assert_eq!(seen, looked_up);
+}
+
+/// Runs `body` in a process of its own that is shown the stand-in: this test's, once more, by its name. What came of it;
+/// none in that process.
+fn inside(test: &str, body: impl FnOnce()) -> Option<Output> {
+    if env::var_os("STANDIN_INSIDE").is_some() {
+        body();
+        return None;
+    }
+    let mut again = Command::new(env::current_exe().unwrap());
+    with_driver(&mut again, &standin().join("torch"));
+    again.env("STANDIN_INSIDE", "1").args(["--exact", &format!("standin::{test}"), "--nocapture"]);
+    Some(again.output().unwrap())
+}
+
+/// The stand-in refuses what it is to refuse, or all of the above shows little.
+#[test]
+fn what_would_be_wrong_on_a_gpu_is_refused() {
+    let came = inside("what_would_be_wrong_on_a_gpu_is_refused", || {
+        Numerics::engage(Policy::Cuda).unwrap().enter_thread();
+        let there = |gpu| Tensor::ones([2, 3], (Kind::Float, Device::Cuda(gpu)));
+        let (a, b, other) = (there(0), there(0), there(1));
+        let sum = a.f_add(&b).unwrap().f_mul_scalar(0.5).unwrap();
+        assert_eq!(f64::try_from(sum.sum(Kind::Float)).unwrap(), 6.0);
+        let said = |result: Result<Tensor, tch::TchError>| result.unwrap_err().to_string();
+        let here = Tensor::ones([2, 3], (Kind::Float, Device::Cpu));
+        let mixed = said(a.f_add(&here));
+        assert!(mixed.contains("Expected all tensors to be on the same device"), "{mixed}");
+        let mixed = said(a.f_index_select(0, &Tensor::from_slice(&[1i64])));
+        assert!(mixed.contains("aten::index_select is given a tensor of the CPU"), "{mixed}");
+        let two = said(a.f_add(&other));
+        assert!(two.contains("Expected all tensors to be on the same device"), "{two}");
+        let two = said(Tensor::f_cat(&[&a, &other], 0));
+        assert!(two.contains("aten::cat is given tensors of two GPUs"), "{two}");
+        let tensors = [a.shallow_clone(), b.shallow_clone()];
+        let elsewhere = thread::spawn(move || {
+            Numerics::engage(Policy::Cuda).unwrap().enter_thread();
+            said(tensors[0].f_add(&tensors[1]))
+        });
+        let from_elsewhere = elsewhere.join().unwrap();
+        assert!(from_elsewhere.contains("aten::add on "), "{from_elsewhere}");
+        assert!(from_elsewhere.contains(" is given a tensor of stream "), "{from_elsewhere}");
+        // Without a stream of its own, a second thread works on one that another has.
+        let shared =
+            || said(thread::spawn(|| Tensor::f_ones([1], (Kind::Float, Device::Cuda(1)))).join().unwrap());
+        assert!(shared().contains("stand-in: two threads work on "), "{}", shared());
+    });
+    if let Some(came) = came {
+        let came = Ran::from(came).expect(0);
+        assert!(came.out.contains("1 passed"), "{came:?}");
+    }
+}
+
+/// Its memory is not the machine's: who reads it as that is at the end.
+#[test]
+fn a_gpu_s_memory_is_not_read_as_the_machine_s() {
+    let came = inside("a_gpu_s_memory_is_not_read_as_the_machine_s", || {
+        Numerics::engage(Policy::Cuda).unwrap().enter_thread();
+        let there = Tensor::ones([4], (Kind::Float, Device::Cuda(0)));
+        #[expect(unsafe_code, reason = "this is what is tried")]
+        // SAFETY: there is none. The address is not one, which ends the process before anything is read.
+        let read = unsafe { std::ptr::read_volatile(there.data_ptr() as *const f32) };
+        say(&format!("read {read}"));
+    });
+    if let Some(came) = came {
+        assert_eq!(came.status.signal(), Some(11), "{came:?}");
+    }
+}

@@ -1,0 +1,262 @@
+// A stand-in for `libtorch_cuda.so`, for machines without a GPU: libtorch's device `cuda` on the CPU's kernels. What a
+// program gets wrong on a GPU other than its arithmetic fails here as it would there, or sooner:
+// - memory of the device that is read or written as the machine's own: its addresses are none, which ends the process;
+// - an operation on tensors of several devices;
+// - a tensor that is used on another stream than its own, where nothing says which work is done first;
+// - a stream whose work comes from more than one thread, which have to wait for each other.
+// It says nothing of a GPU's arithmetic, of its speed, or of which operations are deterministic there. Built by
+// ci/standin; opened as the real one is. Variables of the environment:
+// - STANDIN_LOG=FILE: a line for each operation: device, stream, name, bytes of all devices' memory in use after it;
+//   a copy between the machine's memory and a device's is called `aten::copy_across`;
+// - STANDIN_WOBBLE=N: each Nth gradient of a convolution or so is wrong in the last place of a number, at random.
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/core/stack.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <c10/core/impl/DeviceGuardImplInterface.h>
+#include <torch/library.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <fcntl.h>
+#include <map>
+#include <mutex>
+#include <random>
+#include <thread>
+#include <unistd.h>
+
+namespace {
+
+constexpr c10::DeviceType CUDA = c10::DeviceType::CUDA;
+constexpr c10::DeviceIndex DEVICES = 2;
+
+// Added to an address of the machine's, it is one that no memory has.
+constexpr uintptr_t AWAY = uintptr_t{1} << 62;
+
+thread_local c10::DeviceIndex device_now = 0;
+thread_local std::array<c10::StreamId, DEVICES> stream_now = {};
+
+// What a tensor's numbers lie in.
+struct Memory {
+    const c10::Storage host;
+    const c10::Stream stream;
+
+    static inline std::atomic<size_t> in_use = 0; // bytes
+
+    Memory(c10::Storage numbers, c10::Stream of) : host(std::move(numbers)), stream(of) { in_use += host.nbytes(); }
+    ~Memory() { in_use -= host.nbytes(); }
+};
+
+struct Guard final : c10::impl::DeviceGuardImplInterface {
+    c10::DeviceType type() const override { return CUDA; }
+    c10::Device exchangeDevice(c10::Device device) const override {
+        const c10::Device before = getDevice();
+        setDevice(device);
+        return before;
+    }
+    c10::Device getDevice() const override { return {CUDA, device_now}; }
+    void setDevice(c10::Device device) const override {
+        TORCH_CHECK(device.index() >= 0 && device.index() < DEVICES, "CUDA error: invalid device ordinal");
+        device_now = device.index();
+    }
+    void uncheckedSetDevice(c10::Device device) const noexcept override { device_now = device.index(); }
+    c10::Stream getStream(c10::Device device) const override {
+        const auto index = device.has_index() ? device.index() : device_now;
+        return c10::Stream(c10::Stream::UNSAFE, {CUDA, index}, stream_now.at(index));
+    }
+    c10::Stream getDefaultStream(c10::Device device) const override { return c10::Stream(c10::Stream::DEFAULT, device); }
+    c10::Stream getStreamFromGlobalPool(c10::Device device, bool) const override {
+        static std::atomic<c10::StreamId> next = 1;
+        return c10::Stream(c10::Stream::UNSAFE, device, next++);
+    }
+    c10::Stream exchangeStream(c10::Stream stream) const override {
+        const auto before = getStream(stream.device());
+        stream_now.at(stream.device_index()) = stream.id();
+        return before;
+    }
+    // Each operation is over when its call is.
+    void record(void**, const c10::Stream&, c10::DeviceIndex, c10::EventFlag) const override {}
+    void block(void*, const c10::Stream&) const override {}
+    bool queryEvent(void*) const override { return true; }
+    bool queryStream(const c10::Stream&) const override { return true; }
+    void synchronizeStream(const c10::Stream&) const override {}
+    void synchronizeEvent(void*) const override {}
+    void synchronizeDevice(c10::DeviceIndex) const override {}
+    c10::DeviceIndex deviceCount() const noexcept override { return DEVICES; }
+};
+
+C10_REGISTER_GUARD_IMPL(CUDA, Guard)
+
+struct CUDAHooks final : at::CUDAHooksInterface {
+    explicit CUDAHooks(at::CUDAHooksArgs) {}
+    void init() const override {}
+    bool isBuilt() const override { return true; }
+    bool isAvailable() const override { return true; }
+    bool hasCUDA() const override { return true; }
+    bool hasCUDART() const override { return true; }
+    bool hasCuDNN() const override { return true; }
+    bool hasPrimaryContext(c10::DeviceIndex) const override { return true; }
+    c10::DeviceIndex deviceCount() const override { return DEVICES; }
+    int getNumGPUs() const override { return DEVICES; }
+    c10::DeviceIndex current_device() const override { return device_now; }
+    c10::DeviceIndex getCurrentDevice() const override { return device_now; }
+    long versionCUDART() const override { return 13000; }
+    long versionCuDNN() const override { return 0; }
+    long versionRuntimeCuDNN() const override { return 0; }
+};
+
+} // namespace
+
+namespace at {
+REGISTER_CUDA_HOOKS(CUDAHooks)
+} // namespace at
+
+namespace {
+
+// The work of a stream has to come from one thread.
+void one_thread(const c10::Stream& stream) {
+    static std::mutex lock;
+    static std::map<std::pair<c10::DeviceIndex, c10::StreamId>, std::thread::id> threads;
+    const std::lock_guard<std::mutex> guard(lock);
+    const auto thread = threads.emplace(std::make_pair(stream.device_index(), stream.id()), std::this_thread::get_id());
+    TORCH_CHECK(thread.first->second == std::this_thread::get_id(), "stand-in: two threads work on ", stream);
+}
+
+// One operation, on the CPU.
+class Operation {
+public:
+    explicit Operation(const std::string& name) : name(name) {}
+
+    // The CPU's side of a tensor.
+    at::Tensor here(const at::Tensor& tensor) {
+        if (!tensor.defined()) return tensor;
+        if (tensor.is_cpu()) {
+            crosses = name == "aten::copy_";
+            TORCH_CHECK(crosses || tensor.unsafeGetTensorImpl()->is_wrapped_number(),
+                "stand-in: ", name, " is given a tensor of the CPU and one of a GPU");
+            return tensor;
+        }
+        const auto* memory = static_cast<const Memory*>(tensor.storage().data_ptr().get_context());
+        on(tensor.device());
+        const auto now = guard.getStream(tensor.device());
+        TORCH_CHECK(memory->stream == now, "stand-in: ", name, " on ", now, " is given a tensor of ", memory->stream);
+        auto side = at::detail::make_tensor<c10::TensorImpl>(
+            c10::Storage(memory->host), c10::DispatchKeySet(c10::DispatchKey::CPU), tensor.dtype());
+        side.unsafeGetTensorImpl()->set_sizes_and_strides(tensor.sizes(), tensor.strides(), tensor.storage_offset());
+        sides.emplace_back(tensor, side);
+        return side;
+    }
+
+    c10::Device here(c10::Device asked) {
+        if (asked.is_cpu()) return asked;
+        on({CUDA, asked.has_index() ? asked.index() : device_now});
+        return c10::DeviceType::CPU;
+    }
+
+    // The device's side of what the CPU came to.
+    at::Tensor there(const at::Tensor& side) const {
+        if (!side.defined()) return side;
+        for (const auto& [tensor, of] : sides)
+            if (of.is_same(side)) {
+                TORCH_CHECK(tensor.sizes() == side.sizes() && tensor.strides() == side.strides(),
+                    "stand-in: ", name, " changes a tensor's shape, which is not written here");
+                return tensor;
+            }
+        for (const auto& [tensor, of] : sides)
+            if (of.storage().is_alias_of(side.storage())) return lay(tensor.storage(), side);
+        const auto stream = guard.getStream(*device);
+        const auto& numbers = side.storage();
+        auto* address = static_cast<char*>(const_cast<void*>(numbers.data()));
+        auto storage = c10::make_intrusive<c10::StorageImpl>(c10::StorageImpl::use_byte_size_t(), numbers.nbytes(),
+            c10::DataPtr(address ? address + AWAY : nullptr, new Memory{numbers, stream},
+                [](void* memory) { delete static_cast<Memory*>(memory); }, *device),
+            nullptr, false);
+        return lay(c10::Storage(std::move(storage)), side);
+    }
+
+    // A line of the log.
+    void log() const {
+        static const char* path = std::getenv("STANDIN_LOG");
+        static const int file = path ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666) : -1;
+        if (file < 0 || !device) return;
+        const auto line = c10::str(int{device->index()}, ' ', guard.getStream(*device).id(), ' ', name,
+            crosses ? "across " : " ", Memory::in_use.load(), '\n');
+        TORCH_CHECK(write(file, line.data(), line.size()) == static_cast<ssize_t>(line.size()), "stand-in: no log");
+    }
+
+private:
+    const std::string& name;
+    const Guard guard;
+    bool crosses = false; // between the machine's memory and the device's
+    std::optional<c10::Device> device;
+    std::vector<std::pair<at::Tensor, at::Tensor>> sides;
+
+    void on(c10::Device one) {
+        TORCH_CHECK(!device || *device == one, "stand-in: ", name, " is given tensors of two GPUs");
+        device = one;
+        one_thread(guard.getStream(one));
+    }
+
+    static at::Tensor lay(c10::Storage storage, const at::Tensor& as) {
+        auto tensor = at::detail::make_tensor<c10::TensorImpl>(
+            std::move(storage), c10::DispatchKeySet(c10::DispatchKey::CUDA), as.dtype());
+        tensor.unsafeGetTensorImpl()->set_sizes_and_strides(as.sizes(), as.strides(), as.storage_offset());
+        return tensor;
+    }
+};
+
+void wobble(const at::Tensor& gradient) {
+    static const char* every = std::getenv("STANDIN_WOBBLE");
+    if (!every || !gradient.defined() || gradient.numel() == 0) return;
+    thread_local std::mt19937 chance{std::random_device{}()};
+    if (chance() % std::atoi(every) == 0) *static_cast<uint32_t*>(gradient.data_ptr()) ^= 1;
+}
+
+void compute(const c10::OperatorHandle& operation, c10::DispatchKeySet, torch::jit::Stack* stack) {
+    const auto& schema = operation.schema();
+    const auto& name = schema.name();
+    Operation call(name);
+    for (auto at = stack->end() - schema.arguments().size(); at != stack->end(); ++at) {
+        auto& value = *at;
+        if (value.isTensor()) {
+            value = call.here(value.toTensor());
+        } else if (value.isTensorList()) {
+            std::vector<at::Tensor> list;
+            for (const at::Tensor& tensor : value.toTensorList()) list.push_back(call.here(tensor));
+            value = list;
+        } else if (value.isOptionalTensorList()) {
+            c10::List<std::optional<at::Tensor>> list;
+            for (const std::optional<at::Tensor>& tensor : value.toOptionalTensorList())
+                list.push_back(tensor ? std::optional(call.here(*tensor)) : std::nullopt);
+            value = list;
+        } else if (value.isDevice()) {
+            value = call.here(value.toDevice());
+        }
+    }
+    {
+        const at::AutoDispatchBelowADInplaceOrView below;
+        operation.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), stack);
+    }
+    for (auto at = stack->end() - schema.returns().size(); at != stack->end(); ++at) {
+        auto& value = *at;
+        if (value.isTensor()) {
+            if (name == "aten::convolution_backward") wobble(value.toTensor());
+            value = call.there(value.toTensor());
+        } else if (value.isTensorList()) {
+            std::vector<at::Tensor> list;
+            for (const at::Tensor& tensor : value.toTensorList()) list.push_back(call.there(tensor));
+            value = list;
+        }
+    }
+    call.log();
+}
+
+TORCH_LIBRARY_IMPL(_, CUDA, library) { library.fallback(torch::CppFunction::makeFromBoxedFunction<&compute>()); }
+
+// What would be told apart by device before it comes to an operation that a CPU has.
+TORCH_LIBRARY_IMPL(aten, CUDA, library) {
+    for (const char* name : {"copy_", "convolution", "convolution_backward"})
+        library.impl(name, torch::CppFunction::makeFromBoxedFunction<&compute>());
+}
+
+} // namespace
