@@ -3,12 +3,14 @@
 //! Uses the library; used by `main`. Every command reads as: get ready, do it, print, say how it went.
 //! Results go to standard output in one piece; progress and messages go to standard error.
 
+mod audit;
 mod bisect;
 mod cancel;
 pub mod data;
 mod inputs;
 mod jobs;
 mod plan;
+mod records;
 mod replay;
 pub mod report;
 mod show;
@@ -17,16 +19,11 @@ mod submit;
 mod table;
 mod work;
 
-use crate::cli::{
-    self, AuditArgs, AuditFormat, Cli, Command, Common, FailOn, Format, Golden as GoldenCommand, GoldenDir,
-    Training,
-};
+use crate::cli::{self, Cli, Command, Common, Format, Golden as GoldenCommand, GoldenDir, Training};
 use crate::output;
 use crate::progress::Progress;
 use anyhow::Context as _;
 use inputs::Inputs;
-use selffer::audit::proof::{Again, Prover};
-use selffer::audit::{self, Audit, report as audit_report};
 use selffer::digest::RecipeDigest;
 use selffer::manifest::{Environment, Manifest};
 use selffer::plan::Plan;
@@ -64,7 +61,7 @@ pub fn run(mut cli: Cli) -> anyhow::Result<Verdict> {
         Command::Verify(common) => check_store(&common),
         Command::Table(args) => table::run(&args),
         Command::Show(args) => show::run(&args),
-        Command::Audit(args) => audit(&args),
+        Command::Audit(args) => audit::run(args),
         Command::Bisect(args) => bisect::run(args),
         Command::Replay(args) => replay::run(&args),
         Command::Report(args) => report::run(&args),
@@ -211,70 +208,6 @@ fn check_store(common: &Common) -> anyhow::Result<Verdict> {
     let report = verify(&Context::new(&plan, &store, common.numerics.policy)?)?;
     print(common.format, &report, || output::report_text(&report))?;
     Ok(verdict(&report.findings))
-}
-
-fn audit(args: &AuditArgs) -> anyhow::Result<Verdict> {
-    let again = match (args.sample, args.seed) {
-        (Some(networks), Some(seed)) => Again::Sample { networks: networks as usize, seed },
-        _ if args.full => Again::Everything,
-        _ => Again::Nothing,
-    };
-    if again != Again::Nothing && !Store::is_at(&args.path) {
-        let mend = "leave out --sample and --full, or name a selffer store";
-        let subject = args.path.display().to_string();
-        return Err(Error::invalid(subject, "holds no networks that could be trained again", mend).into());
-    }
-    // The cheaper one first: what is wrong with its name is better known before networks are trained.
-    let beside = match &args.beside {
-        Some(path) => Some(audited(args, path, Again::Nothing)?.as_beside(path)),
-        None => None,
-    };
-    let audit = Audit { beside, ..audited(args, &args.path, again)? };
-    let fail_on = match args.fail_on {
-        FailOn::Note => Severity::Note,
-        FailOn::Warning => Severity::Warning,
-        FailOn::Error => Severity::Error,
-    };
-    write_out(&match args.format {
-        AuditFormat::Text => audit_report::text(&audit),
-        AuditFormat::Json => output::json(&audit),
-        AuditFormat::Junit => audit_report::junit(&audit, fail_on)?,
-        AuditFormat::Sarif => audit_report::sarif(&audit),
-    })?;
-    Ok(match audit.worst().is_some_and(|worst| worst >= fail_on) {
-        true => Verdict::Findings,
-        false => Verdict::Clean,
-    })
-}
-
-/// The audit of an archive, or of a store with some of its networks trained again.
-fn audited(args: &AuditArgs, path: &Path, again: Again) -> anyhow::Result<Audit> {
-    if !Store::is_at(path) {
-        return Ok(audit::published(path)?);
-    }
-    // Before any thread is started: it sets environment variables.
-    let numerics = args.numerics.engage(args.quiet)?;
-    let inputs = Inputs::read(&args.protocol)?;
-    let plan = inputs.plan()?;
-    let store = Store::open(path)?;
-    let context = Context::new(&plan, &store, args.numerics.policy)?;
-    let chosen = again.chosen(&plan);
-    let progress = Progress::new(&plan, &chosen, args.quiet);
-    let prover = Prover {
-        trainer: &Torch::new(numerics),
-        again,
-        margin: args.margin / 100.0,
-        jobs: jobs(args.jobs),
-        memory: numerics.memory_at_hand(),
-        stop: &*stop_on_signals()?,
-        observer: &progress,
-    };
-    let audit = audit::store::store(&context, &prover);
-    progress.finish();
-    Ok(audit.map_err(|error| match error {
-        Error::Interrupted => Error::Stopped,
-        other => other,
-    })?)
 }
 
 fn golden_check(common: &Common, dir: &GoldenDir, review: bool) -> anyhow::Result<Verdict> {

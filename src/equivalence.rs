@@ -74,6 +74,24 @@ pub fn lies(low: f64, high: f64, margin: f64) -> Lies {
     }
 }
 
+/// The variance of the difference of two accuracies by the sampling of images, as if each side had drawn its own; `sides` are
+/// right answers and images. Half an image is added to either side of a count, so that none or all right is not
+/// taken for certainty.
+pub fn variance(sides: [(u32, u32); 2]) -> f64 {
+    let one = |(correct, total): (u32, u32)| {
+        let total = f64::from(total) + 1.0;
+        let share = (f64::from(correct) + 0.5) / total;
+        share * (1.0 - share) / total
+    };
+    sides.into_iter().map(one).sum()
+}
+
+/// What a difference has to exceed to be far off: more than the margin by what chance would do, among `compared` of that
+/// variance, to one in one of twenty comparisons.
+pub fn far_off(margin: f64, variance: f64, compared: usize) -> f64 {
+    margin + (2.0 * (compared.max(1) as f64 / 0.05).ln() * variance).sqrt()
+}
+
 /// The most of `total` networks that may be otherwise although none of `sampled`, drawn without
 /// replacement, was: with one more, the sample would have met one in 95 of 100 draws.
 pub fn most_unseen(total: usize, sampled: usize) -> usize {
@@ -109,6 +127,19 @@ mod tests {
         for (images, left_alone, right_alone, low, high) in known {
             let interval = Paired { images, left_alone, right_alone }.interval();
             assert!((interval.0 - low).abs() < 1e-12 && (interval.1 - high).abs() < 1e-12, "{interval:?}");
+        }
+    }
+
+    /// Both sides half right on 400 images: a standard deviation of 3.5 points. The bound of a normal's tail that is taken is
+    /// no less than its quantile.
+    #[test]
+    fn far_off_is_what_chance_does_seldom() {
+        let variance = variance([(200, 400), (200, 400)]);
+        assert!((variance - 0.5 / 401.0).abs() < 1e-12, "{variance}");
+        // Two-sided 5 % points for 1, 23 and 103 comparisons, by Bonferroni: 1.96, 3.07 and 3.49 standard deviations.
+        for (compared, quantile, bound) in [(1, 1.96, 2.45), (23, 3.07, 3.51), (103, 3.49, 3.91)] {
+            let deviations = (far_off(0.02, variance, compared) - 0.02) / variance.sqrt();
+            assert!(deviations > quantile && (deviations - bound).abs() < 0.01, "{compared}: {deviations}");
         }
     }
 

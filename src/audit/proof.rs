@@ -8,6 +8,7 @@
 use crate::error::{Error, Result};
 use crate::manifest::Count;
 use crate::plan::Plan;
+use crate::recipe::Policy;
 use crate::run::Observer;
 use crate::seed::{Name, Stream};
 use crate::train::Trainer;
@@ -143,6 +144,8 @@ impl Again {
 pub struct Prover<'a> {
     /// What evaluates and trains.
     pub trainer: &'a dyn Trainer,
+    /// The policy that it does so under. Where that is not the networks', no bits are promised.
+    pub policy: Policy,
     /// Which networks are trained again.
     pub again: Again,
     /// The difference of accuracy, as a share, within which two networks are equivalent.
@@ -229,7 +232,10 @@ fn checked(context: &Context<'_>, report: &Report, stage: Stage, about: About) -
     };
     let reason = match () {
         () if context.manifests.iter().all(Option::is_none) => {
-            "the store has no network of this protocol; name the --protocol that it was made by".to_owned()
+            let policy = context.policy.name();
+            format!(
+                "the store has no network of this protocol under {policy} numerics; name its --protocol and --numerics"
+            )
         }
         () if found.is_empty() => format!("all {compared} comparisons hold"),
         () => {

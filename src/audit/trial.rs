@@ -5,9 +5,10 @@
 use super::proof::{Again, Counts, Prover, Stage, Staged, Trial, Verdict, staged, tally};
 use crate::architecture::{LAYERS, NAMES};
 use crate::data::Part;
-use crate::equivalence::{Lies, Paired, most_unseen};
+use crate::equivalence::{Lies, Paired, far_off, most_unseen, variance};
 use crate::error::{Error, Result};
-use crate::manifest::{Count, Manifest, Outcome};
+use crate::manifest::{Count, Epoch, Manifest, Outcome};
+use crate::recipe::Policy;
 use crate::run::{self, Done};
 use crate::store::Entry;
 use crate::text::networks;
@@ -19,6 +20,10 @@ use std::sync::atomic::Ordering;
 
 /// A loss that is this near to the recorded one, as a share of it, differs by rounding alone.
 const LOSS_ROUNDING: f64 = 1e-4;
+
+/// One image in so many, and one, may be counted otherwise where other code computes: those whose two largest outputs are the
+/// same to rounding.
+const IMAGES_ROUNDED: u32 = 1000;
 
 /// A checkpoint that was evaluated: what became of it, what is wrong, and its accuracy.
 type Look = (Trial, Option<Finding>, Option<Count>);
@@ -41,8 +46,29 @@ impl Prover<'_> {
         self.trainer.evaluate(&context.plan.name(run), &recipe, weights, &images, pixels)
     }
 
+    /// Where it is computed, in words.
+    fn here(&self, context: &Context<'_>) -> String {
+        match self.policy == context.policy {
+            true => "here".to_owned(),
+            false => format!("here under {} numerics", self.policy.name()),
+        }
+    }
+
+    /// What is refuted is an error, what is not the same or not known a warning; what is equivalent where nobody promised
+    /// the same bits, a note.
+    fn graded(&self, context: &Context<'_>, otherwise: bool, finding: Finding, verdict: Verdict) -> Finding {
+        let everywhere = matches!(context.policy, Policy::Portable | Policy::Baseline);
+        let promised = self.policy == context.policy && (everywhere || !otherwise);
+        finding.graded(match verdict {
+            Verdict::Refuted => Severity::Error,
+            Verdict::Equivalent if !promised => Severity::Note,
+            _ => Severity::Warning,
+        })
+    }
+
     /// Every checkpoint, evaluated again.
     pub(super) fn tables(&self, context: &Context<'_>) -> Result<(Staged, Vec<Finding>, Counts)> {
+        let here = self.trainer.environment()?.fingerprint;
         let look = |index: usize| -> Result<Option<Look>> {
             let run = context.plan.name(&context.plan.runs[index]);
             let trial =
@@ -58,22 +84,13 @@ impl Prover<'_> {
             };
             let evaluation = self.evaluate(context, index, &weights)?;
             let count = evaluation.count();
-            let off = (evaluation.loss - epoch.valid_loss).abs();
-            let (verdict, reason) = match count == epoch.valid {
-                true if evaluation.loss.to_bits() == epoch.valid_loss.to_bits() => {
-                    (Verdict::Bitwise, "the same count, and the same loss to the last bit")
-                }
-                // False where either is no number.
-                true if off <= LOSS_ROUNDING * epoch.valid_loss.abs() => {
-                    (Verdict::Equivalent, "the same count; the loss differs by rounding")
-                }
-                _ => (Verdict::Refuted, "its checkpoint does not give what its manifest records"),
-            };
+            let otherwise = manifest.environment.fingerprint != here;
+            let (verdict, reason) = beside_record(epoch, &evaluation, otherwise);
             let finding = (verdict != Verdict::Bitwise).then(|| {
                 let finding = Finding::new(Code::EvaluatedDifferently, &run, reason)
                     .with(format!("recorded {}, loss {}", show(epoch.valid), epoch.valid_loss))
                     .with(format!("evaluated {}, loss {}", show(count), evaluation.loss));
-                graded(finding, verdict)
+                self.graded(context, otherwise, finding, verdict)
             });
             Ok(Some((trial(verdict, reason), finding, Some(count))))
         };
@@ -85,8 +102,8 @@ impl Prover<'_> {
             findings.extend(finding);
             trials.push(trial);
         }
-        let reason =
-            format!("of the checkpoints of {}, evaluated here, {}", networks(trials.len()), tally(&trials));
+        let (networks, here) = (networks(trials.len()), self.here(context));
+        let reason = format!("of the checkpoints of {networks}, evaluated {here}, {}", tally(&trials));
         Ok((staged(Stage::Tables, reason, trials), findings, counts))
     }
 
@@ -112,16 +129,20 @@ impl Prover<'_> {
             .collect::<Result<Vec<(Trial, Option<Finding>)>>>()?;
         let (trials, findings): (Vec<Trial>, Vec<Option<Finding>>) = trials.into_iter().unzip();
         let (all, tried) = (context.plan.runs.len(), trials.len());
+        let again = match self.policy == context.policy {
+            true => "trained again".to_owned(),
+            false => format!("trained again {}", self.here(context)),
+        };
         let mut reason = match self.again {
             Again::Sample { seed, .. } => {
                 format!(
-                    "of {tried} of {}, drawn by seed {seed} and trained again, {}",
+                    "of {tried} of {}, drawn by seed {seed} and {again}, {}",
                     networks(all),
                     tally(&trials)
                 )
             }
-            _ if all == 1 => format!("of the 1 network, trained again, {}", tally(&trials)),
-            _ => format!("of all {all} networks, trained again, {}", tally(&trials)),
+            _ if all == 1 => format!("of the 1 network, {again}, {}", tally(&trials)),
+            _ => format!("of all {all} networks, {again}, {}", tally(&trials)),
         };
         // Only a sample without exception says something of the rest.
         if tried < all && tried > 0 && trials.iter().all(|trial| trial.verdict == Verdict::Bitwise) {
@@ -163,7 +184,8 @@ impl Prover<'_> {
             let finding = Finding::new(code, &run, &reason)
                 .with(format!("recorded {}", outcome(then)))
                 .with(format!("trained again {}", outcome(&now)));
-            graded(finding, verdict)
+            let otherwise = then.environment.fingerprint != now.environment.fingerprint;
+            self.graded(context, otherwise, finding, verdict)
         });
         Ok((Trial { run, verdict, reason }, finding))
     }
@@ -189,10 +211,13 @@ impl Prover<'_> {
             });
         }
         let differs = |verdict, reason: String| Ok((verdict, Code::RetrainedDifferently, reason));
+        // Rounding otherwise makes other networks of the same training, and may make it diverge.
+        let otherwise = then.environment.fingerprint != now.environment.fingerprint;
+        let diverged = if otherwise { Verdict::Unverifiable } else { Verdict::Refuted };
         let (layers, weights) = match (then.trained(), weights) {
             (Some(layers), Some(weights)) => (layers, weights),
-            (None, None) => return differs(Verdict::Refuted, "it diverged at another step".to_owned()),
-            _ => return differs(Verdict::Refuted, "one of the two diverged, and not the other".to_owned()),
+            (None, None) => return differs(diverged, "it diverged at another step".to_owned()),
+            _ => return differs(diverged, "one of the two diverged, and not the other".to_owned()),
         };
         let old = match context.weights(index, layers.whole())? {
             Ok(old) => old,
@@ -206,27 +231,60 @@ impl Prover<'_> {
         if !(old.loss.is_finite() && new.loss.is_finite()) {
             return differs(Verdict::Refuted, "other weights, and a loss that is not finite".to_owned());
         }
-        let paired = Paired::of(&new.right, &old.right);
-        let (low, high) = paired.interval();
-        let (verdict, word) = match paired.lies(self.margin) {
-            Lies::Within => (Verdict::Equivalent, "within"),
-            Lies::Beyond => (Verdict::Refuted, "beyond"),
-            Lies::Open => (Verdict::Unverifiable, "on both sides of"),
-        };
-        // As it was given: 1.7, not what a hundred times its hundredth is.
-        let percent = |share: f64| (1e11 * share).round() / 1e9;
-        differs(
-            verdict,
-            format!(
-                "other weights; on the same {} images {:+.2} points (90 %: {:+.2} to {:+.2}), {word} the margin of {}",
-                paired.images,
-                percent(paired.difference()),
-                percent(low),
-                percent(high),
-                percent(self.margin)
-            ),
-        )
+        let compared = self.again.chosen(context.plan).len();
+        let (verdict, reason) = beside_other_weights([&old, &new], self.margin, compared, otherwise);
+        differs(verdict, reason)
     }
+}
+
+/// What an evaluation comes to beside a record of the same weights'. `otherwise`: other code computed the record.
+fn beside_record(then: &Epoch, now: &Evaluation, otherwise: bool) -> (Verdict, &'static str) {
+    let (count, recorded) = (now.count(), then.valid);
+    // False where either is no number.
+    let rounded = (now.loss - then.valid_loss).abs() <= LOSS_ROUNDING * then.valid_loss.abs();
+    let images = recorded.correct.abs_diff(count.correct);
+    let near = otherwise && count.total == recorded.total && images <= 1 + count.total / IMAGES_ROUNDED;
+    match count == recorded {
+        true if now.loss.to_bits() == then.valid_loss.to_bits() => {
+            (Verdict::Bitwise, "the same count, and the same loss to the last bit")
+        }
+        true if rounded => (Verdict::Equivalent, "the same count; the loss differs by rounding"),
+        false if rounded && near => {
+            (Verdict::Equivalent, "count and loss differ by rounding, as other code computed them")
+        }
+        _ => (Verdict::Refuted, "its checkpoint does not give what its manifest records"),
+    }
+}
+
+/// What a network's answers come to beside those of the same network trained again to other weights, one of `compared`.
+fn beside_other_weights(
+    [then, now]: [&Evaluation; 2],
+    margin: f64,
+    compared: usize,
+    otherwise: bool,
+) -> (Verdict, String) {
+    let paired = Paired::of(&now.right, &then.right);
+    let (low, high) = paired.interval();
+    let sides = [then, now].map(|side| (side.count().correct, side.count().total));
+    let far = paired.difference().abs() > far_off(margin, variance(sides), compared);
+    let (verdict, word) = match paired.lies(margin) {
+        Lies::Within => (Verdict::Equivalent, "within"),
+        Lies::Open => (Verdict::Unverifiable, "on both sides of"),
+        // The interval is by images alone: how far training scatters where it rounds otherwise is not in it.
+        Lies::Beyond if otherwise && !far => (Verdict::Unverifiable, "beyond, but not far beyond,"),
+        Lies::Beyond => (Verdict::Refuted, "beyond"),
+    };
+    // As it was given: 1.7, not what a hundred times its hundredth is.
+    let percent = |share: f64| (1e11 * share).round() / 1e9;
+    let reason = format!(
+        "other weights; on the same {} images {:+.2} points (90 %: {:+.2} to {:+.2}), {word} the margin of {}",
+        paired.images,
+        percent(paired.difference()),
+        percent(low),
+        percent(high),
+        percent(margin)
+    );
+    (verdict, reason)
 }
 
 /// Where two records of the same weights part first.
@@ -265,7 +323,63 @@ fn show(Count { correct, total }: Count) -> String {
     format!("{correct} of {total}")
 }
 
-/// What is refuted is an error, what is not the same or not known a warning.
-fn graded(finding: Finding, verdict: Verdict) -> Finding {
-    finding.graded(if verdict == Verdict::Refuted { Severity::Error } else { Severity::Warning })
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Digest;
+    use proptest::prelude::*;
+
+    fn epoch(correct: u32, total: u32, loss: f64) -> Epoch {
+        let order = crate::digest::OrderDigest(Digest::of(b"order"));
+        let train = Count { correct: 0, total: 1 };
+        let valid = Count { correct, total };
+        Epoch { rate: 0.1, order, train_loss: 1.0, train, valid_loss: loss, valid }
+    }
+
+    fn evaluation(correct: usize, total: usize, loss: f64) -> Evaluation {
+        Evaluation { loss, right: (0..total).map(|at| at < correct).collect() }
+    }
+
+    #[test]
+    fn an_evaluation_is_held_against_its_record() {
+        use Verdict::{Bitwise, Equivalent, Refuted};
+        let rounded = 0.5 * (1.0 + 0.9 * LOSS_ROUNDING);
+        // Right answers and loss now, beside 900 of 1,000 and 0.5; what they come to where the same code computed the record,
+        // and where other code did.
+        let cases = [
+            (900, 0.5, [Bitwise, Bitwise]),
+            (900, rounded, [Equivalent, Equivalent]),
+            (899, rounded, [Refuted, Equivalent]),
+            (902, 0.5, [Refuted, Equivalent]),
+            (903, rounded, [Refuted, Refuted]),
+            (900, 0.5001, [Refuted, Refuted]),
+            (900, f64::NAN, [Refuted, Refuted]),
+        ];
+        for (correct, loss, expected) in cases {
+            for (otherwise, expected) in [false, true].into_iter().zip(expected) {
+                let now = evaluation(correct, 1000, loss);
+                let (verdict, _) = beside_record(&epoch(900, 1000, 0.5), &now, otherwise);
+                assert_eq!(verdict, expected, "{correct} right, loss {loss}, otherwise {otherwise}");
+            }
+        }
+        let fewer = evaluation(899, 999, 0.5);
+        assert_eq!(beside_record(&epoch(900, 1000, 0.5), &fewer, true).0, Refuted);
+    }
+
+    proptest! {
+        /// Other code takes nothing from what is equivalent, and refutes no less than what chance would not do.
+        #[test]
+        fn other_code_leaves_open_what_the_same_refutes(
+            then in 0usize..=1000, now in 0usize..=1000, compared in 1usize..200, margin in 0.001..0.05f64,
+        ) {
+            let sides = [evaluation(then, 1000, 1.0), evaluation(now, 1000, 1.0)];
+            let of = |otherwise| beside_other_weights([&sides[0], &sides[1]], margin, compared, otherwise).0;
+            let far = (then as f64 - now as f64).abs() / 1000.0 > margin + 0.1 + 0.01 * (compared as f64).ln();
+            match of(false) {
+                Verdict::Refuted if far => prop_assert_eq!(of(true), Verdict::Refuted),
+                Verdict::Refuted => prop_assert!(matches!(of(true), Verdict::Refuted | Verdict::Unverifiable)),
+                other => prop_assert_eq!(of(true), other),
+            }
+        }
+    }
 }

@@ -66,13 +66,15 @@ fn policies() -> impl TypedValueParser<Value = Policy> {
 
 impl Numerics {
     /// Finds the policy that device and policy come to. A GPU is looked for where nothing else decides.
-    fn settle(&mut self) -> Result<()> {
+    ///
+    /// `apart`: the policy is that of networks which are there already, and need not be what computes.
+    fn settle(&mut self, apart: bool) -> Result<()> {
         let refused = |problem: &str, mend: &str| Err(Error::invalid("--device", problem, mend));
         if let Device::Cuda(ordinal) = self.device {
             self.gpu = ordinal;
         }
         self.policy = match (self.device, self.asked) {
-            (Device::Cpu, Some(Policy::Cuda)) => {
+            (Device::Cpu, Some(Policy::Cuda)) if !apart => {
                 return refused("cpu and --numerics cuda do not go together", "leave one of them out");
             }
             (Device::Cuda(_), Some(policy)) if policy != Policy::Cuda => {
@@ -82,27 +84,54 @@ impl Numerics {
             (_, Some(policy)) => policy,
             (Device::Cuda(_), None) => Policy::Cuda,
             (Device::Cpu, None) => Policy::Portable,
-            (Device::Auto, None) => match numerics::Numerics::look_for_gpu() {
-                Ok(Some(gpu)) => {
-                    self.gpu = gpu.ordinal;
-                    Policy::Cuda
-                }
-                Ok(None) => Policy::Portable,
-                Err(why) => {
-                    self.passed = Some(why);
-                    Policy::Portable
-                }
-            },
+            (Device::Auto, None) => self.look(),
         };
         Ok(())
     }
 
+    /// The policy of a GPU where there is one, else of the CPU.
+    fn look(&mut self) -> Policy {
+        match numerics::Numerics::look_for_gpu() {
+            Ok(Some(gpu)) => {
+                self.gpu = gpu.ordinal;
+                return Policy::Cuda;
+            }
+            Ok(None) => {}
+            Err(why) => self.passed = Some(why),
+        }
+        Policy::Portable
+    }
+
     /// Puts the policy in force. Call it before any thread is started: it sets environment variables.
     pub fn engage(&self, quiet: bool) -> Result<&'static numerics::Numerics> {
-        if let (Some(why), false) = (&self.passed, quiet || self.policy == Policy::Cuda) {
+        self.engage_as(self.policy, quiet)
+    }
+
+    /// [`Self::engage`], for another policy than the two came to.
+    pub fn engage_as(&self, policy: Policy, quiet: bool) -> Result<&'static numerics::Numerics> {
+        if let (Some(why), false) = (&self.passed, quiet || policy == Policy::Cuda) {
             crate::commands::say(&format!("the CPU computes, not a GPU: {why}"));
         }
-        numerics::Numerics::engage_on(self.policy, self.gpu)
+        numerics::Numerics::engage_on(policy, self.gpu)
+    }
+
+    /// The policy of the networks that are meant, where they are there already: what was asked for, else `theirs`, the one
+    /// that all have.
+    pub fn of_networks(&self, theirs: Option<Policy>) -> Policy {
+        match (self.asked, self.device) {
+            (None, Device::Auto | Device::Cpu) => theirs.unwrap_or(self.policy),
+            _ => self.policy,
+        }
+    }
+
+    /// What to compute under to hold networks of a policy against: the same, but a CPU's where there is no GPU for them, or
+    /// the CPU is asked for.
+    pub fn computing(&mut self, networks: Policy) -> Policy {
+        match (networks, self.device) {
+            (Policy::Cuda, Device::Auto) => self.look(),
+            (Policy::Cuda, Device::Cpu) => Policy::Portable,
+            _ => networks,
+        }
     }
 
     /// Whether a policy may be taken in place of the one that the two came to: nothing that was asked for is against it.
@@ -133,7 +162,7 @@ impl Command {
             Self::Table(args) => &mut args.common.numerics,
             Self::Show(args) => &mut args.numerics,
             Self::Report(args) => &mut args.numerics,
-            Self::Audit(args) => &mut args.numerics,
+            Self::Audit(args) => return args.numerics.settle(true),
             Self::Bisect(args) => &mut args.numerics,
             Self::Fingerprint(args) => &mut args.numerics,
             Self::Status(args) => &mut args.numerics,
@@ -143,7 +172,7 @@ impl Command {
             Self::Work(_) | Self::Replay(_) => return Ok(()),
             Self::Data(_) => return Ok(()),
         };
-        numerics.settle()
+        numerics.settle(false)
     }
 }
 
@@ -166,7 +195,7 @@ mod tests {
     fn device_and_policy_decide_each_other_or_are_refused() {
         let of = |device, asked| {
             let mut numerics = Numerics { device, asked, policy: Policy::Portable, gpu: 0, passed: None };
-            numerics.settle().map(|()| numerics.policy).map_err(|error| error.to_string())
+            numerics.settle(false).map(|()| numerics.policy).map_err(|error| error.to_string())
         };
         assert_eq!(of(Device::Cpu, None), Ok(Policy::Portable));
         assert_eq!(of(Device::Cuda(1), None), Ok(Policy::Cuda));

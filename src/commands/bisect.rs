@@ -2,6 +2,7 @@
 //!
 //! Uses the library's `bisect`, and `replay` for a side under another policy; used by `commands`.
 
+use super::records::{Records, is_of, one_policy};
 use super::replay::Elsewhere;
 use super::{Inputs, Verdict, print, say, stop_on_signals};
 use crate::cli::BisectArgs;
@@ -12,7 +13,7 @@ use selffer::plan::Plan;
 use selffer::protocol::Protocol;
 use selffer::recipe::Policy;
 use selffer::run;
-use selffer::store::{Entry, Found, Store};
+use selffer::store::{Entry, Store};
 use selffer::train::{Along, Next, Torch};
 use selffer::{Error, Result};
 use std::path::Path;
@@ -33,13 +34,6 @@ enum Named {
     Manifest(Box<Manifest>, Option<Store>),
     /// Trained here and now.
     Live,
-}
-
-/// The records of a store.
-struct Records {
-    whole: Vec<Manifest>,
-    /// The first that is damaged, by its file, and how. It may be that of any run.
-    damaged: Option<(String, String)>,
 }
 
 impl Named {
@@ -136,13 +130,8 @@ fn theirs(args: &BisectArgs, protocol: &Protocol, sides: [&Named; 2]) -> Option<
         },
         _ => return None,
     };
-    let of_run = |manifest: &&Manifest| {
-        let planned = protocol.seeds.contains(&manifest.recipe.seed) && is_of(manifest, protocol);
-        planned && args.run.as_ref().is_none_or(|run| *run == manifest.run)
-    };
-    let mut policies = records.iter().filter(of_run).map(|manifest| manifest.recipe.numerics);
-    let theirs = policies.next()?;
-    (args.numerics.may_be(theirs) && policies.all(|policy| policy == theirs)).then_some(theirs)
+    let of_run = |manifest: &&Manifest| args.run.as_ref().is_none_or(|run| *run == manifest.run);
+    one_policy(records.iter().filter(of_run), protocol).filter(|theirs| args.numerics.may_be(*theirs))
 }
 
 /// The runs to be looked at, by index in the plan: bases first, so that the first that parts is where it
@@ -228,31 +217,6 @@ fn one(
     Ok(One::Compared(bisect(plan, index, &side(0, left), &side(1, right))?.map(Box::new)))
 }
 
-impl Records {
-    /// All records of a store.
-    fn of(store: &Store) -> Result<Self> {
-        let (mut whole, mut damaged) = (Vec::new(), None);
-        for entry in store.list()?.0 {
-            let Entry::Manifest(recipe) = entry else { continue };
-            match store.manifest(recipe)? {
-                Found::Whole(manifest) => whole.push(manifest),
-                Found::Absent => {}
-                Found::Damaged(why) => {
-                    damaged.get_or_insert((store.path(&entry).display().to_string(), why));
-                }
-            }
-        }
-        Ok(Self { whole, damaged })
-    }
-
-    /// Refuses them where one is damaged: it may be the very record that parts.
-    fn sound(&self) -> Result<()> {
-        let Some((file, why)) = &self.damaged else { return Ok(()) };
-        let mend = "train that network again with `selffer reproduce`, or take the file away";
-        Err(Error::invalid(file, format!("is damaged: {why}"), mend))
-    }
-}
-
 /// The file of a store's record.
 fn file_of(store: &Store, manifest: &Manifest) -> String {
     store.path(&Entry::Manifest(manifest.recipe_digest())).display().to_string()
@@ -298,12 +262,6 @@ fn record_of(
         records.sound()?;
     }
     Ok(found.pop().cloned())
-}
-
-/// Whether a record is of a protocol's network, input and solver.
-fn is_of(manifest: &Manifest, protocol: &Protocol) -> bool {
-    let recipe = &manifest.recipe;
-    (&recipe.network, &recipe.input, &recipe.solver) == (&protocol.network, &protocol.input, &protocol.solver)
 }
 
 /// Refuses a record, by its file, of which it is known before training that what is trained here is something else.

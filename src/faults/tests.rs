@@ -113,7 +113,8 @@ fn golden(plan: &Plan<'_>, manifests: &[Option<Manifest>]) -> Golden {
 fn audited(context: &Context<'_>, again: Again) -> Vec<Finding> {
     let trainer = &Torch::new(numerics());
     let (stop, observer) = (&AtomicBool::new(false), &Unobserved);
-    let prover = Prover { trainer, again, margin: 0.01, jobs: 1, memory: u64::MAX, stop, observer };
+    let (policy, memory) = (POLICY, u64::MAX);
+    let prover = Prover { trainer, policy, again, margin: 0.01, jobs: 1, memory, stop, observer };
     prover.prove(context).unwrap().1
 }
 

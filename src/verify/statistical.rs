@@ -6,7 +6,7 @@
 
 use super::golden::{Entry, Golden};
 use super::{Code, Finding};
-use crate::equivalence::{Lies, ONE_SIDED, lies};
+use crate::equivalence::{self, Lies, ONE_SIDED, far_off, lies};
 use crate::manifest::Count;
 use crate::text::networks;
 use crate::treatment::{Kind, Treatment};
@@ -98,15 +98,8 @@ fn difference(pair: &Pair) -> f64 {
     pair.new.share() - pair.old.share()
 }
 
-/// The variance of that by the sampling of images, as if each side had drawn its own. Half an image is added
-/// to either side of a count, so that none or all right is not taken for certainty.
 fn variance(pair: &Pair) -> f64 {
-    let one = |count: Count| {
-        let total = f64::from(count.total) + 1.0;
-        let share = (f64::from(count.correct) + 0.5) / total;
-        share * (1.0 - share) / total
-    };
-    one(pair.old) + one(pair.new)
+    equivalence::variance([pair.old, pair.new].map(|count| (count.correct, count.total)))
 }
 
 /// What is wrong: kinds that came to something else or cannot be told, and single networks that are far off.
@@ -130,14 +123,11 @@ pub fn findings(old: &Golden, new: &Golden) -> Vec<Finding> {
         findings.push(Finding::new(code, format!("treatment {}", family.treatment), message));
     }
     let differences = old.differences(new);
-    let compared = old.runs.len().max(1) as f64;
     for difference in &differences {
         let pair = |run: &str| pair(run, old.runs.get(run)?, new.runs.get(run)?);
         match pair(&difference.run) {
-            // So far off that of all networks one would be by chance in one of twenty comparisons.
             Some(pair) => {
-                let limit = MARGIN + (2.0 * (compared / 0.05).ln()).sqrt() * variance(&pair).sqrt();
-                if self::difference(&pair).abs() > limit {
+                if self::difference(&pair).abs() > far_off(MARGIN, variance(&pair), old.runs.len()) {
                     findings.push(difference.finding());
                 }
             }

@@ -189,7 +189,7 @@ fn another_protocol_is_told_from_a_wrong_store() {
     let other = run(call).expect(1).json();
     assert_eq!(other["proof"]["verdict"], "unverifiable");
     let reason = stage(&other, "invariants")["reason"].as_str().unwrap();
-    assert!(reason.contains("name the --protocol that it was made by"), "{reason}");
+    assert!(reason.ends_with("under portable numerics; name its --protocol and --numerics"), "{reason}");
 
     let text = fs::read_to_string(protocol()).unwrap();
     let path = dir.path().join("other.toml");

@@ -217,6 +217,46 @@ fn a_gpu_that_does_not_repeat_is_found_out() {
     assert!(said.contains(" retraining  of 8 of ") && !said.contains("Bitwise      retraining"), "{said}");
 }
 
+/// Networks of a GPU's are audited where there is none: what they record is held against the CPU's numerics, and where a
+/// network comes out otherwise that alone refutes nothing.
+#[test]
+fn a_gpu_s_networks_are_audited_without_one() {
+    let dir = scratch();
+    let store = dir.path().join("store");
+    train(&protocol(), &store, "cuda");
+    let audit = |options: &[&str], gpu: bool| {
+        let mut call = selffer([&["audit", "--quiet"], options].concat());
+        call.arg(&store).arg("--protocol").arg(protocol());
+        if gpu {
+            with_driver(&mut call, &standin().join("torch"));
+        }
+        run(call)
+    };
+    let there = audit(&[], true).expect(0).out;
+    assert!(there.contains("evaluated here, 23 are the same to the last bit"), "{there}");
+    // The same, left to what is there, asked for by the networks' policy, and by the device.
+    let here = audit(&[], false).expect(0).out;
+    for options in
+        [&["--numerics", "cuda"][..], &["--device", "cpu"], &["--device", "cpu", "--numerics", "cuda"]]
+    {
+        assert_eq!(audit(options, false).expect(0).out, here, "{options:?}");
+    }
+    assert_eq!(audit(&["--device", "cpu"], true).expect(0).out, here);
+    assert!(here.contains("evaluated here under portable numerics, "), "{here}");
+    assert!(here.contains("as a whole: Equivalent, and 23 networks were not trained again"), "{here}");
+    let again = audit(&["--full", "--format", "json", "--fail-on", "error"], false).expect(0).json();
+    let trials = again["proof"]["stages"][3]["trials"].as_array().unwrap();
+    assert_eq!(trials.len(), 23);
+    assert!(trials.iter().all(|trial| trial["verdict"] != "refuted"), "{trials:?}");
+    let refused = audit(&["--device", "cuda"], false);
+    assert_eq!((refused.code, refused.out.as_str()), (Some(2), ""), "{refused:?}");
+    // On a machine with a GPU, the CPU's networks are the CPU's.
+    let mut cpu_s = selffer(["audit", "--quiet", "--protocol"]);
+    with_driver(cpu_s.arg(protocol()).arg(good_store()), &standin().join("torch"));
+    let said = run(cpu_s).expect(0).out;
+    assert!(said.contains("as a whole: Bitwise, and 23 networks were not trained again"), "{said}");
+}
+
 /// The log of one process: for each stream its operations in order, by name.
 fn logged(mut command: Command, log: &Path) -> BTreeMap<String, Vec<String>> {
     command.env("STANDIN_LOG", log);
