@@ -9,6 +9,7 @@ use selffer::bisect::{Here, Replayed, Replayer, Side, Take, Wanted};
 use selffer::ledger::Place;
 use selffer::manifest::Manifest;
 use selffer::numerics::Numerics;
+use selffer::recipe::Policy;
 use selffer::snapshot::State;
 use selffer::store::Store;
 use selffer::train::Torch;
@@ -148,7 +149,9 @@ pub fn run(args: &ReplayArgs) -> anyhow::Result<Verdict> {
     let manifest = Manifest::from_bytes(&bytes)
         .map_err(|why| Error::invalid(&subject, why.to_string(), "this is started by `selffer bisect`"))?;
     // Before any thread is started: it sets environment variables.
-    let numerics = Numerics::engage(manifest.recipe.numerics)?;
+    let fits = || Numerics::look_for_gpu().ok().flatten();
+    let gpu = if manifest.recipe.numerics == Policy::Cuda { fits() } else { None };
+    let numerics = Numerics::engage_on(manifest.recipe.numerics, gpu.map_or(0, |gpu| gpu.ordinal))?;
     end_with_input();
     let inputs = Inputs::read(&args.protocol)?;
     let plan = inputs.plan()?;
