@@ -3,11 +3,13 @@
 //! give them, whatever happens in between; what a GPU's own kernels give, `ci/gpu` has.
 
 use crate::common::{
-    CAFFE, Ran, good_store, manifests, names, protocol, repository, run, say, scratch, selffer, standin,
-    wait_for, with_driver,
+    CAFFE, Ran, files, good_store, manifests, names, protocol, repository, run, say, scratch, selffer,
+    standin, wait_for, with_driver,
 };
+use rustix::process::{Resource, Rlimit, setrlimit};
 use selffer::numerics::Numerics;
 use selffer::recipe::Policy;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::fs;
@@ -21,7 +23,7 @@ use tch::{Device, Kind, Tensor};
 /// a GPU (METHODOLOGY.md says how that was seen); what adds up numbers of a tensor does so without atomic operations
 /// (read in PyTorch's sources: `AveragePool2d.cu`, `DilatedMaxPool2d.cu`, `Loss.cu`). Look up what is new before it is
 /// added here. On a GPU the solver's rule is `_foreach_add` and the like in place of `add`, `mul` and `sub`.
-const LOOKED_UP: [&str; 39] = [
+const LOOKED_UP: [&str; 40] = [
     "_log_softmax",
     "_log_softmax_backward_data",
     "_reshape_alias",
@@ -36,7 +38,8 @@ const LOOKED_UP: [&str; 39] = [
     "convolution",
     "convolution_backward",
     "copy_",
-    "copy_across",
+    "copy_from",
+    "copy_to",
     "div",
     "empty",
     "empty_strided",
@@ -135,7 +138,8 @@ fn networks_are_those_of_the_cpu_s_kernels() {
         audit.arg(store("cuda"));
         with_driver(&mut audit, &standin().join("torch")).arg("--protocol").arg(protocol);
         let said = finish(audit).out;
-        assert!(said.contains("of 3 of") && said.contains("3 are the same to the last bit"), "{said}");
+        assert!(said.contains("\n  Bitwise      tables "), "{said}");
+        assert!(said.contains("\n  Bitwise      retraining  of 3 of "), "{said}");
     }
 }
 
@@ -143,7 +147,7 @@ fn networks_are_those_of_the_cpu_s_kernels() {
 fn gpus(store: &Path) -> BTreeSet<Option<String>> {
     let gpu = |name: &String| {
         let text = fs::read_to_string(store.join("manifests").join(name)).unwrap();
-        let manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let manifest: Value = serde_json::from_str(&text).unwrap();
         let settings = manifest["manifest"]["environment"]["settings"].as_array().unwrap();
         let gpu = settings.iter().find(|pair| pair[0] == "gpu")?;
         Some(gpu[1].as_str().unwrap().to_owned())
@@ -168,6 +172,9 @@ fn killed_it_goes_on_to_the_same_networks() {
         child.kill().unwrap();
         assert_eq!(child.wait().unwrap().signal(), Some(9), "it ended before it was killed");
     }
+    let claims = files(&store.join("claims"));
+    let from = |bytes: &Vec<u8>| serde_json::from_slice::<Value>(bytes).unwrap()["from"].as_u64();
+    assert!(claims.values().any(|bytes| from(bytes) > Some(0)), "no network went on from where it was");
     train(&protocol(), &store, "cuda:1");
     assert_eq!(checkpoints(&store), natively(&protocol(), &dir.path().join("cpu")));
     assert_eq!(gpus(&store), BTreeSet::from([Some("stand-in 1".to_owned())]));
@@ -180,6 +187,7 @@ fn a_job_trains_on_the_gpu_that_was_named() {
     let store = dir.path().join("store");
     run(on_gpu(&["submit", "--device", "cuda:1", "--engine", "local"], &protocol(), &store)).expect(0);
     wait_for("it does not train all", || (manifests(&store) >= manifests(good_store())).then_some(()));
+    assert_eq!(checkpoints(&store), natively(&protocol(), &dir.path().join("cpu")));
     assert_eq!(gpus(&store), BTreeSet::from([Some("stand-in 1".to_owned())]));
 }
 
@@ -199,6 +207,9 @@ fn a_gpu_that_does_not_repeat_is_found_out() {
     };
     let said = compare(&steady, &other).expect(1).out;
     assert!(said.contains("cause: arithmetic: "), "{said}");
+    train(&protocol(), &other.with_extension("steady"), "cuda:1");
+    let said = compare(&steady, &other.with_extension("steady")).expect(0).out;
+    assert_eq!(said, "23 networks are the same, step by step\n");
     let mut again = selffer([
         "audit",
         "--quiet",
@@ -263,13 +274,21 @@ fn logged(mut command: Command, log: &Path) -> BTreeMap<String, Vec<String>> {
     finish(command);
     let mut streams = BTreeMap::<_, Vec<_>>::new();
     for line in fs::read_to_string(log).unwrap().lines() {
-        let [device, stream, operation, _] = line.split(' ').collect::<Vec<_>>()[..] else {
-            panic!("{line}")
-        };
+        let [device, stream, operation] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("{line}") };
         let operation = operation.strip_prefix("aten::").expect("an operation of libtorch's").to_owned();
         streams.entry(format!("{device} {stream}")).or_default().push(operation);
     }
     streams
+}
+
+/// The operations of each step but a stream's last, from its loss's gradient up to the next one's.
+fn steps(operations: &[String]) -> Vec<&[String]> {
+    let begins = |at: &usize| operations[*at] == "nll_loss_backward";
+    // The probe of the fingerprint ends with a loss of its own, after its last softmax.
+    let probe = operations.iter().rposition(|name| name == "_softmax");
+    let after = probe.map_or(0, |at| (at..operations.len()).find(begins).expect("the probe goes on") + 1);
+    let marks: Vec<usize> = (after..operations.len()).filter(begins).collect();
+    marks.windows(2).map(|pair| &operations[pair[0]..pair[1]]).collect()
 }
 
 /// Which operations come to a GPU, and how often a step waits for it.
@@ -278,37 +297,27 @@ fn a_gpu_is_given_what_was_looked_up_and_waited_for_when_its_work_is_told() {
     let dir = scratch();
     let caffe = caffe(dir.path());
     let mut seen = BTreeSet::new();
-    // Copies to the GPU before a step: none where images wait there; else windows, their places, and what is dropped.
+    // Copies to the GPU before a step: none where images wait there; else windows, their places, and two masks.
     for (name, protocol, before) in [("small", protocol().as_path(), 0), ("caffe", &caffe, 4)] {
         let call = on_gpu(&[TRAIN, &["cuda"]].concat(), protocol, &dir.path().join(name));
         let streams = logged(call, &dir.path().join(format!("{name}.log")));
-        assert!(streams.len() >= 2, "two networks at once have a stream each");
-        let mut steps = BTreeMap::<_, usize>::new();
-        // The fingerprint's probe has a softmax of its own.
-        let networks =
-            streams.values().filter(|operations| !operations.iter().any(|name| name == "_softmax"));
-        for operations in networks {
-            // A step's copies, by its parts: until its loss is known, its way back, and from there to the next loss.
-            let copies = |part: &[String]| part.iter().filter(|name| *name == "copy_across").count();
-            let marks: Vec<usize> =
-                (0..operations.len()).filter(|at| operations[*at] == "nll_loss_backward").collect();
-            for pair in marks.windows(2) {
-                let step = &operations[pair[0]..pair[1]];
-                let last =
-                    step.iter().rposition(|name| name == "convolution_backward" || name == "mm").unwrap_or(0);
-                assert_eq!(
-                    copies(&step[..last.min(step.len())]),
-                    0,
-                    "{name}: a step waits before its gradients are asked for"
-                );
-                *steps.entry(copies(step)).or_default() += 1;
-            }
+        let steps: Vec<&[String]> = streams.values().flat_map(|operations| steps(operations)).collect();
+        let training = streams.values().filter(|operations| self::steps(operations).len() > 1).count();
+        assert_eq!(training, 2, "{name}: two networks at once have a stream each");
+        let mut copies = BTreeMap::<_, usize>::new();
+        for step in steps {
+            let of = |part: &[String], way: &str| part.iter().filter(|name| *name == way).count();
+            let last = step.iter().rposition(|name| name == "convolution_backward" || name == "mm");
+            let (way_back, rest) = step.split_at(last.expect("gradients of weights"));
+            let waits = of(way_back, "copy_from") + of(way_back, "copy_to");
+            assert_eq!(waits, 0, "{name}: a step waits before its gradients are asked for");
+            *copies.entry([of(rest, "copy_from"), of(rest, "copy_to")]).or_default() += 1;
         }
-        seen.extend(streams.into_values().flatten());
         // Most steps are followed by another; the rest by an entry of the ledger, by validation, or by another network.
-        let usual = steps.iter().max_by_key(|(_, count)| **count).unwrap();
-        assert_eq!(*usual.0, 2 + before, "{name}: {steps:?}");
-        assert!(steps.keys().all(|copies| copies >= usual.0), "{name}: {steps:?}");
+        let (usual, _) = copies.iter().max_by_key(|(_, count)| **count).unwrap();
+        assert_eq!(*usual, [2, before], "{name}: {copies:?}");
+        assert!(copies.keys().all(|[from, to]| *from >= 2 && *to >= before), "{name}: {copies:?}");
+        seen.extend(streams.into_values().flatten());
     }
     let looked_up = BTreeSet::from(LOOKED_UP.map(str::to_owned));
     assert_eq!(seen, looked_up);
@@ -371,12 +380,17 @@ fn a_gpu_s_memory_is_not_read_as_the_machine_s() {
     let came = inside("a_gpu_s_memory_is_not_read_as_the_machine_s", || {
         Numerics::engage(Policy::Cuda).unwrap().enter_thread();
         let there = Tensor::ones([4], (Kind::Float, Device::Cuda(0)));
+        let nothing = Rlimit { current: Some(0), maximum: Some(0) };
+        setrlimit(Resource::Core, nothing).unwrap();
+        say("before it is read");
         #[expect(unsafe_code, reason = "this is what is tried")]
         // SAFETY: there is none. The address is not one, which ends the process before anything is read.
         let read = unsafe { std::ptr::read_volatile(there.data_ptr() as *const f32) };
         say(&format!("read {read}"));
     });
     if let Some(came) = came {
-        assert_eq!(came.status.signal(), Some(11), "{came:?}");
+        let said = String::from_utf8_lossy(&came.stderr);
+        assert_eq!(came.status.signal(), Some(11), "{said}");
+        assert!(said.contains("before it is read\n") && !said.contains("\nread "), "{said}");
     }
 }

@@ -4,11 +4,12 @@
 // - an operation on tensors of several devices;
 // - a tensor that is used on another stream than its own, where nothing says which work is done first;
 // - a stream whose work comes from more than one thread, which have to wait for each other.
-// It says nothing of a GPU's arithmetic, of its speed, or of which operations are deterministic there. Built by
-// ci/standin; opened as the real one is. Variables of the environment:
-// - STANDIN_LOG=FILE: a line for each operation: device, stream, name, bytes of all devices' memory in use after it;
-//   a copy between the machine's memory and a device's is called `aten::copy_across`;
-// - STANDIN_WOBBLE=N: each Nth gradient of a convolution or so is wrong in the last place of a number, at random.
+// It is stricter than a GPU in some things (numbers of the CPU as tensors, copies between GPUs, results that are resized).
+// It says nothing of a GPU's arithmetic, of its speed, of which operations are deterministic there or there at all for a
+// type of numbers, or of memory that runs out. Built by ci/standin; opened as the real one is. Variables of the environment:
+// - STANDIN_LOG=FILE: a line for each operation: device, stream, name; a copy between the machine's memory and a
+//   device's is called `aten::copy_to` or `aten::copy_from` the device;
+// - STANDIN_WOBBLE=N: one in N gradients of a convolution, at random, is wrong in the last place of its first number.
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/stack.h>
@@ -40,11 +41,6 @@ thread_local std::array<c10::StreamId, DEVICES> stream_now = {};
 struct Memory {
     const c10::Storage host;
     const c10::Stream stream;
-
-    static inline std::atomic<size_t> in_use = 0; // bytes
-
-    Memory(c10::Storage numbers, c10::Stream of) : host(std::move(numbers)), stream(of) { in_use += host.nbytes(); }
-    ~Memory() { in_use -= host.nbytes(); }
 };
 
 struct Guard final : c10::impl::DeviceGuardImplInterface {
@@ -131,8 +127,9 @@ public:
     at::Tensor here(const at::Tensor& tensor) {
         if (!tensor.defined()) return tensor;
         if (tensor.is_cpu()) {
-            crosses = name == "aten::copy_";
-            TORCH_CHECK(crosses || tensor.unsafeGetTensorImpl()->is_wrapped_number(),
+            // What is written comes first.
+            if (name == "aten::copy_") (device ? arrives : leaves) = true;
+            TORCH_CHECK(arrives || leaves || tensor.unsafeGetTensorImpl()->is_wrapped_number(),
                 "stand-in: ", name, " is given a tensor of the CPU and one of a GPU");
             return tensor;
         }
@@ -155,11 +152,13 @@ public:
 
     // The device's side of what the CPU came to.
     at::Tensor there(const at::Tensor& side) const {
-        if (!side.defined()) return side;
+        if (!side.defined() || leaves) return side;
         for (const auto& [tensor, of] : sides)
             if (of.is_same(side)) {
-                TORCH_CHECK(tensor.sizes() == side.sizes() && tensor.strides() == side.strides(),
-                    "stand-in: ", name, " changes a tensor's shape, which is not written here");
+                const auto* memory = static_cast<const Memory*>(tensor.storage().data_ptr().get_context());
+                TORCH_CHECK(tensor.sizes() == side.sizes() && tensor.strides() == side.strides() &&
+                        tensor.storage_offset() == side.storage_offset() && memory->host.is_alias_of(side.storage()),
+                    "stand-in: ", name, " changes where a tensor lies, which is not written here");
                 return tensor;
             }
         for (const auto& [tensor, of] : sides)
@@ -180,14 +179,14 @@ public:
         static const int file = path ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666) : -1;
         if (file < 0 || !device) return;
         const auto line = c10::str(int{device->index()}, ' ', guard.getStream(*device).id(), ' ', name,
-            crosses ? "across " : " ", Memory::in_use.load(), '\n');
+            arrives ? "to" : leaves ? "from" : "", '\n');
         TORCH_CHECK(write(file, line.data(), line.size()) == static_cast<ssize_t>(line.size()), "stand-in: no log");
     }
 
 private:
     const std::string& name;
     const Guard guard;
-    bool crosses = false; // between the machine's memory and the device's
+    bool arrives = false, leaves = false; // of a copy, from the machine's memory or to it
     std::optional<c10::Device> device;
     std::vector<std::pair<at::Tensor, at::Tensor>> sides;
 
@@ -206,10 +205,11 @@ private:
 };
 
 void wobble(const at::Tensor& gradient) {
-    static const char* every = std::getenv("STANDIN_WOBBLE");
-    if (!every || !gradient.defined() || gradient.numel() == 0) return;
+    static const char* given = std::getenv("STANDIN_WOBBLE");
+    static const unsigned every = given ? std::atoi(given) : 0;
+    if (every == 0 || !gradient.defined() || gradient.numel() == 0) return;
     thread_local std::mt19937 chance{std::random_device{}()};
-    if (chance() % std::atoi(every) == 0) *static_cast<uint32_t*>(gradient.data_ptr()) ^= 1;
+    if (chance() % every == 0) *static_cast<uint32_t*>(gradient.data_ptr()) ^= 1;
 }
 
 void compute(const c10::OperatorHandle& operation, c10::DispatchKeySet, torch::jit::Stack* stack) {
