@@ -274,6 +274,14 @@ pub struct GoldenDir {
 }
 
 #[derive(Args)]
+#[command(mut_arg("asked", |arg| arg.help(
+    "Which networks of a store are meant, by their numerics [default: those that it has, if of one kind]. They are held \
+     against the same; a GPU's, where none can be used, against the CPU's portable ones"
+)))]
+#[command(mut_arg("device", |arg| arg.help(
+    "What a store's networks are held against: `cuda`, or `cuda:1` for the second GPU, is for a GPU's; `cpu` for all; `auto` \
+     takes a GPU for a GPU's, where there is one and libtorch's libraries for it"
+)))]
 pub struct AuditArgs {
     /// The root of the published archive (it has a directory `results`), or a selffer store.
     #[arg(value_name = "PATH")]

@@ -86,8 +86,8 @@ pub fn variance(sides: [(u32, u32); 2]) -> f64 {
     sides.into_iter().map(one).sum()
 }
 
-/// What a difference has to exceed to be far off: more than the margin by what chance would do, among `compared` of that
-/// variance, to one in one of twenty comparisons.
+/// What a difference has to exceed to be far off: the margin, and what chance would do in one of twenty cases to any of
+/// `compared` differences of that variance.
 pub fn far_off(margin: f64, variance: f64, compared: usize) -> f64 {
     margin + (2.0 * (compared.max(1) as f64 / 0.05).ln() * variance).sqrt()
 }

@@ -33,6 +33,11 @@ impl Policy {
     /// All of them, the default first.
     pub const ALL: [Self; 4] = [Self::Portable, Self::Native, Self::Baseline, Self::Cuda];
 
+    /// Whether its bits are the same on every machine that can honour it.
+    pub fn everywhere(self) -> bool {
+        matches!(self, Self::Portable | Self::Baseline)
+    }
+
     /// Its name on command lines, in files and in messages.
     pub fn name(self) -> &'static str {
         match self {

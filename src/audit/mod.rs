@@ -89,7 +89,9 @@ pub struct Beside {
     pub path: String,
     /// Where it is from.
     pub source: Source,
-    /// How far it was proven, where it is a store.
+    /// Under which numerics it was looked at, where it is a store.
+    pub under: Option<proof::Under>,
+    /// How far it was proven, likewise.
     pub verdict: Option<proof::Verdict>,
     /// Its Table 1.
     pub table1: Vec<table1::Row>,
@@ -103,8 +105,8 @@ impl Audit {
     /// Its conclusions, to be set beside those of another audit. What is wrong with it is not told there.
     pub fn as_beside(self, path: &Path) -> Beside {
         let Self { source, table1, claims, questions, .. } = self;
-        let verdict = self.proof.map(|proof| proof.verdict);
-        Beside { path: path.display().to_string(), source, verdict, table1, claims, questions }
+        let (under, verdict) = self.proof.map(|proof| (proof.under, proof.verdict)).unzip();
+        Beside { path: path.display().to_string(), source, under, verdict, table1, claims, questions }
     }
 
     /// The worst severity that was found.

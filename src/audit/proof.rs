@@ -5,8 +5,9 @@
 //! that is trained again starts from what the store says it started from, so each one is a proof of its
 //! own, whatever others are.
 
+use crate::digest::FingerprintDigest;
 use crate::error::{Error, Result};
-use crate::manifest::Count;
+use crate::manifest::{Count, Manifest};
 use crate::plan::Plan;
 use crate::recipe::Policy;
 use crate::run::Observer;
@@ -93,9 +94,31 @@ pub struct Staged {
     pub trials: Vec<Trial>,
 }
 
+/// Whose numerics networks are held against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Under {
+    /// The policy of the networks.
+    pub networks: Policy,
+    /// The policy that was computed under.
+    pub computed: Policy,
+    /// What its probe came to here.
+    pub fingerprint: FingerprintDigest,
+}
+
+impl Under {
+    /// Whether nobody promised that a record comes out here bit for bit. What a record says of its fingerprint is the
+    /// store's word, so it is of no weight where a policy promises the same everywhere.
+    pub(super) fn otherwise(&self, then: &Manifest) -> bool {
+        let elsewhere = || !self.networks.everywhere() && then.environment.fingerprint != self.fingerprint;
+        self.networks != self.computed || elsewhere()
+    }
+}
+
 /// How far a store was proven.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Proof {
+    /// Under which numerics.
+    pub under: Under,
     /// The worst verdict of its stages.
     pub verdict: Verdict,
     /// The stages that were gone through.
@@ -175,7 +198,9 @@ impl Prover<'_> {
             .num_threads(self.jobs)
             .build()
             .map_err(|error| Error::invalid("--jobs", error.to_string(), "take fewer"))?;
-        let (tables, evaluated, counts) = pool.install(|| self.tables(context))?;
+        let fingerprint = self.trainer.environment()?.fingerprint;
+        let under = Under { networks: context.policy, computed: self.policy, fingerprint };
+        let (tables, evaluated, counts) = pool.install(|| self.tables(context, under))?;
         let mut stages = vec![
             checked(context, &report, Stage::Integrity, About::Integrity),
             checked(context, &report, Stage::Invariants, About::Invariants),
@@ -184,13 +209,13 @@ impl Prover<'_> {
         let mut findings = report.findings;
         findings.extend(evaluated);
         if self.again != Again::Nothing {
-            let (retrained, found) = pool.install(|| self.retraining(context))?;
+            let (retrained, found) = pool.install(|| self.retraining(context, under))?;
             stages.push(retrained);
             findings.extend(found);
         }
         let verdict = worst(stages.iter().map(|staged| staged.verdict));
         let not_trained_again = context.plan.runs.len() - self.again.chosen(context.plan).len();
-        Ok((Proof { verdict, stages, not_trained_again }, findings, counts))
+        Ok((Proof { under, verdict, stages, not_trained_again }, findings, counts))
     }
 }
 
@@ -234,7 +259,8 @@ fn checked(context: &Context<'_>, report: &Report, stage: Stage, about: About) -
         () if context.manifests.iter().all(Option::is_none) => {
             let policy = context.policy.name();
             format!(
-                "the store has no network of this protocol under {policy} numerics; name its --protocol and --numerics"
+                "the store has no network of this protocol under {policy} numerics, or not what they copy from; name its \
+                 --protocol and --numerics"
             )
         }
         () if found.is_empty() => format!("all {compared} comparisons hold"),

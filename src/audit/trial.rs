@@ -2,13 +2,12 @@
 //!
 //! Uses `run` and a [`Trainer`](crate::train::Trainer); part of `audit::proof`.
 
-use super::proof::{Again, Counts, Prover, Stage, Staged, Trial, Verdict, staged, tally};
+use super::proof::{Again, Counts, Prover, Stage, Staged, Trial, Under, Verdict, staged, tally};
 use crate::architecture::{LAYERS, NAMES};
 use crate::data::Part;
 use crate::equivalence::{Lies, Paired, far_off, most_unseen, variance};
 use crate::error::{Error, Result};
 use crate::manifest::{Count, Epoch, Manifest, Outcome};
-use crate::recipe::Policy;
 use crate::run::{self, Done};
 use crate::store::Entry;
 use crate::text::networks;
@@ -46,29 +45,12 @@ impl Prover<'_> {
         self.trainer.evaluate(&context.plan.name(run), &recipe, weights, &images, pixels)
     }
 
-    /// Where it is computed, in words.
-    fn here(&self, context: &Context<'_>) -> String {
-        match self.policy == context.policy {
-            true => "here".to_owned(),
-            false => format!("here under {} numerics", self.policy.name()),
-        }
-    }
-
-    /// What is refuted is an error, what is not the same or not known a warning; what is equivalent where nobody promised
-    /// the same bits, a note.
-    fn graded(&self, context: &Context<'_>, otherwise: bool, finding: Finding, verdict: Verdict) -> Finding {
-        let everywhere = matches!(context.policy, Policy::Portable | Policy::Baseline);
-        let promised = self.policy == context.policy && (everywhere || !otherwise);
-        finding.graded(match verdict {
-            Verdict::Refuted => Severity::Error,
-            Verdict::Equivalent if !promised => Severity::Note,
-            _ => Severity::Warning,
-        })
-    }
-
     /// Every checkpoint, evaluated again.
-    pub(super) fn tables(&self, context: &Context<'_>) -> Result<(Staged, Vec<Finding>, Counts)> {
-        let here = self.trainer.environment()?.fingerprint;
+    pub(super) fn tables(
+        &self,
+        context: &Context<'_>,
+        under: Under,
+    ) -> Result<(Staged, Vec<Finding>, Counts)> {
         let look = |index: usize| -> Result<Option<Look>> {
             let run = context.plan.name(&context.plan.runs[index]);
             let trial =
@@ -84,13 +66,13 @@ impl Prover<'_> {
             };
             let evaluation = self.evaluate(context, index, &weights)?;
             let count = evaluation.count();
-            let otherwise = manifest.environment.fingerprint != here;
+            let otherwise = under.otherwise(manifest);
             let (verdict, reason) = beside_record(epoch, &evaluation, otherwise);
             let finding = (verdict != Verdict::Bitwise).then(|| {
                 let finding = Finding::new(Code::EvaluatedDifferently, &run, reason)
                     .with(format!("recorded {}, loss {}", show(epoch.valid), epoch.valid_loss))
                     .with(format!("evaluated {}, loss {}", show(count), evaluation.loss));
-                self.graded(context, otherwise, finding, verdict)
+                graded(finding, verdict, otherwise)
             });
             Ok(Some((trial(verdict, reason), finding, Some(count))))
         };
@@ -102,8 +84,8 @@ impl Prover<'_> {
             findings.extend(finding);
             trials.push(trial);
         }
-        let (networks, here) = (networks(trials.len()), self.here(context));
-        let reason = format!("of the checkpoints of {networks}, evaluated {here}, {}", tally(&trials));
+        let reason =
+            format!("of the checkpoints of {}, evaluated here, {}", networks(trials.len()), tally(&trials));
         Ok((staged(Stage::Tables, reason, trials), findings, counts))
     }
 
@@ -121,28 +103,24 @@ impl Prover<'_> {
     }
 
     /// The chosen networks, trained again.
-    pub(super) fn retraining(&self, context: &Context<'_>) -> Result<(Staged, Vec<Finding>)> {
+    pub(super) fn retraining(&self, context: &Context<'_>, under: Under) -> Result<(Staged, Vec<Finding>)> {
         let chosen = self.again.chosen(context.plan);
         let trials = chosen
             .par_iter()
-            .map(|index| self.retrain(context, *index))
+            .map(|index| self.retrain(context, under, *index, chosen.len()))
             .collect::<Result<Vec<(Trial, Option<Finding>)>>>()?;
         let (trials, findings): (Vec<Trial>, Vec<Option<Finding>>) = trials.into_iter().unzip();
         let (all, tried) = (context.plan.runs.len(), trials.len());
-        let again = match self.policy == context.policy {
-            true => "trained again".to_owned(),
-            false => format!("trained again {}", self.here(context)),
-        };
         let mut reason = match self.again {
             Again::Sample { seed, .. } => {
                 format!(
-                    "of {tried} of {}, drawn by seed {seed} and {again}, {}",
+                    "of {tried} of {}, drawn by seed {seed} and trained again, {}",
                     networks(all),
                     tally(&trials)
                 )
             }
-            _ if all == 1 => format!("of the 1 network, {again}, {}", tally(&trials)),
-            _ => format!("of all {all} networks, {again}, {}", tally(&trials)),
+            _ if all == 1 => format!("of the 1 network, trained again, {}", tally(&trials)),
+            _ => format!("of all {all} networks, trained again, {}", tally(&trials)),
         };
         // Only a sample without exception says something of the rest.
         if tried < all && tried > 0 && trials.iter().all(|trial| trial.verdict == Verdict::Bitwise) {
@@ -154,7 +132,14 @@ impl Prover<'_> {
         Ok((staged(Stage::Retraining, reason, trials), findings.into_iter().flatten().collect()))
     }
 
-    fn retrain(&self, context: &Context<'_>, index: usize) -> Result<(Trial, Option<Finding>)> {
+    /// One of `compared` networks, trained again.
+    fn retrain(
+        &self,
+        context: &Context<'_>,
+        under: Under,
+        index: usize,
+        compared: usize,
+    ) -> Result<(Trial, Option<Finding>)> {
         self.go_on()?;
         let plan = context.plan;
         let run = plan.name(&plan.runs[index]);
@@ -179,65 +164,90 @@ impl Prover<'_> {
         let (now, weights) =
             run::train(plan, index, then.recipe.clone(), parent.as_ref(), self.trainer, &along)?;
         self.observer.finished(index, &Done { manifest: now.clone(), fresh: true });
-        let (verdict, code, reason) = self.compare(context, index, then, &now, weights.as_ref())?;
+        let otherwise = under.otherwise(then);
+        let (verdict, code, reason) = match alike(then, &now, otherwise) {
+            Some((verdict, reason)) => (verdict, Code::RecordDiffers, reason),
+            None => {
+                let (verdict, reason) =
+                    self.other_outcome(context, index, then, weights.as_ref(), compared, otherwise)?;
+                (verdict, Code::RetrainedDifferently, reason)
+            }
+        };
         let finding = (verdict != Verdict::Bitwise).then(|| {
             let finding = Finding::new(code, &run, &reason)
                 .with(format!("recorded {}", outcome(then)))
                 .with(format!("trained again {}", outcome(&now)));
-            let otherwise = then.environment.fingerprint != now.environment.fingerprint;
-            self.graded(context, otherwise, finding, verdict)
+            graded(finding, verdict, otherwise)
         });
         Ok((Trial { run, verdict, reason }, finding))
     }
 
-    /// Holds a record against that of the same network, trained again.
-    fn compare(
+    /// Holds a network against what it was trained again to: other weights, or another end.
+    fn other_outcome(
         &self,
         context: &Context<'_>,
         index: usize,
         then: &Manifest,
-        now: &Manifest,
         weights: Option<&Weights>,
-    ) -> Result<(Verdict, Code, String)> {
-        let record =
-            |manifest: &Manifest| (manifest.initial, manifest.epochs.clone(), manifest.ledger.clone());
-        if then.outcome == now.outcome {
-            return Ok(match record(then) == record(now) {
-                true => {
-                    let reason = "the same weights, losses and counts to the last bit";
-                    (Verdict::Bitwise, Code::RecordDiffers, reason.to_owned())
-                }
-                false => (Verdict::Refuted, Code::RecordDiffers, unlike(then, now)),
-            });
-        }
-        let differs = |verdict, reason: String| Ok((verdict, Code::RetrainedDifferently, reason));
-        // Rounding otherwise makes other networks of the same training, and may make it diverge.
-        let otherwise = then.environment.fingerprint != now.environment.fingerprint;
-        let diverged = if otherwise { Verdict::Unverifiable } else { Verdict::Refuted };
+        compared: usize,
+        otherwise: bool,
+    ) -> Result<(Verdict, String)> {
+        let open = unless(otherwise);
         let (layers, weights) = match (then.trained(), weights) {
             (Some(layers), Some(weights)) => (layers, weights),
-            (None, None) => return differs(diverged, "it diverged at another step".to_owned()),
-            _ => return differs(diverged, "one of the two diverged, and not the other".to_owned()),
+            (None, None) => return Ok((open, "it diverged at another step".to_owned())),
+            _ => return Ok((open, "one of the two diverged, and not the other".to_owned())),
         };
         let old = match context.weights(index, layers.whole())? {
             Ok(old) => old,
             Err(why) => {
                 let reason = format!("other weights, and its checkpoint {why}, so its answers are not known");
-                return differs(Verdict::Unverifiable, reason);
+                return Ok((Verdict::Unverifiable, reason));
             }
         };
         let [old, new] = [&old, weights].map(|weights| self.evaluate(context, index, weights));
         let (old, new) = (old?, new?);
         if !(old.loss.is_finite() && new.loss.is_finite()) {
-            return differs(Verdict::Refuted, "other weights, and a loss that is not finite".to_owned());
+            return Ok((open, "other weights, and a loss that is not finite".to_owned()));
         }
-        let compared = self.again.chosen(context.plan).len();
-        let (verdict, reason) = beside_other_weights([&old, &new], self.margin, compared, otherwise);
-        differs(verdict, reason)
+        Ok(beside_other_weights([&old, &new], self.margin, compared, otherwise))
     }
 }
 
-/// What an evaluation comes to beside a record of the same weights'. `otherwise`: other code computed the record.
+/// What is refuted is an error, what is not the same or not known a warning; what is equivalent where nobody promised the
+/// same bits (`otherwise`), a note.
+fn graded(finding: Finding, verdict: Verdict, otherwise: bool) -> Finding {
+    finding.graded(match verdict {
+        Verdict::Refuted => Severity::Error,
+        Verdict::Equivalent if otherwise => Severity::Note,
+        _ => Severity::Warning,
+    })
+}
+
+/// What it comes to that something is not as it is recorded: refuted, unless nobody promised that it would be. Training that
+/// rounds otherwise is other training.
+fn unless(otherwise: bool) -> Verdict {
+    if otherwise { Verdict::Unverifiable } else { Verdict::Refuted }
+}
+
+/// A record beside that of the same network, trained again to the same outcome; none where the outcome is another.
+fn alike(then: &Manifest, now: &Manifest, otherwise: bool) -> Option<(Verdict, String)> {
+    if then.outcome != now.outcome {
+        return None;
+    }
+    let outcome = match then.outcome {
+        Outcome::Trained { .. } => "the same weights",
+        Outcome::Diverged { .. } => "it diverged in the same step",
+    };
+    let record = |manifest: &Manifest| (manifest.initial, manifest.epochs.clone(), manifest.ledger.clone());
+    Some(match record(then) == record(now) {
+        true => (Verdict::Bitwise, format!("{outcome}, the same losses and counts to the last bit")),
+        false => (unless(otherwise), format!("{outcome}, but {}", unlike(then, now))),
+    })
+}
+
+/// What an evaluation comes to beside a record of the same weights'. `otherwise`: nobody promised the same
+/// bits.
 fn beside_record(then: &Epoch, now: &Evaluation, otherwise: bool) -> (Verdict, &'static str) {
     let (count, recorded) = (now.count(), then.valid);
     // False where either is no number.
@@ -287,25 +297,21 @@ fn beside_other_weights(
     (verdict, reason)
 }
 
-/// Where two records of the same weights part first.
+/// Where two records of the same outcome part first.
 fn unlike(then: &Manifest, now: &Manifest) -> String {
     let layer = (0..LAYERS).find(|layer| then.initial.0[*layer] != now.initial.0[*layer]);
     let epoch = then.epochs.iter().zip(&now.epochs).position(|(then, now)| then != now);
     match (layer, epoch) {
         (Some(layer), _) => {
-            format!("the same weights, but its record says that {} began otherwise", NAMES[layer])
+            format!("its record says that {} began otherwise", NAMES[layer])
         }
         (None, Some(epoch)) => {
-            format!("the same weights, but its record of epoch {epoch} is not what training gives")
+            format!("its record of epoch {epoch} is not what training gives")
         }
-        (None, None) if then.ledger != now.ledger => {
-            "the same weights, but its ledger is not what training gives".to_owned()
+        (None, None) if then.ledger != now.ledger => "its ledger is not what training gives".to_owned(),
+        (None, None) => {
+            format!("its record has {} epochs, and training {}", then.epochs.len(), now.epochs.len())
         }
-        (None, None) => format!(
-            "the same weights, but its record has {} epochs, and training {}",
-            then.epochs.len(),
-            now.epochs.len()
-        ),
     }
 }
 
@@ -327,6 +333,8 @@ fn show(Count { correct, total }: Count) -> String {
 mod tests {
     use super::*;
     use crate::digest::Digest;
+    use crate::recipe::Policy;
+    use crate::testing::manifest;
     use proptest::prelude::*;
 
     fn epoch(correct: u32, total: u32, loss: f64) -> Epoch {
@@ -366,6 +374,48 @@ mod tests {
         assert_eq!(beside_record(&epoch(900, 1000, 0.5), &fewer, true).0, Refuted);
     }
 
+    /// Whatever the outcome, a record that parts from the same end is refuted where the same bits were promised.
+    #[test]
+    fn a_record_of_the_same_outcome_is_bitwise_or_parts() {
+        let trained = manifest(1);
+        let diverged = Manifest { outcome: Outcome::Diverged { epoch: 1, step: 2 }, ..trained.clone() };
+        for (then, outcome) in [(&trained, "the same weights"), (&diverged, "it diverged in the same step")] {
+            let (verdict, reason) = alike(then, then, false).unwrap();
+            assert_eq!(
+                (verdict, reason),
+                (Verdict::Bitwise, format!("{outcome}, the same losses and counts to the last bit"))
+            );
+            let mut loss = then.clone();
+            loss.epochs[0].train_loss += 1.0;
+            let mut ledger = then.clone();
+            ledger.ledger.every += 1;
+            for other in [&loss, &ledger] {
+                for (otherwise, expected) in [(false, Verdict::Refuted), (true, Verdict::Unverifiable)] {
+                    let (verdict, reason) = alike(then, other, otherwise).unwrap();
+                    assert_eq!(verdict, expected);
+                    assert!(reason.starts_with(&format!("{outcome}, but its ")), "{reason}");
+                }
+            }
+        }
+        assert_eq!(alike(&trained, &diverged, true), None);
+    }
+
+    /// What a record says of its fingerprint is of weight only where a policy promises nothing elsewhere.
+    #[test]
+    fn a_fingerprint_excuses_nothing_that_was_promised_everywhere() {
+        let then = manifest(1);
+        let here = then.environment.fingerprint;
+        let another = crate::digest::FingerprintDigest(Digest::of(b"another machine"));
+        let otherwise =
+            |networks, computed, fingerprint| Under { networks, computed, fingerprint }.otherwise(&then);
+        for policy in Policy::ALL {
+            assert!(!otherwise(policy, policy, here), "{}", policy.name());
+            let excused = matches!(policy, Policy::Native | Policy::Cuda);
+            assert_eq!(otherwise(policy, policy, another), excused, "{}", policy.name());
+        }
+        assert!(otherwise(Policy::Cuda, Policy::Portable, here));
+    }
+
     proptest! {
         /// Other code takes nothing from what is equivalent, and refutes no less than what chance would not do.
         #[test]
@@ -374,7 +424,8 @@ mod tests {
         ) {
             let sides = [evaluation(then, 1000, 1.0), evaluation(now, 1000, 1.0)];
             let of = |otherwise| beside_other_weights([&sides[0], &sides[1]], margin, compared, otherwise).0;
-            let far = (then as f64 - now as f64).abs() / 1000.0 > margin + 0.1 + 0.01 * (compared as f64).ln();
+            let sides = [(then as u32, 1000), (now as u32, 1000)];
+            let far = (then as f64 - now as f64).abs() / 1000.0 > far_off(margin, variance(sides), compared);
             match of(false) {
                 Verdict::Refuted if far => prop_assert_eq!(of(true), Verdict::Refuted),
                 Verdict::Refuted => prop_assert!(matches!(of(true), Verdict::Refuted | Verdict::Unverifiable)),

@@ -66,27 +66,29 @@ fn policies() -> impl TypedValueParser<Value = Policy> {
 
 impl Numerics {
     /// Finds the policy that device and policy come to. A GPU is looked for where nothing else decides.
-    ///
-    /// `apart`: the policy is that of networks which are there already, and need not be what computes.
-    fn settle(&mut self, apart: bool) -> Result<()> {
-        let refused = |problem: &str, mend: &str| Err(Error::invalid("--device", problem, mend));
-        if let Device::Cuda(ordinal) = self.device {
-            self.gpu = ordinal;
+    fn settle(&mut self) -> Result<()> {
+        if let (Device::Cpu, Some(Policy::Cuda)) = (self.device, self.asked) {
+            return Err(apart("cpu", Policy::Cuda));
         }
+        self.fit()?;
         self.policy = match (self.device, self.asked) {
-            (Device::Cpu, Some(Policy::Cuda)) if !apart => {
-                return refused("cpu and --numerics cuda do not go together", "leave one of them out");
-            }
-            (Device::Cuda(_), Some(policy)) if policy != Policy::Cuda => {
-                let problem = format!("cuda and --numerics {} do not go together", policy.name());
-                return refused(&problem, "leave one of them out");
-            }
             (_, Some(policy)) => policy,
             (Device::Cuda(_), None) => Policy::Cuda,
             (Device::Cpu, None) => Policy::Portable,
             (Device::Auto, None) => self.look(),
         };
         Ok(())
+    }
+
+    /// Sees that a GPU is asked for no other networks than its own.
+    fn fit(&mut self) -> Result<()> {
+        if let Device::Cuda(ordinal) = self.device {
+            self.gpu = ordinal;
+        }
+        match (self.device, self.asked) {
+            (Device::Cuda(_), Some(policy)) if policy != Policy::Cuda => Err(apart("cuda", policy)),
+            _ => Ok(()),
+        }
     }
 
     /// The policy of a GPU where there is one, else of the CPU.
@@ -115,23 +117,22 @@ impl Numerics {
         numerics::Numerics::engage_on(policy, self.gpu)
     }
 
-    /// The policy of the networks that are meant, where they are there already: what was asked for, else `theirs`, the one
-    /// that all have.
-    pub fn of_networks(&self, theirs: Option<Policy>) -> Policy {
-        match (self.asked, self.device) {
-            (None, Device::Auto | Device::Cpu) => theirs.unwrap_or(self.policy),
-            _ => self.policy,
-        }
-    }
-
-    /// What to compute under to hold networks of a policy against: the same, but a CPU's where there is no GPU for them, or
-    /// the CPU is asked for.
-    pub fn computing(&mut self, networks: Policy) -> Policy {
-        match (networks, self.device) {
+    /// For networks that are there already: their policy, which is the one that was asked for, else `theirs`, which all
+    /// have; and what to compute under. That is the same, but a CPU's where they are a GPU's, and no GPU can be used or the
+    /// CPU is asked for.
+    pub fn settle_for(&mut self, theirs: Option<Policy>) -> (Policy, Policy) {
+        let networks = match (self.device, self.asked.or(theirs)) {
+            (Device::Cuda(_), _) => Policy::Cuda,
+            (_, Some(policy)) => policy,
+            (Device::Cpu, None) => Policy::Portable,
+            (Device::Auto, None) => self.look(),
+        };
+        let computed = match (networks, self.device) {
             (Policy::Cuda, Device::Auto) => self.look(),
             (Policy::Cuda, Device::Cpu) => Policy::Portable,
             _ => networks,
-        }
+        };
+        (networks, computed)
     }
 
     /// Whether a policy may be taken in place of the one that the two came to: nothing that was asked for is against it.
@@ -150,6 +151,11 @@ impl Numerics {
     }
 }
 
+fn apart(device: &str, policy: Policy) -> Error {
+    let problem = format!("{device} and --numerics {} do not go together", policy.name());
+    Error::invalid("--device", problem, "leave one of them out")
+}
+
 impl Command {
     /// Finds what computes, for the commands that ask.
     pub fn settle(&mut self) -> Result<()> {
@@ -162,7 +168,8 @@ impl Command {
             Self::Table(args) => &mut args.common.numerics,
             Self::Show(args) => &mut args.numerics,
             Self::Report(args) => &mut args.numerics,
-            Self::Audit(args) => return args.numerics.settle(true),
+            // By the store's networks, later.
+            Self::Audit(args) => return args.numerics.fit(),
             Self::Bisect(args) => &mut args.numerics,
             Self::Fingerprint(args) => &mut args.numerics,
             Self::Status(args) => &mut args.numerics,
@@ -172,7 +179,7 @@ impl Command {
             Self::Work(_) | Self::Replay(_) => return Ok(()),
             Self::Data(_) => return Ok(()),
         };
-        numerics.settle(false)
+        numerics.settle()
     }
 }
 
@@ -195,7 +202,7 @@ mod tests {
     fn device_and_policy_decide_each_other_or_are_refused() {
         let of = |device, asked| {
             let mut numerics = Numerics { device, asked, policy: Policy::Portable, gpu: 0, passed: None };
-            numerics.settle(false).map(|()| numerics.policy).map_err(|error| error.to_string())
+            numerics.settle().map(|()| numerics.policy).map_err(|error| error.to_string())
         };
         assert_eq!(of(Device::Cpu, None), Ok(Policy::Portable));
         assert_eq!(of(Device::Cuda(1), None), Ok(Policy::Cuda));
@@ -207,5 +214,22 @@ mod tests {
         }
         let said = of(Device::Cuda(0), Some(Policy::Native)).unwrap_err();
         assert_eq!(said, "--device: cuda and --numerics native do not go together; leave one of them out");
+    }
+
+    #[test]
+    fn networks_that_are_there_have_a_policy_and_are_computed_under_one() {
+        use Policy::{Cuda, Native, Portable};
+        let of = |device, asked, theirs| {
+            let mut numerics = Numerics { device, asked, policy: Portable, gpu: 0, passed: None };
+            numerics.settle_for(theirs)
+        };
+        for theirs in [None, Some(Portable), Some(Native), Some(Cuda)] {
+            assert_eq!(of(Device::Cuda(1), None, theirs), (Cuda, Cuda));
+            assert_eq!(of(Device::Auto, Some(Native), theirs), (Native, Native));
+            assert_eq!(of(Device::Cpu, Some(Cuda), theirs), (Cuda, Portable));
+        }
+        assert_eq!(of(Device::Cpu, None, None), (Portable, Portable));
+        assert_eq!(of(Device::Cpu, None, Some(Cuda)), (Cuda, Portable));
+        assert_eq!(of(Device::Auto, None, Some(Native)), (Native, Native));
     }
 }

@@ -1,11 +1,11 @@
 //! `selffer audit`: the paper's archive, or a store.
 //!
 //! Uses the library's `audit`; used by `commands`. A store's networks may be of other numerics than this machine computes
-//! with, a GPU's above all: then its numbers are held against it within a margin, not bit for bit.
+//! with, a GPU's above all: then they are held against those that it has, and nobody promised the same bits.
 
 use super::records::{Records, one_policy};
-use super::{Inputs, Verdict, jobs, stop_on_signals, write_out};
-use crate::cli::{AuditArgs, AuditFormat, FailOn};
+use super::{Inputs, Verdict, jobs, say_elsewhere, stop_on_signals, write_out};
+use crate::cli::{self, AuditArgs, AuditFormat, FailOn};
 use crate::output;
 use crate::progress::Progress;
 use selffer::audit::proof::{Again, Prover};
@@ -30,20 +30,15 @@ pub fn run(mut args: AuditArgs) -> anyhow::Result<Verdict> {
         let subject = args.path.display().to_string();
         return Err(Error::invalid(subject, "holds no networks that could be trained again", mend).into());
     }
-    let audited = Audited::open(&args, &args.path)?;
-    let beside = args.beside.as_deref().map(|path| Ok::<_, Error>((path, Audited::open(&args, path)?)));
+    let audited = Audited::open(&args.path, &args.protocol, &mut args.numerics)?;
+    let beside = args.beside.as_deref();
+    let beside =
+        beside.map(|path| Ok::<_, Error>((path, Audited::open(path, &args.protocol, &mut args.numerics)?)));
     let beside = beside.transpose()?;
-    // One process computes under one policy: that of the store that is audited.
-    let policies = [Some(&audited), beside.as_ref().map(|(_, beside)| beside)];
-    let policy = policies.into_iter().flatten().find_map(Audited::policy);
-    let numerics = match policy {
-        None => None,
-        Some(policy) => {
-            let computes = args.numerics.computing(policy);
-            // Before any thread is started: it sets environment variables.
-            Some(args.numerics.engage_as(computes, args.quiet)?)
-        }
-    };
+    // One process computes under one policy: what the store that is audited takes, else the one beside it.
+    let computed = audited.computed().or(beside.as_ref().and_then(|(_, beside)| beside.computed()));
+    // Before any thread is started: it sets environment variables.
+    let numerics = computed.map(|policy| args.numerics.engage_as(policy, args.quiet)).transpose()?;
     // The cheaper one first: what is wrong with its name is better known before networks are trained.
     let beside = match beside {
         Some((path, beside)) => Some(beside.audit(&args, Again::Nothing, numerics)?.as_beside(path)),
@@ -71,24 +66,25 @@ pub fn run(mut args: AuditArgs) -> anyhow::Result<Verdict> {
 enum Audited<'a> {
     /// The published archive.
     Archive(&'a Path),
-    /// A store, for its networks of that policy.
-    Store(Store, Policy),
+    /// A store, the policy of its networks, and the one to compute under.
+    Store(Store, Policy, Policy),
 }
 
 impl<'a> Audited<'a> {
-    fn open(args: &AuditArgs, path: &'a Path) -> Result<Self> {
+    fn open(path: &'a Path, protocol: &str, numerics: &mut cli::Numerics) -> Result<Self> {
         if !Store::is_at(path) {
             return Ok(Self::Archive(path));
         }
         let store = Store::open(path)?;
-        let theirs = one_policy(Records::of(&store)?.whole.iter(), &Protocol::named(&args.protocol)?);
-        Ok(Self::Store(store, args.numerics.of_networks(theirs)))
+        let theirs = one_policy(Records::of(&store)?.whole.iter(), &Protocol::named(protocol)?);
+        let (networks, computed) = numerics.settle_for(theirs);
+        Ok(Self::Store(store, networks, computed))
     }
 
-    fn policy(&self) -> Option<Policy> {
+    fn computed(&self) -> Option<Policy> {
         match self {
             Self::Archive(_) => None,
-            Self::Store(_, policy) => Some(*policy),
+            Self::Store(.., computed) => Some(*computed),
         }
     }
 
@@ -101,11 +97,12 @@ impl<'a> Audited<'a> {
     ) -> anyhow::Result<Audit> {
         let (store, policy) = match self {
             Self::Archive(path) => return Ok(audit::published(path)?),
-            Self::Store(store, policy) => (store, policy),
+            Self::Store(store, policy, _) => (store, policy),
         };
         let numerics = numerics.expect("of a store's policy something computes");
         let inputs = Inputs::read(&args.protocol)?;
         let plan = inputs.plan()?;
+        say_elsewhere(&store, &plan, policy, args.quiet)?;
         let context = Context::new(&plan, &store, policy)?;
         let chosen = again.chosen(&plan);
         let progress = Progress::new(&plan, &chosen, args.quiet);

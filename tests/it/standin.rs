@@ -253,12 +253,15 @@ fn a_gpu_s_networks_are_audited_without_one() {
         assert_eq!(audit(options, false).expect(0).out, here, "{options:?}");
     }
     assert_eq!(audit(&["--device", "cpu"], true).expect(0).out, here);
-    assert!(here.contains("evaluated here under portable numerics, "), "{here}");
+    let under = "Proof, stage by stage: networks of cuda numerics, computed here under portable ones\n";
+    assert!(here.contains(under), "{here}");
     assert!(here.contains("as a whole: Equivalent, and 23 networks were not trained again"), "{here}");
     let again = audit(&["--full", "--format", "json", "--fail-on", "error"], false).expect(0).json();
     let trials = again["proof"]["stages"][3]["trials"].as_array().unwrap();
     assert_eq!(trials.len(), 23);
     assert!(trials.iter().all(|trial| trial["verdict"] != "refuted"), "{trials:?}");
+    let under = &again["proof"]["under"];
+    assert_eq!((&under["networks"], &under["computed"]), (&"cuda".into(), &"portable".into()));
     let refused = audit(&["--device", "cuda"], false);
     assert_eq!((refused.code, refused.out.as_str()), (Some(2), ""), "{refused:?}");
     // On a machine with a GPU, the CPU's networks are the CPU's.

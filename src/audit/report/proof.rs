@@ -2,14 +2,21 @@
 //!
 //! Uses `audit::proof`'s outcome; used by `report::text`.
 
-use crate::audit::proof::{Proof, Verdict};
+use crate::audit::proof::{Proof, Under, Verdict};
 use std::fmt::Write as _;
 
 /// Networks of a stage that are named; JSON has them all.
 const SHOWN: usize = 10;
 
 pub(super) fn proof(proof: &Proof) -> String {
-    let mut text = String::from("Proof, stage by stage\n");
+    let Under { networks, computed, .. } = proof.under;
+    let mut text = format!("Proof, stage by stage: networks of {} numerics, ", networks.name());
+    match networks == computed {
+        true => text.push_str("computed here under the same\n"),
+        false => {
+            let _ = writeln!(text, "computed here under {} ones", computed.name());
+        }
+    }
     for staged in &proof.stages {
         let _ =
             writeln!(text, "  {:<13}{:<11} {}", staged.verdict.word(), staged.stage.name(), staged.reason);
