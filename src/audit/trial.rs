@@ -20,8 +20,8 @@ use std::sync::atomic::Ordering;
 /// A loss that is this near to the recorded one, as a share of it, differs by rounding alone.
 const LOSS_ROUNDING: f64 = 1e-4;
 
-/// One image in so many, and one, may be counted otherwise where other code computes: those whose two largest outputs are the
-/// same to rounding.
+/// One image in so many, and one, may be counted otherwise where nobody promised the same bits: those whose two largest outputs
+/// are the same to rounding.
 const IMAGES_ROUNDED: u32 = 1000;
 
 /// A checkpoint that was evaluated: what became of it, what is wrong, and its accuracy.
@@ -246,8 +246,7 @@ fn alike(then: &Manifest, now: &Manifest, otherwise: bool) -> Option<(Verdict, S
     })
 }
 
-/// What an evaluation comes to beside a record of the same weights'. `otherwise`: nobody promised the same
-/// bits.
+/// What an evaluation comes to beside a record of the same weights'. `otherwise`: nobody promised the same bits.
 fn beside_record(then: &Epoch, now: &Evaluation, otherwise: bool) -> (Verdict, &'static str) {
     let (count, recorded) = (now.count(), then.valid);
     // False where either is no number.
@@ -302,12 +301,8 @@ fn unlike(then: &Manifest, now: &Manifest) -> String {
     let layer = (0..LAYERS).find(|layer| then.initial.0[*layer] != now.initial.0[*layer]);
     let epoch = then.epochs.iter().zip(&now.epochs).position(|(then, now)| then != now);
     match (layer, epoch) {
-        (Some(layer), _) => {
-            format!("its record says that {} began otherwise", NAMES[layer])
-        }
-        (None, Some(epoch)) => {
-            format!("its record of epoch {epoch} is not what training gives")
-        }
+        (Some(layer), _) => format!("its record says that {} began otherwise", NAMES[layer]),
+        (None, Some(epoch)) => format!("its record of epoch {epoch} is not what training gives"),
         (None, None) if then.ledger != now.ledger => "its ledger is not what training gives".to_owned(),
         (None, None) => {
             format!("its record has {} epochs, and training {}", then.epochs.len(), now.epochs.len())

@@ -1,5 +1,5 @@
-// A stand-in for `libtorch_cuda.so`, for machines without a GPU: libtorch's device `cuda` on the CPU's kernels. What a
-// program gets wrong on a GPU other than its arithmetic fails here as it would there, or sooner:
+// A stand-in for `libtorch_cuda.so`, for machines without a GPU: libtorch's device `cuda` on the CPU's kernels. These fail
+// here as they would on a GPU, or sooner:
 // - memory of the device that is read or written as the machine's own: its addresses are none, which ends the process;
 // - an operation on tensors of several devices;
 // - a tensor that is used on another stream than its own, where nothing says which work is done first;
@@ -216,8 +216,8 @@ void compute(const c10::OperatorHandle& operation, c10::DispatchKeySet, torch::j
     const auto& schema = operation.schema();
     const auto& name = schema.name();
     Operation call(name);
-    for (auto at = stack->end() - schema.arguments().size(); at != stack->end(); ++at) {
-        auto& value = *at;
+    for (auto place = stack->end() - schema.arguments().size(); place != stack->end(); ++place) {
+        auto& value = *place;
         if (value.isTensor()) {
             value = call.here(value.toTensor());
         } else if (value.isTensorList()) {
@@ -237,8 +237,8 @@ void compute(const c10::OperatorHandle& operation, c10::DispatchKeySet, torch::j
         const at::AutoDispatchBelowADInplaceOrView below;
         operation.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), stack);
     }
-    for (auto at = stack->end() - schema.returns().size(); at != stack->end(); ++at) {
-        auto& value = *at;
+    for (auto place = stack->end() - schema.returns().size(); place != stack->end(); ++place) {
+        auto& value = *place;
         if (value.isTensor()) {
             if (name == "aten::convolution_backward") wobble(value.toTensor());
             value = call.there(value.toTensor());

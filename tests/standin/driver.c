@@ -1,6 +1,5 @@
 // A stand-in for NVIDIA's driver, `libcuda.so.1`: the functions that `numerics/driver.rs` asks, and no others. Built by
-// ci/standin. Variables of the environment, each a number:
-// (CUDA_VISIBLE_DEVICES is none of them.)
+// ci/standin. Variables of the environment, each a number (CUDA_VISIBLE_DEVICES is none of them):
 // - STANDIN_GPUS: how many there are [default: 2]; of three, the last does not answer;
 // - STANDIN_OLD: how many of them, from the first, are too old for libtorch [default: 0];
 // - STANDIN_VERSION: the CUDA version that it supports, as 13000 [default];
