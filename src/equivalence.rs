@@ -115,7 +115,7 @@ mod tests {
         assert_eq!(paired.difference(), 0.2);
     }
 
-    // Both tests' values are printed by tests/reference/equivalence.py.
+    // The values of this and the next two tests are printed by tests/reference/equivalence.py.
     #[test]
     fn the_interval_is_that_of_multinomial_shares() {
         let known = [

@@ -1,7 +1,7 @@
 //! What computes, and under which policy: `--device` and `--numerics`, of which one mostly decides the other.
 //!
 //! Used by `cli`. Where neither is given, a GPU that is there is taken; so the same line means the same
-//! networks in every command on one machine.
+//! networks in every command on one machine, but for `audit`, which takes those that a store has.
 
 use super::Command;
 use super::Golden;

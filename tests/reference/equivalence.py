@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prints the values that the tests of src/audit/equivalence.rs hold intervals and samples to.
+"""Prints the values that the tests of src/equivalence.rs hold intervals, samples and what is far off to, and numbers of METHODOLOGY.md.
 
 With the standard library alone: the interval is that of a difference of two multinomial shares after half an image was
 added to each cell (Agresti and Min 2005), the normal quantile is statistics.NormalDist's, the sample's share is counted in
@@ -7,7 +7,7 @@ whole binomials.
 Run it by hand: python3 tests/reference/equivalence.py
 """
 
-from math import comb, exp, lgamma, log
+from math import comb, exp, lgamma, log, sqrt
 from statistics import NormalDist
 
 z = NormalDist().inv_cdf(0.95)
@@ -35,3 +35,28 @@ print("total, sampled: most unseen")
 for total, sampled in [(103, 5), (103, 10), (103, 30), (103, 102), (20, 1)]:
     unlikely = [m for m in range(total - sampled + 1) if comb(total - m, sampled) / comb(total, sampled) > 0.05]
     print(total, sampled, max(unlikely))
+
+# Two-sided 5 % points by Bonferroni, and the bound of a normal's tail that is taken for them.
+print("compared: standard deviations, those that are taken")
+for compared in [1, 23, 103]:
+    print(compared, round(NormalDist().inv_cdf(1 - 0.025 / compared), 2), round(sqrt(2 * log(compared / 0.05)), 2))
+
+
+def far_off(compared, margin, *sides):
+    """More than this is far off, for right answers and images of each side: half an image is added to either side of a count."""
+    shares = [((right + 0.5) / (images + 1), images + 1) for right, images in sides]
+    variance = sum(share * (1 - share) / images for share, images in shares)
+    return margin + sqrt(2 * log(compared / 0.05) * variance)
+
+
+print("images, share right when trained again, compared: points by which a record may be worse or better and not be far off")
+for images, share, compared in [(200, 0.65, 23), (1000, 0.9, 103), (25000, 0.62, 103)]:
+    trained, points = round(share * images), []
+    for way in [-1, 1]:
+        off = 0
+        while 0 <= trained + way * (off + 1) <= images and (off + 1) / images <= far_off(
+            compared, 0.02, (trained, images), (trained + way * (off + 1), images)
+        ):
+            off += 1
+        points.append(round(100 * off / images, 1))
+    print(images, share, compared, *points)
