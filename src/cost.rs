@@ -43,13 +43,7 @@ pub fn of(
     Cost {
         images: visits * epochs,
         operations: forward.saturating_add(both_ways).saturating_mul(epochs).saturating_add(once),
-        memory: training(protocol, treatment, image, &shapes, [train, valid]).max(entering(
-            protocol,
-            treatment,
-            image,
-            &shapes,
-            [train, valid],
-        )),
+        memory: memory(protocol, treatment, image, &shapes, cached, [train, valid]),
         checkpoint: 4 * shapes.iter().map(|layer| layer.parameters() as u64).sum::<u64>(),
     }
 }
@@ -64,68 +58,44 @@ pub fn trained_image(protocol: &Protocol, image: [usize; 3], classes: usize) -> 
 /// number that it becomes (`net::scaled`).
 const ENTERING: u64 = 2 + 4;
 
-/// Bytes in memory at once while images are made ready to train on, at the least: weights as they were and as they are (and
-/// the parent's), momentum, and the images of one part; or as they wait and what leaves the cached layers, in pieces and put
-/// together; of the validation images beside what waits of the training images. None where windows are cut out.
-fn entering(
+/// Bytes in memory at once, at the least: weights as they were and as they are (and the parent's), and momentum; beside
+/// them what a step takes, or, where that is more, what making images ready to train on takes.
+fn memory(
     protocol: &Protocol,
     treatment: Treatment,
     image: [usize; 3],
     shapes: &[architecture::Layer; LAYERS],
+    cached: usize,
     [train, valid]: [u64; 2],
 ) -> u64 {
-    if protocol.input.is_some() {
-        return 0;
-    }
-    let frozen = usize::from(treatment.frozen());
-    let cached = architecture::cached(protocol.network.layout, true, frozen);
     let parameters =
-        |layers: &[architecture::Layer]| -> u64 { layers.iter().map(|l| l.parameters() as u64).sum() };
-    let weights =
-        parameters(shapes) * (2 + u64::from(treatment.parent().is_some())) + parameters(&shapes[frozen..]);
-    let whole = image.iter().product::<usize>() as u64;
-    let rests = waiting(image, shapes, cached);
-    let part = |images: u64| {
-        let cached = if cached > 0 { 4 * (whole + 2 * rests) } else { 0 };
-        images * (ENTERING * whole).max(cached)
-    };
-    4 * weights + part(train).max(4 * train * rests + part(valid))
-}
-
-/// How many numbers wait in memory for an image: what enters the first layer that is not cached.
-fn waiting(entering: [usize; 3], shapes: &[architecture::Layer; LAYERS], cached: usize) -> u64 {
-    match cached {
-        0 => entering.iter().product::<usize>() as u64,
-        _ => shapes[cached - 1].output.iter().product::<usize>() as u64,
-    }
-}
-
-/// Bytes in memory at once while a run is trained, at the least: weights as they
-/// were and as they are (and the parent's), momentum, gradients, the activations of a step, and what
-/// enters the first layer that is not cached, for every image; where windows are cut out, for a few steps'.
-fn training(
-    protocol: &Protocol,
-    treatment: Treatment,
-    image: [usize; 3],
-    shapes: &[architecture::Layer; LAYERS],
-    [train, valid]: [u64; 2],
-) -> u64 {
-    let frozen = usize::from(treatment.frozen());
-    let cached = architecture::cached(protocol.network.layout, protocol.input.is_none(), frozen);
-    let parameters = |layers: &[architecture::Layer]| layers.iter().map(|l| l.parameters() as u64).sum();
-    let (all, trained): (u64, u64) = (parameters(shapes), parameters(&shapes[frozen..]));
-    let weights = all * (2 + u64::from(treatment.parent().is_some())) + 2 * trained;
+        |layers: &[architecture::Layer]| layers.iter().map(|l| l.parameters() as u64).sum::<u64>();
+    let trained = parameters(&shapes[usize::from(treatment.frozen())..]);
+    let weights = parameters(shapes) * (2 + u64::from(treatment.parent().is_some())) + trained;
     let visits = protocol.solver.visits_of(train as usize) as u64;
     let step = visits.min(u64::from(protocol.solver.batch));
-    let activations: u64 = shapes[cached..].iter().map(architecture::Layer::activations).sum();
-    let entering = waiting(window(protocol, image), shapes, cached);
-    let within = match protocol.input {
-        None => step * activations + (train + valid) * entering,
+    let activations = step * shapes[cached..].iter().map(architecture::Layer::activations).sum::<u64>();
+    // How many numbers of an image enter the first layer that is not cached.
+    let entering = match cached {
+        0 => window(protocol, image).iter().product::<usize>() as u64,
+        _ => shapes[cached - 1].output.iter().product::<usize>() as u64,
+    };
+    if protocol.input.is_some() {
         // Beside the activations, windows as numbers and the bytes of the two batches ahead, hence a half of it more; before
         // them, their mean and the bytes of this batch twice as well: see `train::features` and `train::feed`.
-        Some(_) => (step * activations + step * entering * 3 / 2).max(step * entering * 3),
+        let within = (activations + step * entering * 3 / 2).max(step * entering * 3);
+        return 4 * (weights + trained + within);
+    }
+    // What enters that layer waits for every image. A step has gradients too.
+    let within = 4 * (trained + activations + (train + valid) * entering);
+    // While images are made ready, those of one part; or as they wait and what leaves the cached layers, in pieces and
+    // put together; of the validation images beside what waits of the training images.
+    let whole = image.iter().product::<usize>() as u64;
+    let part = |images: u64| {
+        let cached = if cached > 0 { 4 * (whole + 2 * entering) } else { 0 };
+        images * (ENTERING * whole).max(cached)
     };
-    4 * (weights + within)
+    4 * weights + within.max(part(train)).max(4 * train * entering + part(valid))
 }
 
 /// What enters the network for images of so many channels, rows and columns.
