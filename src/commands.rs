@@ -29,7 +29,7 @@ use selffer::manifest::{Environment, Manifest};
 use selffer::plan::Plan;
 use selffer::recipe::Policy;
 use selffer::report::files;
-use selffer::run::{Runner, Snapshots, all_fit, finished};
+use selffer::run::{Runner, Snapshots, all_fit, finished, survey};
 use selffer::store::{REPORT, Store};
 use selffer::table::Table;
 use selffer::train::Torch;
@@ -122,12 +122,8 @@ fn say_elsewhere(store: &Store, plan: &Plan<'_>, policy: Policy, quiet: bool) ->
 
 /// The manifests of the runs that `reproduce` would not train again.
 fn trained(plan: &Plan<'_>, store: &Store, policy: Policy) -> Result<Vec<Option<Manifest>>> {
-    let mut manifests = Context::new(plan, store, policy)?.manifests;
-    for manifest in &mut manifests {
-        let recipe = manifest.as_ref().map(|manifest| manifest.recipe.clone());
-        *manifest = recipe.map_or(Ok(None), |recipe| finished(store, &recipe))?;
-    }
-    Ok(manifests)
+    let whole = |found: Option<Manifest>| found.map_or(Ok(None), |found| finished(store, &found.recipe));
+    survey(plan, store, policy)?.into_iter().map(whole).collect()
 }
 
 fn reproduce(

@@ -160,6 +160,11 @@ impl Manifest {
         }
     }
 
+    /// The digest of the weights that training ended with, if it did not diverge.
+    pub fn weights(&self) -> Option<WeightsDigest> {
+        self.trained().map(LayerDigests::whole)
+    }
+
     /// How many entries its ledger has to have, where an epoch has `steps`: one for each place up to where training ended.
     pub fn entries_due(&self, steps: u32) -> u64 {
         let end = match self.outcome {

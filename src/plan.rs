@@ -11,7 +11,7 @@ use crate::digest::{SplitDigest, WeightsDigest};
 use crate::error::{Error, Result};
 use crate::protocol::{Protocol, SplitRule};
 use crate::recipe::{CORE, Policy, Recipe};
-use crate::split::{Catalog, Split};
+use crate::split::{Catalog, Class, Split};
 use crate::treatment::Treatment;
 use std::collections::HashMap;
 
@@ -88,10 +88,14 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// The classes of a run's target.
+    pub fn classes(&self, run: &PlannedRun) -> &[Class] {
+        self.splits[run.split].0.task(run.treatment.target())
+    }
+
     /// The shapes of a run's layers.
     pub fn shapes(&self, run: &PlannedRun) -> [architecture::Layer; LAYERS] {
-        let classes = self.splits[run.split].0.task(run.treatment.target()).len();
-        shapes(self.protocol, &self.catalog.data, classes)
+        shapes(self.protocol, &self.catalog.data, self.classes(run).len())
     }
 
     /// The images of one part of a run's target: all, or, for training on reduced data, the first of each
@@ -110,17 +114,21 @@ impl<'a> Plan<'a> {
 
     /// How many images there are in a part of a run's target, without reading them.
     pub fn count(&self, run: &PlannedRun, part: Part) -> usize {
-        let classes = self.splits[run.split].0.task(run.treatment.target());
         let most = match (part, run.treatment.examples()) {
             (Part::Train, Some(examples)) => examples as usize,
             _ => usize::MAX,
         };
-        classes.iter().map(|class| class.part(part).len().min(most)).sum()
+        self.classes(run).iter().map(|class| class.part(part).len().min(most)).sum()
     }
 
     /// The index of the run of that name.
     pub fn find(&self, name: &str) -> Option<usize> {
         self.runs.iter().position(|run| self.name(run) == name)
+    }
+
+    /// The indices of all runs, by their names: for more than one or two of them.
+    pub fn by_name(&self) -> HashMap<String, usize> {
+        self.runs.iter().enumerate().map(|(index, run)| (self.name(run), index)).collect()
     }
 
     /// How many steps an epoch of a run has.
@@ -133,8 +141,7 @@ impl<'a> Plan<'a> {
     pub fn cost(&self, run: &PlannedRun) -> Cost {
         let [train, valid] = Part::BOTH.map(|part| self.count(run, part) as u64);
         let image = self.catalog.data.train.shape();
-        let classes = self.splits[run.split].0.task(run.treatment.target()).len();
-        cost::of(self.protocol, run.treatment, image, classes, [train, valid])
+        cost::of(self.protocol, run.treatment, image, self.classes(run).len(), [train, valid])
     }
 }
 

@@ -24,7 +24,7 @@ use crate::recipe::{Policy, Recipe};
 use crate::snapshot::State;
 use crate::store::{Found, Store};
 use crate::train::{Along, Next, Task, Trained, Trainer};
-use crate::weights::{LayerDigests, Weights};
+use crate::weights::Weights;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
@@ -230,9 +230,9 @@ impl Runner<'_> {
             None => None,
             Some(parent) => {
                 let done = shared.done[parent].get().expect("parents come first");
-                match done.as_ref().and_then(|done| done.manifest.trained()) {
-                    Some(layers) => Some(layers.whole()),
+                match done.as_ref().and_then(|done| done.manifest.weights()) {
                     None => return Ok(Turn::Barred),
+                    weights => weights,
                 }
             }
         };
@@ -334,11 +334,9 @@ impl Runner<'_> {
             self.plan.shapes(&self.plan.runs[index]).iter().map(architecture::Layer::parameters).sum();
         let along = Along { from, every: ledger::every(weights), watch: &watch, keep: &keep };
         let (mut manifest, weights) = train(self.plan, index, recipe, parent.as_ref(), self.trainer, &along)?;
-        let now = manifest.trained().map(LayerDigests::whole);
-        manifest.contradicts = before.and_then(|before| match before.trained().map(LayerDigests::whole) {
-            Some(old) if Some(old) != now => Some(old),
-            _ => before.contradicts,
-        });
+        let now = manifest.weights();
+        manifest.contradicts =
+            before.and_then(|before| before.weights().filter(|old| Some(*old) != now).or(before.contradicts));
         let written = shared.fence.finish(hold, || {
             if let Some(weights) = &weights {
                 self.store.put_weights(weights)?;

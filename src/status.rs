@@ -198,7 +198,7 @@ impl<'a> Watch<'a> {
     /// A network whose record and checkpoint are there; none where one of them is not.
     fn done(&self, index: usize, recipe: RecipeDigest) -> Result<Option<Look>> {
         let Some(manifest) = self.store.manifest(recipe)?.whole() else { return Ok(None) };
-        let weights = manifest.trained().map(|layers| layers.whole());
+        let weights = manifest.weights();
         if !weights.is_none_or(|weights| self.store.has(&Entry::Checkpoint(weights))) {
             return Ok(None);
         }

@@ -73,7 +73,7 @@ impl Table {
                 seed: run.seed,
                 correct: count.correct,
                 total: count.total,
-                weights: manifest.trained()?.whole(),
+                weights: manifest.weights()?,
             })
         };
         Self { cells: plan.runs.iter().zip(manifests).filter_map(cell).collect() }

@@ -57,7 +57,7 @@ pub fn jobs(
     if handed.is_empty() {
         return asking.jobs;
     }
-    asking.named = plan.runs.iter().enumerate().map(|(index, run)| (plan.name(run), index)).collect();
+    asking.named = plan.by_name();
     let mut by_engine: BTreeMap<String, Vec<Batch>> = BTreeMap::new();
     for Handed { path, order, given } in handed {
         if order.as_ref().is_ok_and(|order| !order.is_of(plan, policy)) {

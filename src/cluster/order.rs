@@ -10,7 +10,7 @@ use crate::plan::Plan;
 use crate::protocol::Protocol;
 use crate::recipe::Policy;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The format's name and version.
@@ -133,8 +133,7 @@ impl Order {
                 }
             },
         };
-        let known: HashMap<String, usize> =
-            plan.runs.iter().enumerate().map(|(index, run)| (plan.name(run), index)).collect();
+        let known = plan.by_name();
         let find = |name: &String| {
             known.get(name).copied().ok_or_else(|| {
                 let problem = "is no run of the order's protocol";

@@ -51,7 +51,7 @@ fn by_digest(args: &ShowArgs, plan: &Plan<'_>, manifests: &[Option<Manifest>]) -
     let prefix = args.run.to_ascii_lowercase();
     let begins = |manifest: &Manifest| {
         manifest.recipe_digest().hex().starts_with(&prefix)
-            || manifest.trained().is_some_and(|layers| layers.whole().hex().starts_with(&prefix))
+            || manifest.weights().is_some_and(|weights| weights.hex().starts_with(&prefix))
     };
     let found: Vec<usize> =
         (0..manifests.len()).filter(|at| manifests[*at].as_ref().is_some_and(begins)).collect();

@@ -81,7 +81,7 @@ impl Shown {
     pub fn of(manifest: &Manifest, parent: Option<String>, store: &Store) -> selffer::Result<Self> {
         let manifest = manifest.clone();
         let recipe_digest = manifest.recipe_digest();
-        let weights = manifest.trained().map(|layers| layers.whole());
+        let weights = manifest.weights();
         let path = |entry: &Entry| store.path(entry).display().to_string();
         let checkpoint_is = match weights.map(|weights| store.weights(weights)).transpose()? {
             None => "none",

@@ -7,10 +7,9 @@ use crate::error::Result;
 use crate::manifest::Manifest;
 use crate::plan::Plan;
 use crate::recipe::{Policy, Recipe};
-use crate::store::{Entry, Found, Store};
-use crate::weights::LayerDigests;
+use crate::store::{Entry, Store};
 use std::cmp::Reverse;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 /// The manifest of a network that the store has whole: its record and, unless it diverged, its weights.
 ///
@@ -18,13 +17,11 @@ use std::collections::{HashMap, HashSet};
 /// Where the system does not let a file be read.
 pub fn finished(store: &Store, recipe: &Recipe) -> Result<Option<Manifest>> {
     let Some(manifest) = store.manifest(recipe.digest())?.whole() else { return Ok(None) };
-    match manifest.trained() {
-        None => Ok(Some(manifest)),
-        Some(layers) => match store.weights(layers.whole())? {
-            Found::Whole(_) => Ok(Some(manifest)),
-            Found::Absent | Found::Damaged(_) => Ok(None),
-        },
-    }
+    let whole = match manifest.weights() {
+        None => true,
+        Some(weights) => store.weights(weights)?.whole().is_some(),
+    };
+    Ok(whole.then_some(manifest))
 }
 
 /// What the store has of a plan, without training: each run's manifest, indexed like the plan's runs.
@@ -35,16 +32,10 @@ pub fn finished(store: &Store, recipe: &Recipe) -> Result<Option<Manifest>> {
 pub fn survey(plan: &Plan<'_>, store: &Store, policy: Policy) -> Result<Vec<Option<Manifest>>> {
     let mut found: Vec<Option<Manifest>> = Vec::with_capacity(plan.runs.len());
     for run in &plan.runs {
-        let parent = match run.parent {
-            None => Some(None),
-            Some(parent) => {
-                let manifest = found[parent].as_ref();
-                manifest.and_then(|manifest| Some(Some(manifest.trained()?.whole())))
-            }
-        };
+        let parent = run.parent.map(|parent| found[parent].as_ref().and_then(Manifest::weights));
         found.push(match parent {
-            None => None,
-            Some(parent) => store.manifest(plan.recipe(run, policy, parent).digest())?.whole(),
+            Some(None) => None,
+            known => store.manifest(plan.recipe(run, policy, known.flatten()).digest())?.whole(),
         });
     }
     Ok(found)
@@ -82,15 +73,13 @@ pub fn all_fit(plan: &Plan<'_>, store: &Store, policy: Policy, jobs: usize, memo
 
 /// The runs of which a store has a record and weights, whatever they were copied from.
 fn recorded(plan: &Plan<'_>, store: &Store, policy: Policy) -> Result<HashSet<usize>> {
-    let named: HashMap<String, usize> =
-        plan.runs.iter().enumerate().map(|(index, run)| (plan.name(run), index)).collect();
+    let named = plan.by_name();
     let mut recorded = HashSet::new();
     for digest in store.manifests()? {
         let Some(manifest) = store.manifest(digest)?.whole() else { continue };
         let Some(index) = named.get(&manifest.run) else { continue };
         let ours = plan.recipe(&plan.runs[*index], policy, manifest.recipe.parent) == manifest.recipe;
-        let weights = |layers: &LayerDigests| store.has(&Entry::Checkpoint(layers.whole()));
-        if ours && manifest.trained().is_none_or(weights) {
+        if ours && manifest.weights().is_none_or(|weights| store.has(&Entry::Checkpoint(weights))) {
             recorded.insert(*index);
         }
     }

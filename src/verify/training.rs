@@ -12,7 +12,6 @@ use crate::manifest::{Count, Manifest, Outcome};
 use crate::plan::PlannedRun;
 use crate::recipe::order_digest;
 use crate::store::Entry;
-use crate::weights::LayerDigests;
 use rayon::prelude::*;
 use std::collections::HashMap;
 
@@ -134,7 +133,7 @@ fn again(context: &Context<'_>, name: &str, manifest: &Manifest, sink: &mut Sink
         };
         Finding::new(Code::RetrainedDifferently, name, message)
             .with(evidence("before", manifest.contradicts))
-            .with(evidence("now", manifest.trained().map(LayerDigests::whole)))
+            .with(evidence("now", manifest.weights()))
             .with(format!("until it is deleted, {} keeps both", path.display()))
     });
 }
@@ -195,7 +194,7 @@ fn weights(
 /// The network is better than guessing.
 fn chance(context: &Context<'_>, run: &PlannedRun, name: &str, manifest: &Manifest, sink: &mut Sink) {
     let Some(count) = manifest.accuracy() else { return };
-    let classes = context.plan.splits[run.split].0.task(run.treatment.target()).len();
+    let classes = context.plan.classes(run).len();
     let guess = 1.0 / classes as f64;
     let deviation = (guess * (1.0 - guess) / f64::from(count.total)).sqrt();
     let threshold = guess + ABOVE_CHANCE * deviation;
