@@ -94,7 +94,7 @@ pub struct Runner<'a> {
 
 /// What became of a look at one run.
 enum Turn {
-    Done(Box<Done>),
+    Done(Done),
     /// Another process is training it.
     Busy,
     /// The network it copies from diverged.
@@ -195,7 +195,7 @@ impl Runner<'_> {
                 if shared.wanted[index] {
                     self.observer.finished(index, &done);
                 }
-                Some(*done)
+                Some(done)
             }
             Ok(Turn::Barred) => {
                 self.observer.barred(index);
@@ -237,12 +237,8 @@ impl Runner<'_> {
             }
         };
         let recipe = self.plan.recipe(run, self.policy, parent);
-        let found = || -> Result<Option<Turn>> {
-            let Some(manifest) = finished(self.store, &recipe)? else { return Ok(None) };
-            Ok(Some(Turn::Done(Box::new(Done { manifest, fresh: false }))))
-        };
-        if let Some(turn) = found()? {
-            return Ok(turn);
+        if let Some(done) = self.found(&recipe)? {
+            return Ok(Turn::Done(done));
         }
         let name = self.plan.name(run);
         if !shared.wanted[index] {
@@ -250,42 +246,39 @@ impl Runner<'_> {
                 return Ok(Turn::Busy);
             }
             // It may have been finished between the two looks.
-            if let Some(turn) = found()? {
-                return Ok(turn);
-            }
-            let mend = "train it first: `selffer reproduce` and `selffer submit` see to the order";
-            return Err(Error::invalid(name, "is to be copied from and not in the store", mend));
+            return self.found(&recipe)?.map(Turn::Done).ok_or_else(|| {
+                let mend = "train it first: `selffer reproduce` and `selffer submit` see to the order";
+                Error::invalid(name, "is to be copied from and not in the store", mend)
+            });
         }
         fits(self.plan, index, self.jobs, self.memory)?;
         let images = self.plan.cost(run).images;
         let Some(hold) = shared.fence.take(recipe.digest(), &name, images)? else { return Ok(Turn::Busy) };
         // Another process may have finished it just before it was ours.
-        let turn = match found() {
-            Ok(None) => match self.train(index, recipe, &hold, shared) {
+        let done = self.found(&recipe).transpose().unwrap_or_else(|| {
+            self.train(index, recipe, &hold, shared).map_err(|error| match shared.fence.may_write(&hold) {
                 // A process that took the network over may have removed what this one was about to read again.
-                Err(_) if !shared.fence.may_write(&hold).unwrap_or(true) => {
-                    Err(self.superseded(index, &hold))
-                }
-                trained => trained,
+                Ok(false) => self.superseded(index, &hold),
+                _ => error,
+            })
+        });
+        shared.fence.end(
+            &hold,
+            match &done {
+                Ok(Done { fresh: true, .. }) => Stage::Finished,
+                Ok(_) => Stage::Found,
+                Err(Error::Interrupted) => Stage::Stopped,
+                // Nothing failed here: the network is in other hands.
+                Err(Error::Superseded { .. }) => Stage::Replaced,
+                Err(other) => Stage::Failed(other.to_string()),
             },
-            Ok(Some(turn)) => {
-                shared.fence.end(&hold, Stage::Found);
-                return Ok(turn);
-            }
-            Err(error) => Err(error),
-        };
-        if let Err(error) = &turn {
-            shared.fence.end(
-                &hold,
-                match error {
-                    Error::Interrupted => Stage::Stopped,
-                    // Nothing failed here: the network is in other hands.
-                    Error::Superseded { .. } => Stage::Replaced,
-                    other => Stage::Failed(other.to_string()),
-                },
-            );
-        }
-        Ok(Turn::Done(Box::new(turn?)))
+        );
+        done.map(Turn::Done)
+    }
+
+    /// The run of that recipe, if it is finished.
+    fn found(&self, recipe: &Recipe) -> Result<Option<Done>> {
+        Ok(finished(self.store, recipe)?.map(|manifest| Done { manifest, fresh: false }))
     }
 
     fn train(&self, index: usize, recipe: Recipe, hold: &Hold, shared: &Shared<'_>) -> Result<Done> {
