@@ -137,7 +137,7 @@ impl<'a> Fence<'a> {
             return Ok(());
         }
         if state.1.is_none() {
-            state.1 = self.store.lock_late(hold.recipe);
+            state.1 = self.store.try_lock(hold.recipe).ok().flatten();
         }
         let news = state.0.locked != state.1.is_some();
         state.0.locked = state.1.is_some();

@@ -270,14 +270,11 @@ impl Store {
     /// # Errors
     /// Where the directory cannot be read.
     pub fn snapshots(&self, recipe: RecipeDigest) -> Result<Vec<u64>> {
-        let dir = self.dir.join(SNAPSHOTS);
-        // A store that is read may be older than snapshots are.
-        let paths = if dir.exists() { sorted(&dir)? } else { Vec::new() };
         let ours = |path: &PathBuf| match entry(SNAPSHOTS, path) {
             Some(Some(Entry::Snapshot(of, steps))) if of == recipe => Some(steps),
             _ => None,
         };
-        let mut steps: Vec<u64> = paths.iter().filter_map(ours).collect();
+        let mut steps: Vec<u64> = self.inside(SNAPSHOTS)?.iter().filter_map(ours).collect();
         steps.sort_unstable();
         Ok(steps)
     }
@@ -332,6 +329,22 @@ impl Store {
             }
         }
         Ok((entries, strays))
+    }
+
+    /// The recipes that there are manifests of, by one look at the directory.
+    ///
+    /// # Errors
+    /// Where the directory cannot be read.
+    pub fn manifests(&self) -> Result<Vec<RecipeDigest>> {
+        let recipe = |path: &PathBuf| path.file_name()?.to_str()?.strip_suffix(".json")?.parse().ok();
+        Ok(self.inside(MANIFESTS)?.iter().filter_map(recipe).collect())
+    }
+
+    /// The paths in a subdirectory, in order of name. A store that is being made has its mark before its directories, and
+    /// one that is read may be older than some of them.
+    fn inside(&self, sub: &str) -> Result<Vec<PathBuf>> {
+        let dir = self.dir.join(sub);
+        if dir.exists() { sorted(&dir) } else { Ok(Vec::new()) }
     }
 
     fn strip(&self, path: &Path) -> PathBuf {

@@ -3,8 +3,8 @@
 //! Uses `claim`; used by `fence`, which says when, and by `status`. A claim is no result: it is not synced,
 //! and one that cannot be read says nothing of its holder.
 
-use super::names::{CLAIMS, LOCKS};
-use super::{Lock, Store, sorted, unfinished};
+use super::names::{CLAIMS, LOCKS, numbered};
+use super::{Store, unfinished};
 use crate::claim::Claim;
 use crate::digest::RecipeDigest;
 use crate::error::{Error, Result};
@@ -92,10 +92,9 @@ impl Store {
     /// # Errors
     /// Where the directory cannot be read.
     pub fn claimed(&self) -> Result<HashMap<RecipeDigest, u64>> {
-        let dir = self.dir.join(CLAIMS);
         let mut last = HashMap::new();
-        for path in if dir.exists() { sorted(&dir)? } else { Vec::new() } {
-            if let Some((recipe, number)) = name(&path) {
+        for path in self.inside(CLAIMS)? {
+            if let Some((recipe, number)) = numbered(&path, ".json") {
                 let highest = last.entry(recipe).or_insert(number);
                 *highest = number.max(*highest);
             }
@@ -109,18 +108,6 @@ impl Store {
     /// As for [`Store::last_claim`].
     pub fn claim(&self, recipe: RecipeDigest, number: u64) -> Result<Option<Claim>> {
         read(&self.claim_path(recipe, number))
-    }
-
-    /// The recipes that there are manifests of, by one look at the directory.
-    ///
-    /// # Errors
-    /// Where the directory cannot be read.
-    pub fn manifests(&self) -> Result<Vec<RecipeDigest>> {
-        let dir = self.dir.join(super::MANIFESTS);
-        // A store that is being made has its mark before its directories.
-        let names = if dir.exists() { sorted(&dir)? } else { Vec::new() };
-        let recipe = |path: &PathBuf| path.file_name()?.to_str()?.strip_suffix(".json")?.parse().ok();
-        Ok(names.iter().filter_map(recipe).map(RecipeDigest).collect())
     }
 
     /// Whether a process holds a network's lock, as far as this machine is told.
@@ -140,18 +127,6 @@ impl Store {
             Err(TryLockError::Error(error)) => Err(Error::io("lock", &path)(error)),
         }
     }
-
-    /// Takes a network's lock where it is free, for a process that holds the network without it.
-    pub(crate) fn lock_late(&self, recipe: RecipeDigest) -> Option<Lock> {
-        self.try_lock(recipe).ok().flatten()
-    }
-}
-
-/// The recipe and number in the name of a claim's file.
-pub(super) fn name(path: &Path) -> Option<(RecipeDigest, u64)> {
-    let (recipe, number) = path.file_name()?.to_str()?.strip_suffix(".json")?.split_once('-')?;
-    let count: u64 = number.parse().ok()?;
-    Some((RecipeDigest(recipe.parse().ok()?), count)).filter(|_| count.to_string() == number)
 }
 
 fn read(path: &Path) -> Result<Option<Claim>> {

@@ -2,7 +2,6 @@
 //!
 //! Uses `digest`; a part of `store`.
 
-use super::claims;
 use crate::digest::{Digest, RecipeDigest, SplitDigest, WeightsDigest};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -56,17 +55,21 @@ pub(super) fn entry(sub: &str, path: &Path) -> Option<Option<Entry>> {
         CHECKPOINTS => Entry::Checkpoint(name.strip_suffix(".safetensors")?.parse().ok()?),
         MANIFESTS => Entry::Manifest(name.strip_suffix(".json")?.parse().ok()?),
         SNAPSHOTS => {
-            let (recipe, steps) = name.strip_suffix(".snapshot")?.split_once('-')?;
-            let count: u64 = steps.parse().ok()?;
-            // One name for each: no plus sign, no leading zeros.
-            let entry = Entry::Snapshot(recipe.parse().ok()?, count);
-            return (count.to_string() == steps).then_some(Some(entry));
+            let (recipe, steps) = numbered(path, ".snapshot")?;
+            Entry::Snapshot(recipe, steps)
         }
-        CLAIMS => return claims::name(path).map(|_| None),
+        CLAIMS => return numbered(path, ".json").map(|_| None),
         _ => {
             name.parse::<Digest>().ok()?;
             return (meta.len() == 0).then_some(None);
         }
     };
     Some(Some(entry))
+}
+
+/// The recipe and the number in the name of a file: one name for each, with no plus sign and no leading zeros.
+pub(super) fn numbered(path: &Path, ending: &str) -> Option<(RecipeDigest, u64)> {
+    let (recipe, number) = path.file_name()?.to_str()?.strip_suffix(ending)?.split_once('-')?;
+    let count: u64 = number.parse().ok()?;
+    Some((recipe.parse().ok()?, count)).filter(|_| count.to_string() == number)
 }
