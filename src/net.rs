@@ -23,6 +23,12 @@ pub(crate) struct Net {
     layers: [[Tensor; 2]; LAYERS],
 }
 
+/// What libtorch says of an error, in one line: it goes on with a stack.
+pub(crate) fn said(error: &TchError) -> String {
+    let text = error.to_string();
+    text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no reason given").to_owned()
+}
+
 /// A tensor of those numbers on that device.
 pub(crate) fn to_tensor(numbers: &Numbers, device: Device) -> Result<Tensor, TchError> {
     let shape: Vec<i64> = numbers.shape.iter().map(|dim| *dim as i64).collect();

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::input::Pixels;
 use crate::ledger::{self, Ledger, Place};
 use crate::manifest::{Count, Environment, Epoch};
-use crate::net::Net;
+use crate::net::{self, Net};
 use crate::numerics::Numerics;
 use crate::recipe::Recipe;
 use crate::snapshot::State;
@@ -215,12 +215,7 @@ impl Problem {
     /// As an error of that run, in one line.
     fn of(self, run: &str) -> Error {
         match self {
-            // libtorch's errors go on with a stack.
-            Self::Torch(error) => {
-                let text = error.to_string();
-                let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("no reason given");
-                Error::Torch { run: run.to_owned(), message: line.trim().to_owned() }
-            }
+            Self::Torch(error) => Error::Torch { run: run.to_owned(), message: net::said(&error) },
             Self::Other(error) => error,
         }
     }

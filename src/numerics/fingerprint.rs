@@ -11,7 +11,7 @@
 use crate::architecture::{self, DROPPED, LAYERS, NAMES};
 use crate::digest::{FingerprintDigest, Hasher};
 use crate::init::zeros;
-use crate::net::Net;
+use crate::net::{self, Net};
 use crate::protocol::{Filler, Layout, Network};
 use crate::seed::{Name, Stream};
 use tch::{Device, Kind, Reduction, TchError, Tensor};
@@ -166,10 +166,7 @@ impl Probe {
     /// Adds a tensor: its name, its shape, and the bits of its numbers in the order of its indices.
     fn add(&mut self, name: &str, tensor: &Tensor) -> Result<(), TchError> {
         let shape: Vec<u8> = tensor.size().into_iter().flat_map(i64::to_le_bytes).collect();
-        let mut values = vec![0f32; tensor.numel()];
-        tensor.f_detach()?.f_contiguous()?.f_copy_data(&mut values, tensor.numel())?;
-        let bytes: Vec<u8> = values.into_iter().flat_map(f32::to_le_bytes).collect();
-        self.sum.piece(name.as_bytes()).piece(&shape).piece(&bytes);
+        self.sum.piece(name.as_bytes()).piece(&shape).piece(&net::bytes(tensor)?);
         Ok(())
     }
 }

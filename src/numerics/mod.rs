@@ -15,6 +15,7 @@ use crate::digest::FingerprintDigest;
 use crate::error::{Error, Result};
 use crate::machine;
 use crate::manifest::{Environment, GPU};
+use crate::net;
 use crate::recipe::Policy;
 pub use driver::Gpu;
 use readback::{Cuda, Readback};
@@ -106,6 +107,7 @@ fn kernels(policy: Policy) -> Option<&'static str> {
 pub struct Numerics {
     policy: Policy,
     libtorch: String,
+    // The variables that are set, in capitals, then what was read back from libtorch.
     settings: Vec<(String, String)>,
     gpu: Option<Gpu>,
     // The variables that were not set before.
@@ -179,11 +181,6 @@ impl Numerics {
         self.policy
     }
 
-    /// The version of the libtorch that is loaded.
-    pub fn libtorch(&self) -> &str {
-        &self.libtorch
-    }
-
     /// What computes.
     pub fn device(&self) -> Device {
         self.gpu.as_ref().map_or(Device::Cpu, |gpu| Device::Cuda(gpu.ordinal as usize))
@@ -202,12 +199,6 @@ impl Numerics {
         gpu.min(machine::memory_at_hand())
     }
 
-    /// What is in force, name and value: the variables that are set, in capitals, then what was read
-    /// back from libtorch.
-    pub fn settings(&self) -> &[(String, String)] {
-        &self.settings
-    }
-
     /// The variables that a process under another policy, started by this one, is not to inherit: those that this one
     /// set, and those that that one sets. What else the user set, it is to compute with.
     pub fn not_for(&self, policy: Policy) -> impl Iterator<Item = &'static str> {
@@ -223,10 +214,8 @@ impl Numerics {
     pub fn fingerprint(&self) -> Result<FingerprintDigest> {
         let compute = || {
             self.enter_thread();
-            fingerprint::compute(self.device()).map_err(|error| {
-                let text = error.to_string();
-                format!("libtorch failed at the fingerprint's probe: {}", text.lines().next().unwrap_or(""))
-            })
+            fingerprint::compute(self.device())
+                .map_err(|error| format!("libtorch failed at the fingerprint's probe: {}", net::said(&error)))
         };
         FINGERPRINT.get_or_init(compute).clone().map_err(|problem| refused(self.policy, problem))
     }

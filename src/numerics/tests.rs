@@ -23,7 +23,7 @@ fn another_policy_in_the_same_process_is_refused() {
 
 #[test]
 fn what_is_in_force_is_set_and_read_back() {
-    let settings = portable().settings();
+    let settings = &portable().settings;
     let pins = pins(Policy::Portable);
     assert_eq!(pins.len(), 4);
     let (variables, read) = settings.split_at(pins.len());
@@ -35,7 +35,7 @@ fn what_is_in_force_is_set_and_read_back() {
     assert_eq!(value("kernels"), Some("AVX2"));
     assert_eq!([value("deterministic"), value("threads")], [Some("true"), Some("1")]);
     assert!([Some("COMPATIBLE"), Some("not told")].contains(&value("mkl branch")), "{read:?}");
-    assert_eq!(portable().libtorch(), LIBTORCH);
+    assert_eq!(portable().libtorch, LIBTORCH);
 }
 
 /// A process under another policy gets what the user set, and nothing of what this one set.
