@@ -148,25 +148,21 @@ impl Resources {
 /// How long one of Slurm's times is: `M`, `M:S`, `H:M:S`, `D-H`, `D-H:M`, `D-H:M:S`. Slurm goes by whole minutes,
 /// rounded up. None for what has no end or is no time, which is for Slurm to say.
 fn seconds(time: &str) -> Option<u64> {
-    let numbers = |text: &str| text.split(':').map(|part| part.parse().ok()).collect::<Option<Vec<u64>>>();
-    let (days, rest) = match time.split_once('-') {
-        Some((days, rest)) => (days.parse::<u64>().ok()?, numbers(rest)?),
-        None => (0, Vec::new()),
+    let (days, clock) = match time.split_once('-') {
+        Some((days, clock)) => (Some(days.parse::<u64>().ok()?), clock),
+        None => (None, time),
     };
-    let [hours, minutes, seconds] = match (time.contains('-'), rest.as_slice()) {
-        (true, [hours]) => [*hours, 0, 0],
-        (true, [hours, minutes]) => [*hours, *minutes, 0],
-        (true, [hours, minutes, seconds]) => [*hours, *minutes, *seconds],
-        (true, _) => return None,
-        (false, _) => match numbers(time)?.as_slice() {
-            [minutes] => [0, *minutes, 0],
-            [minutes, seconds] => [0, *minutes, *seconds],
-            [hours, minutes, seconds] => [*hours, *minutes, *seconds],
-            _ => return None,
-        },
+    let numbers: Vec<u64> = clock.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+    let [hours, minutes, seconds] = match (days, numbers.as_slice()) {
+        (Some(_), [hours]) => [*hours, 0, 0],
+        (Some(_), [hours, minutes]) => [*hours, *minutes, 0],
+        (None, [minutes]) => [0, *minutes, 0],
+        (None, [minutes, seconds]) => [0, *minutes, *seconds],
+        (_, [hours, minutes, seconds]) => [*hours, *minutes, *seconds],
+        _ => return None,
     };
     let minute = |amount: u64, each: u64| amount.checked_mul(each);
-    let all = [minute(days, 1440)?, minute(hours, 60)?, minutes, seconds.div_ceil(60)];
+    let all = [minute(days.unwrap_or(0), 1440)?, minute(hours, 60)?, minutes, seconds.div_ceil(60)];
     let all = all.into_iter().try_fold(0u64, |sum, part| sum.checked_add(part))?;
     // For Slurm no time at all is no limit.
     all.checked_mul(60).filter(|seconds| *seconds > 0)

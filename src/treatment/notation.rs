@@ -149,26 +149,23 @@ impl From<Treatment> for String {
 /// # Errors
 /// As for a single treatment.
 pub fn family(text: &str, depths: &[u8]) -> Result<Vec<Treatment>, NotATreatment> {
-    let alone = [text.to_owned()];
-    let texts: Vec<String> = match parts(text) {
-        Some((_, "n", _, _)) => depths.iter().map(|n| text.replacen('n', &n.to_string(), 1)).collect(),
-        _ => alone.to_vec(),
+    let Some((source, n, _, suffix)) = parts(text) else { return Ok(vec![text.parse()?]) };
+    let texts: Vec<String> = match n {
+        "n" => depths.iter().map(|n| text.replacen('n', &n.to_string(), 1)).collect(),
+        _ => vec![text.to_owned()],
     };
-    match parts(text) {
-        Some((source, _, _, Suffix::Preserved(more))) if source != "R" => {
-            let each = |text: &String| match more {
-                "k" => DEPTHS.map(|k| text.replacen('k', &k.to_string(), 1)).collect(),
-                _ => vec![text.clone()],
-            };
-            let all: Vec<_> = texts.iter().flat_map(each).map(|text| text.parse()).collect();
-            // Of a family, what does not fit above a depth is left out; alone it is an error.
-            let fits = |read: &Result<Treatment, _>| !matches!(read, Err(NotATreatment::Preserved(_)));
-            let fitting: Result<Vec<_>, _> = all.iter().filter(|read| fits(read)).cloned().collect();
-            match fitting {
-                Ok(fitting) if fitting.is_empty() => Err(NotATreatment::Preserved(text.to_owned())),
-                fitting => fitting,
-            }
-        }
-        _ => texts.iter().map(|text| text.parse()).collect(),
+    let (Suffix::Preserved(more), true) = (suffix, source != "R") else {
+        return texts.iter().map(|text| text.parse()).collect();
+    };
+    let each = |text: &String| match more {
+        "k" => DEPTHS.map(|k| text.replacen('k', &k.to_string(), 1)).collect(),
+        _ => vec![text.clone()],
+    };
+    // Of a family, what does not fit above a depth is left out; alone it is an error.
+    let fits = |read: &Result<Treatment, _>| !matches!(read, Err(NotATreatment::Preserved(_)));
+    let all = texts.iter().flat_map(each).map(|text| text.parse());
+    match all.filter(fits).collect::<Result<Vec<_>, _>>() {
+        Ok(fitting) if fitting.is_empty() => Err(NotATreatment::Preserved(text.to_owned())),
+        fitting => fitting,
     }
 }
