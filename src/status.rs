@@ -137,41 +137,39 @@ impl<'a> Watch<'a> {
                 .map(|index| Ok((index, self.one(index, &claimed, &there, jobs.get(&index))?)));
             for (index, look) in looks.collect::<Result<Vec<_>>>()? {
                 standing[index] = match look {
-                    Some(Look::Finished(finished, findings)) => {
+                    Look::Finished(finished, findings) => {
                         self.finished[index] = Some(finished);
                         self.findings.extend(findings);
                         Standing::Done
                     }
-                    Some(Look::Other(standing)) => standing,
-                    None => Standing::Done,
+                    Look::Other(standing) => standing,
                 };
             }
         }
         self.summary(standing, &claimed)
     }
 
-    /// One network; none where it is known to be done.
+    /// One network.
     fn one(
         &self,
         index: usize,
         claimed: &HashMap<RecipeDigest, u64>,
         there: &HashSet<RecipeDigest>,
         job: Option<&Element>,
-    ) -> Result<Option<Look>> {
+    ) -> Result<Look> {
         if self.finished[index].is_some() {
-            return Ok(None);
+            return Ok(Look::Other(Standing::Done));
         }
         let Some(recipe) = self.recipe(index) else {
-            return Ok(Some(Look::Other(self.without_base(index, job))));
+            return Ok(Look::Other(self.without_base(index, job)));
         };
         if there.contains(&recipe) && !self.read[index] {
-            let finished = Finished { weights: None, wall_ms: 0 };
-            return Ok(Some(Look::Finished(finished, Vec::new())));
+            return Ok(Look::Finished(Finished { weights: None, wall_ms: 0 }, Vec::new()));
         }
         if there.contains(&recipe)
             && let Some(look) = self.done(index, recipe)?
         {
-            return Ok(Some(look));
+            return Ok(look);
         }
         let mut claim = match claimed.get(&recipe) {
             Some(number) => self.store.claim(recipe, *number)?,
@@ -180,16 +178,16 @@ impl<'a> Watch<'a> {
         loop {
             let alive = self.alive(recipe, claim.as_ref())?;
             if alive || claim.is_none() {
-                return Ok(Some(Look::Other(standing(claim, alive, job))));
+                return Ok(Look::Other(standing(claim, alive, job)));
             }
             // Its holder may have ended since the directories were read, and well; and another may have it now. Who gives
             // a network up says first what became of it, so a claim that is the same after that look is the last word.
             if let Some(look) = self.done(index, recipe)? {
-                return Ok(Some(look));
+                return Ok(look);
             }
             let last = self.store.last_claim(recipe)?.and_then(|(_, claim)| claim);
             if last == claim {
-                return Ok(Some(Look::Other(standing(claim, alive, job))));
+                return Ok(Look::Other(standing(claim, alive, job)));
             }
             claim = last;
         }

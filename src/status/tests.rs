@@ -150,7 +150,7 @@ fn what_ends_during_a_look_is_not_taken_for_dead() {
             next = fence.take(at, &name, 100).unwrap();
         }
         let watch = Watch::new(&plan, &store, Policy::Portable);
-        match (how, watch.one(0, &claimed, &there, None).unwrap().unwrap()) {
+        match (how, watch.one(0, &claimed, &there, None).unwrap()) {
             ("finished", Look::Finished(finished, _)) => {
                 assert_eq!(finished.weights, Some(weights.digests().whole()));
             }
