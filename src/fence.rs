@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::store::{Last, Lock, Store};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often a process that holds a network without its lock tries for it.
@@ -37,10 +37,16 @@ pub struct Fence<'a> {
 /// A network that this process may train.
 pub struct Hold {
     recipe: RecipeDigest,
-    // The claim as it was last written, and the lock where it is ours.
-    state: Mutex<(Claim, Option<Lock>)>,
+    state: Mutex<State>,
     images: AtomicU64,
     lost: AtomicBool,
+}
+
+struct State {
+    // As it was last written.
+    claim: Claim,
+    // Where it is ours.
+    lock: Option<Lock>,
 }
 
 impl<'a> Fence<'a> {
@@ -76,7 +82,7 @@ impl<'a> Fence<'a> {
             return Ok(None);
         }
         let (images, lost) = (AtomicU64::new(0), AtomicBool::new(false));
-        let hold = Arc::new(Hold { recipe, state: Mutex::new((claim, lock)), images, lost });
+        let hold = Arc::new(Hold { recipe, state: Mutex::new(State { claim, lock }), images, lost });
         self.held().push(Arc::clone(&hold));
         Ok(Some(hold))
     }
@@ -133,16 +139,16 @@ impl<'a> Fence<'a> {
     /// Says how far a network is where that is due, and that it has the lock as soon as it has.
     fn beat(&self, hold: &Hold, due: bool) -> Result<()> {
         let mut state = hold.state();
-        if (!due && state.1.is_some()) || state.0.over() || self.check(hold, &state.0)? {
+        if (!due && state.lock.is_some()) || state.claim.over() || self.check(hold, &state.claim)? {
             return Ok(());
         }
-        if state.1.is_none() {
-            state.1 = self.store.try_lock(hold.recipe).ok().flatten();
+        if state.lock.is_none() {
+            state.lock = self.store.try_lock(hold.recipe).ok().flatten();
         }
-        let news = state.0.locked != state.1.is_some();
-        state.0.locked = state.1.is_some();
+        let news = state.claim.locked != state.lock.is_some();
+        state.claim.locked = state.lock.is_some();
         match due || news {
-            true => hold.renew(self.store, &mut state.0),
+            true => hold.renew(self.store, &mut state.claim),
             false => Ok(()),
         }
     }
@@ -161,15 +167,15 @@ impl<'a> Fence<'a> {
     /// Where the store does not say.
     pub fn may_write(&self, hold: &Hold) -> Result<bool> {
         let state = hold.state();
-        Ok(!self.check(hold, &state.0)?)
+        Ok(!self.check(hold, &state.claim)?)
     }
 
     /// Says from where training goes on.
     pub fn resumes(&self, hold: &Hold, images: u64) {
         let mut state = hold.state();
-        (state.0.from, state.0.images) = (images, images);
+        (state.claim.from, state.claim.images) = (images, images);
         hold.images.store(images, Ordering::Relaxed);
-        let _ = hold.renew(self.store, &mut state.0);
+        let _ = hold.renew(self.store, &mut state.claim);
     }
 
     /// Writes the result of a network with `write`, unless another process has it by now: then nothing is
@@ -178,7 +184,7 @@ impl<'a> Fence<'a> {
     /// # Errors
     /// Where the store cannot be used, or `write` fails.
     pub fn finish<T>(&self, hold: &Hold, write: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
-        let claim = hold.state().0.clone();
+        let claim = hold.state().claim.clone();
         let at = now();
         let next = Claim { number: claim.number + 1, images: claim.of, at, stage: Stage::Finishing, ..claim };
         // No second process can make the claim of that number, so none can take the network from here.
@@ -188,7 +194,7 @@ impl<'a> Fence<'a> {
             return Ok(None);
         }
         hold.images.store(next.of, Ordering::Relaxed);
-        hold.state().0 = next;
+        hold.state().claim = next;
         let written = write()?;
         self.end(hold, Stage::Finished);
         Ok(Some(written))
@@ -198,20 +204,20 @@ impl<'a> Fence<'a> {
     pub fn end(&self, hold: &Hold, stage: Stage) {
         self.held().retain(|other| other.recipe != hold.recipe);
         let mut state = hold.state();
-        if !state.0.over() {
-            state.0.stage = stage;
-            let _ = hold.renew(self.store, &mut state.0);
+        if !state.claim.over() {
+            state.claim.stage = stage;
+            let _ = hold.renew(self.store, &mut state.claim);
         }
-        state.1 = None;
+        state.lock = None;
     }
 
-    fn held(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Hold>>> {
+    fn held(&self) -> MutexGuard<'_, Vec<Arc<Hold>>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Hold {
-    fn state(&self) -> std::sync::MutexGuard<'_, (Claim, Option<Lock>)> {
+    fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::store::Store;
 use crate::whole;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -93,10 +93,11 @@ pub fn begin(store: &Store) -> Result<Submitting> {
     let file = file.map_err(Error::io("open", &path))?;
     match file.try_lock() {
         Ok(()) => Ok(Submitting(file)),
-        Err(_) => {
+        Err(TryLockError::WouldBlock) => {
             let problem = "another process is submitting or cancelling for this store";
             Err(Error::invalid(store.dir().display().to_string(), problem, "wait until it is through"))
         }
+        Err(TryLockError::Error(error)) => Err(Error::io("lock", &path)(error)),
     }
 }
 

@@ -38,7 +38,7 @@ fn take(fence: &Fence<'_>) -> Option<Arc<Hold>> {
 
 /// A machine whose locks nobody else sees: the lock is given up, the claim is as it was.
 fn unlock(hold: &Hold) {
-    hold.state().1 = None;
+    hold.state().lock = None;
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn what_lives_elsewhere_is_let_live_though_its_lock_is_not_seen() {
         assert!(take(&here).is_none(), "after {images} beats");
         std::thread::sleep(SHORT / 2);
         hold.advance(images);
-        hold.renew(&store, &mut hold.state().0).unwrap();
+        hold.renew(&store, &mut hold.state().claim).unwrap();
     }
     assert_eq!(stages(&store), [Stage::Training]);
 }
@@ -106,7 +106,7 @@ fn the_later_start_of_a_job_wins_and_the_earlier_writes_nothing() {
     assert_eq!(written, None);
     // The winner had no lock while the old one lived; now it takes it.
     let begin = Instant::now();
-    while newer.state().1.is_none() {
+    while newer.state().lock.is_none() {
         assert!(begin.elapsed() < PATIENCE, "the lock is free");
         new.beat(&newer, false).unwrap();
     }
