@@ -44,8 +44,8 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    pub fn of(golden: Option<(String, Golden)>, new: &Golden, protocol: &str, scope: &Scope) -> Self {
-        let name = scope.file_name(protocol);
+    pub fn of(golden: Option<(String, Golden)>, new: &Golden, scope: &Scope) -> Self {
+        let name = scope.file_name();
         let Some((file, golden)) = golden else {
             let message = "there is nothing to compare with; `selffer golden accept --reason …` makes it";
             return Self {

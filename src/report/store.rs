@@ -48,12 +48,17 @@ pub fn store(context: &Context<'_>, report: &Report) -> Result<Side> {
     side.checked = report.checked.clone();
     side.filters = filters::of(context)?;
     side.splits = splits(plan);
-    side.inputs = inputs(context)?;
+    let built_in = Golden::embedded(&Scope::of(name, *policy, manifests))?;
+    let golden_input = built_in.as_ref().map(|(origin, file, _)| Input {
+        what: "golden",
+        path: origin.clone(),
+        digest: Digest::of(file.as_bytes()).hex(),
+    });
+    side.inputs = inputs(context, golden_input);
     side.facts = facts(context);
-    side.facts.extend(golden(context, &table)?);
+    side.facts.extend(built_in.as_ref().map(|(origin, _, snapshot)| golden(origin, snapshot, &table)));
     side.remarks = remarks(context, report, &options);
-    let has_golden = Golden::embedded(name, &Scope::of(*policy, &context.manifests))?.is_some();
-    side.commands = commands(&options, has_golden);
+    side.commands = commands(&options, built_in.is_some());
     side.options = options;
     Ok(side)
 }
@@ -161,8 +166,8 @@ fn splits(plan: &Plan<'_>) -> Vec<Task> {
     tasks
 }
 
-fn inputs(context: &Context<'_>) -> Result<Vec<Input>> {
-    let Context { plan, policy, manifests, .. } = context;
+fn inputs(context: &Context<'_>, golden: Option<Input>) -> Vec<Input> {
+    let Context { plan, manifests, .. } = context;
     let protocol = &plan.protocol;
     let mut inputs = vec![
         Input { what: "protocol", path: protocol.name.clone(), digest: protocol.digest().hex() },
@@ -172,9 +177,7 @@ fn inputs(context: &Context<'_>) -> Result<Vec<Input>> {
             digest: plan.catalog.digest.hex(),
         },
     ];
-    if let Some((origin, file, _)) = Golden::embedded(&protocol.name, &Scope::of(*policy, manifests))? {
-        inputs.push(Input { what: "golden", path: origin, digest: Digest::of(file.as_bytes()).hex() });
-    }
+    inputs.extend(golden);
     let split = |(_, digest): &(_, crate::digest::SplitDigest)| Input {
         what: "split",
         path: within(context, &StoreEntry::Split(*digest)),
@@ -187,7 +190,7 @@ fn inputs(context: &Context<'_>) -> Result<Vec<Input>> {
         digest: Digest::of(&manifest.to_bytes()).hex(),
     };
     inputs.extend(manifests.iter().flatten().map(manifest));
-    Ok(inputs)
+    inputs
 }
 
 /// The protocol and each place where networks were trained, by what manifests say.
@@ -236,12 +239,7 @@ fn facts(context: &Context<'_>) -> Vec<Fact> {
 }
 
 /// How the networks compare with the golden snapshot that is built into the program.
-fn golden(context: &Context<'_>, table: &Table) -> Result<Vec<Fact>> {
-    let Some((origin, _, golden)) =
-        Golden::embedded(&context.plan.protocol.name, &Scope::of(context.policy, &context.manifests))?
-    else {
-        return Ok(Vec::new());
-    };
+fn golden(origin: &str, golden: &Golden, table: &Table) -> Fact {
     let same = table
         .cells
         .iter()
@@ -253,7 +251,7 @@ fn golden(context: &Context<'_>, table: &Table) -> Result<Vec<Fact>> {
         are(same),
         golden.runs.len()
     );
-    Ok(vec![Fact::words("golden", text)])
+    Fact::words("golden", text)
 }
 
 /// A text without `dir` where a path begins with it: a short name may be a part of other words.

@@ -88,42 +88,44 @@ impl Difference {
     }
 }
 
-/// What a snapshot holds for: a policy and, where a GPU computes, its model. In file names: `portable`,
-/// `cuda-nvidia-h100-80gb-hbm3`.
+/// What a snapshot holds for: a protocol, a policy and, where a GPU computes, its model. Its file is called by it:
+/// `ci.portable.snap`, `ci.cuda-nvidia-h100-80gb-hbm3.snap`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
+    protocol: String,
     policy: Policy,
     gpu: Option<String>,
 }
 
 impl Scope {
-    /// The scope of a policy, on that GPU where the policy computes on one.
-    pub fn new(policy: Policy, gpu: Option<&str>) -> Self {
-        Self { policy, gpu: gpu.filter(|_| policy == Policy::Cuda).map(str::to_owned) }
+    /// The scope of a protocol under a policy, on that GPU where the policy computes on one.
+    pub fn new(protocol: &str, policy: Policy, gpu: Option<&str>) -> Self {
+        let gpu = gpu.filter(|_| policy == Policy::Cuda).map(str::to_owned);
+        Self { protocol: protocol.to_owned(), policy, gpu }
     }
 
-    /// The scope of networks that were trained under a policy. Where several GPUs trained them it is none's.
-    pub fn of(policy: Policy, manifests: &[Option<Manifest>]) -> Self {
+    /// The scope of a protocol's networks that were trained under a policy. Where several GPUs trained them it is none's.
+    pub fn of(protocol: &str, policy: Policy, manifests: &[Option<Manifest>]) -> Self {
         let mut gpus = manifests.iter().flatten().map(|manifest| manifest.environment.gpu());
         let first = gpus.next().flatten();
-        Self::new(policy, first.filter(|_| gpus.all(|other| other == first)))
+        Self::new(protocol, policy, first.filter(|_| gpus.all(|other| other == first)))
     }
 
-    /// The file name of a protocol's snapshot.
-    pub fn file_name(&self, protocol: &str) -> String {
+    /// The file name of the snapshot.
+    pub fn file_name(&self) -> String {
         let gpu = self.gpu.iter().flat_map(|gpu| gpu.split(|letter: char| !letter.is_ascii_alphanumeric()));
         let words: Vec<String> = gpu.filter(|word| !word.is_empty()).map(str::to_ascii_lowercase).collect();
         let model = if words.is_empty() { String::new() } else { format!("-{}", words.join("-")) };
-        format!("{protocol}.{}{model}.snap", self.policy.name())
+        format!("{}.{}{model}.snap", self.protocol, self.policy.name())
     }
 
-    fn pending_name(&self, protocol: &str) -> String {
-        format!("{}.new", self.file_name(protocol))
+    fn pending_name(&self) -> String {
+        format!("{}.new", self.file_name())
     }
 
     /// Where to look instead: a GPU that has no snapshot is held against the CPU's.
     fn instead(&self) -> Option<Self> {
-        (self.policy == Policy::Cuda).then(|| Self::new(Policy::Portable, None))
+        (self.policy == Policy::Cuda).then(|| Self::new(&self.protocol, Policy::Portable, None))
     }
 }
 
@@ -240,21 +242,21 @@ impl Golden {
         )
     }
 
-    /// Finds the snapshot of a protocol: in `dir` where one is given; else in `golden/` of the working
+    /// Finds the snapshot of a scope: in `dir` where one is given; else in `golden/` of the working
     /// directory; else among those built into the program. For a GPU of which there is none, the CPU's is
     /// found. The answer has the place for messages.
     ///
     /// # Errors
     /// Where a file is there and cannot be read, or is no snapshot.
-    pub fn find(dir: Option<&Path>, protocol: &str, scope: &Scope) -> Result<Option<(String, Self)>> {
-        match (Self::of_scope(dir, protocol, scope)?, scope.instead()) {
-            (None, Some(instead)) => Self::of_scope(dir, protocol, &instead),
+    pub fn find(dir: Option<&Path>, scope: &Scope) -> Result<Option<(String, Self)>> {
+        match (Self::of_scope(dir, scope)?, scope.instead()) {
+            (None, Some(instead)) => Self::of_scope(dir, &instead),
             (found, _) => Ok(found),
         }
     }
 
-    fn of_scope(dir: Option<&Path>, protocol: &str, scope: &Scope) -> Result<Option<(String, Self)>> {
-        let name = scope.file_name(protocol);
+    fn of_scope(dir: Option<&Path>, scope: &Scope) -> Result<Option<(String, Self)>> {
+        let name = scope.file_name();
         let path = dir.unwrap_or(Path::new("golden")).join(&name);
         match std::fs::read_to_string(&path) {
             Ok(text) => {
@@ -267,17 +269,17 @@ impl Golden {
         }
         match dir {
             Some(_) => Ok(None),
-            None => Ok(Self::embedded(protocol, scope)?.map(|(origin, _, golden)| (origin, golden))),
+            None => Ok(Self::embedded(scope)?.map(|(origin, _, golden)| (origin, golden))),
         }
     }
 
-    /// The snapshot of a protocol that is built into the program: its place for messages, its file, and what it
+    /// The snapshot of a scope that is built into the program: its place for messages, its file, and what it
     /// says.
     ///
     /// # Errors
     /// Where it is no snapshot; tests keep that from happening.
-    pub fn embedded(protocol: &str, scope: &Scope) -> Result<Option<(String, &'static str, Self)>> {
-        let name = scope.file_name(protocol);
+    pub fn embedded(scope: &Scope) -> Result<Option<(String, &'static str, Self)>> {
+        let name = scope.file_name();
         let Some(text) = EMBEDDED.get_file(&name).and_then(|file| file.contents_utf8()) else {
             return Ok(None);
         };
@@ -293,26 +295,19 @@ impl Golden {
     pub fn write(
         &self,
         dir: &Path,
-        protocol: &str,
         scope: &Scope,
         reason: &str,
         environment: &Environment,
     ) -> Result<PathBuf> {
-        write(&dir.join(scope.file_name(protocol)), &self.file(reason, environment))
+        write(&dir.join(scope.file_name()), &self.file(reason, environment))
     }
 
     /// Writes the snapshot as one that is pending: `.snap.new`, which `cargo insta review` shows.
     ///
     /// # Errors
     /// Where the system refuses.
-    pub fn write_pending(
-        &self,
-        dir: &Path,
-        protocol: &str,
-        scope: &Scope,
-        environment: &Environment,
-    ) -> Result<PathBuf> {
-        let name = scope.pending_name(protocol);
+    pub fn write_pending(&self, dir: &Path, scope: &Scope, environment: &Environment) -> Result<PathBuf> {
+        let name = scope.pending_name();
         write(&dir.join(name), &self.file("written by `selffer golden check --review`", environment))
     }
 
@@ -320,8 +315,8 @@ impl Golden {
     ///
     /// # Errors
     /// Where the system refuses.
-    pub fn remove_pending(dir: &Path, protocol: &str, scope: &Scope) -> Result<()> {
-        let path = dir.join(scope.pending_name(protocol));
+    pub fn remove_pending(dir: &Path, scope: &Scope) -> Result<()> {
+        let path = dir.join(scope.pending_name());
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(Error::io("remove", &path)(error))

@@ -196,7 +196,7 @@ impl World {
             "manifest" => self.open().path(&Entry::Manifest(self.manifest(name).recipe_digest())),
             "checkpoint" => self.open().path(&Entry::Checkpoint(self.layers(name).whole())),
             "split" => self.splits[name].clone(),
-            "golden" => self.golden.join(Scope::new(Policy::Portable, None).file_name("store")),
+            "golden" => self.golden.join(Scope::new("store", Policy::Portable, None).file_name()),
             "file" => self.store.join(name),
             _ => panic!("{text} names no kind of file"),
         })
@@ -340,7 +340,7 @@ impl World {
         }
         let environment = &self.manifests.values().next().expect("a run").environment;
         golden
-            .write(&self.golden, "store", &Scope::new(Policy::Portable, None), "a test", environment)
+            .write(&self.golden, &Scope::new("store", Policy::Portable, None), "a test", environment)
             .unwrap();
     }
 
@@ -456,7 +456,7 @@ fn good_golden() -> &'static Golden {
         let accept = ["golden", "accept", "--reason", "a test", "--golden", path];
         on_store(&accept, &protocol(), good_store()).expect(0);
         let (_, golden) =
-            Golden::find(Some(dir.path()), "store", &Scope::new(Policy::Portable, None)).unwrap().unwrap();
+            Golden::find(Some(dir.path()), &Scope::new("store", Policy::Portable, None)).unwrap().unwrap();
         golden
     })
 }

@@ -113,7 +113,7 @@ fn smoke_comes_out_as_accepted() {
     let ran = on_store(&command, Path::new("smoke"), &store);
     // A machine may have another fingerprint and train the same networks all the same.
     let (_, accepted) =
-        Golden::find(Some(Path::new(golden)), "smoke", &Scope::new(Policy::Portable, None)).unwrap().unwrap();
+        Golden::find(Some(Path::new(golden)), &Scope::new("smoke", Policy::Portable, None)).unwrap().unwrap();
     assert!(accepted.fingerprint.is_some());
     let new = Golden { fingerprint: accepted.fingerprint, ..golden_of("smoke", &store) };
     insta::with_settings!({
@@ -326,8 +326,8 @@ fn a_damaged_snapshot_is_named_with_its_line() {
     for (at, (left, line, problem)) in cases.into_iter().enumerate() {
         let path = golden.join(FILE);
         fs::write(&path, left.iter().map(|line| format!("{line}\n")).collect::<String>()).unwrap();
-        let scope = Scope::new(Policy::Portable, None);
-        let found = Golden::find(Some(&golden), "store", &scope).unwrap_err().to_string();
+        let scope = Scope::new("store", Policy::Portable, None);
+        let found = Golden::find(Some(&golden), &scope).unwrap_err().to_string();
         let said = format!("{}, line {line}: ", path.display());
         assert!(found.starts_with(&said) && found.contains(problem), "{said}{problem}\n{found}");
         // That the program says the same is seen at some of them.
@@ -362,7 +362,7 @@ fn the_fingerprint_is_kept_and_not_compared() {
         let other = Golden { fingerprint, ..now.clone() };
         put(&golden, &other);
         let (_, read) =
-            Golden::find(Some(&golden), "store", &Scope::new(Policy::Portable, None)).unwrap().unwrap();
+            Golden::find(Some(&golden), &Scope::new("store", Policy::Portable, None)).unwrap().unwrap();
         assert_eq!(read, other);
         assert_eq!(call(&["golden", "check"], &golden, good_store(), "json").expect(0).findings(), []);
     }

@@ -9,7 +9,7 @@ fn on(gpu: Option<&str>) -> Manifest {
 
 #[test]
 fn a_gpu_s_model_is_in_the_file_name() {
-    let name = |policy, gpu| Scope::new(policy, gpu).file_name("ci");
+    let name = |policy, gpu| Scope::new("ci", policy, gpu).file_name();
     assert_eq!(name(Policy::Portable, None), "ci.portable.snap");
     assert_eq!(name(Policy::Native, Some("NVIDIA H100")), "ci.native.snap", "no GPU computes there");
     assert_eq!(name(Policy::Cuda, Some("NVIDIA H100 80GB HBM3")), "ci.cuda-nvidia-h100-80gb-hbm3.snap");
@@ -21,11 +21,11 @@ fn a_gpu_s_model_is_in_the_file_name() {
 fn networks_of_several_gpus_are_of_none() {
     let of = |gpus: &[Option<&str>]| {
         let manifests: Vec<_> = gpus.iter().map(|gpu| Some(on(*gpu))).chain([None]).collect();
-        Scope::of(Policy::Cuda, &manifests)
+        Scope::of("p", Policy::Cuda, &manifests)
     };
-    assert_eq!(of(&[Some("X"), Some("X")]), Scope::new(Policy::Cuda, Some("X")));
+    assert_eq!(of(&[Some("X"), Some("X")]), Scope::new("p", Policy::Cuda, Some("X")));
     for several in [&[Some("X"), Some("Y")][..], &[Some("X"), None], &[None, Some("X")], &[]] {
-        assert_eq!(of(several), Scope::new(Policy::Cuda, None), "{several:?}");
+        assert_eq!(of(several), Scope::new("p", Policy::Cuda, None), "{several:?}");
     }
 }
 
@@ -37,15 +37,15 @@ fn a_gpu_without_a_snapshot_is_held_against_the_cpu_s() {
         fingerprint: Some(FingerprintDigest(crate::digest::Digest::of(fingerprint))),
         runs: BTreeMap::new(),
     };
-    let (cpu, gpu) = (Scope::new(Policy::Portable, None), Scope::new(Policy::Cuda, Some("G")));
+    let (cpu, gpu) = (Scope::new("p", Policy::Portable, None), Scope::new("p", Policy::Cuda, Some("G")));
     let write = |scope: &Scope, golden: &Golden| {
-        golden.write(dir.path(), "p", scope, "a test", &on(Some("G")).environment).unwrap()
+        golden.write(dir.path(), scope, "a test", &on(Some("G")).environment).unwrap()
     };
-    let find = |scope: &Scope| Golden::find(Some(dir.path()), "p", scope).unwrap().map(|(_, golden)| golden);
+    let find = |scope: &Scope| Golden::find(Some(dir.path()), scope).unwrap().map(|(_, golden)| golden);
     assert_eq!(find(&gpu), None);
     write(&cpu, &golden(b"cpu"));
     assert_eq!(find(&gpu), Some(golden(b"cpu")));
-    assert_eq!(find(&Scope::new(Policy::Native, None)), None, "another policy of the CPU has its own");
+    assert_eq!(find(&Scope::new("p", Policy::Native, None)), None, "another policy of the CPU has its own");
     let path = write(&gpu, &golden(b"gpu"));
     assert_eq!((find(&gpu), find(&cpu)), (Some(golden(b"gpu")), Some(golden(b"cpu"))));
     assert!(std::fs::read_to_string(path).unwrap().contains("\n  gpu: \"G\"\n---\n"));
