@@ -11,7 +11,7 @@ pub use numerics::Numerics;
 use crate::commands::report::ReportArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use selffer::run::Every;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Rerun, check and audit layer-transfer experiments, bit for bit.
@@ -48,8 +48,9 @@ impl Cli {
     pub fn quiet(&self) -> bool {
         match &self.command {
             Command::Plan(args) => args.common.quiet,
-            Command::Reproduce { common, .. } | Command::Verify(common) => common.quiet,
-            Command::Golden(Golden::Check { common, .. } | Golden::Accept { common, .. }) => common.quiet,
+            Command::Reproduce(args) => args.common.quiet,
+            Command::Verify(common) => common.quiet,
+            Command::Golden(Golden::Check { of, .. } | Golden::Accept { of, .. }) => of.common.quiet,
             Command::Table(TableArgs { common, .. }) => common.quiet,
             Command::Audit(args) => args.quiet,
             Command::Bisect(args) => args.quiet,
@@ -68,17 +69,7 @@ pub enum Command {
     /// The `paper` protocol's networks are counted without its images too.
     Plan(PlanArgs),
     /// Train what the store lacks, verify, tabulate, and compare with the golden snapshot.
-    Reproduce {
-        #[command(flatten)]
-        common: Common,
-        #[command(flatten)]
-        training: Training,
-        #[command(flatten)]
-        golden: GoldenDir,
-        /// Write no page with figures and tables into the store (`report/index.html` there).
-        #[arg(long)]
-        no_report: bool,
-    },
+    Reproduce(ReproduceArgs),
     /// Check every file and every invariant of a store; nothing is trained.
     ///
     /// Files against their digests; splits and runs against the protocol; copied, frozen, trained,
@@ -155,9 +146,7 @@ pub enum Golden {
     /// Compare the store's table and weights with the snapshot; show each cell that changed.
     Check {
         #[command(flatten)]
-        common: Common,
-        #[command(flatten)]
-        golden: GoldenDir,
+        of: GoldenArgs,
         /// Where they differ, also write the new snapshot beside the golden one as a `.snap.new`, for
         /// `cargo insta review`.
         #[arg(long)]
@@ -166,9 +155,7 @@ pub enum Golden {
     /// Write the store's table and weights as the golden snapshot.
     Accept {
         #[command(flatten)]
-        common: Common,
-        #[command(flatten)]
-        golden: GoldenDir,
+        of: GoldenArgs,
         /// Why the numbers may change; kept in the snapshot.
         #[arg(long, value_name = "TEXT", value_parser = reason)]
         reason: String,
@@ -196,6 +183,28 @@ pub struct Common<F: ValueEnum + Send + Sync + 'static = Format> {
     /// No progress and no messages but errors.
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+#[derive(Args)]
+pub struct ReproduceArgs {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(flatten)]
+    pub training: Training,
+    #[command(flatten)]
+    pub golden: GoldenDir,
+    /// Write no page with figures and tables into the store (`report/index.html` there).
+    #[arg(long)]
+    pub no_report: bool,
+}
+
+/// Which store, and where its snapshot is.
+#[derive(Args)]
+pub struct GoldenArgs {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(flatten)]
+    pub golden: GoldenDir,
 }
 
 #[derive(Args)]
@@ -271,6 +280,13 @@ pub struct GoldenDir {
     /// The directory of golden snapshots. [default: ./golden, else those built into the program]
     #[arg(long = "golden", value_name = "DIR")]
     pub dir: Option<PathBuf>,
+}
+
+impl GoldenDir {
+    /// Where snapshots are written.
+    pub fn place(&self) -> &Path {
+        self.dir.as_deref().unwrap_or(Path::new("golden"))
+    }
 }
 
 #[derive(Args)]

@@ -161,10 +161,9 @@ impl Command {
     pub fn settle(&mut self) -> Result<()> {
         let numerics = match self {
             Self::Plan(args) => &mut args.common.numerics,
-            Self::Reproduce { common, .. } | Self::Verify(common) => &mut common.numerics,
-            Self::Golden(Golden::Check { common, .. } | Golden::Accept { common, .. }) => {
-                &mut common.numerics
-            }
+            Self::Reproduce(args) => &mut args.common.numerics,
+            Self::Verify(common) => &mut common.numerics,
+            Self::Golden(Golden::Check { of, .. } | Golden::Accept { of, .. }) => &mut of.common.numerics,
             Self::Table(args) => &mut args.common.numerics,
             Self::Show(args) => &mut args.numerics,
             Self::Report(args) => &mut args.numerics,

@@ -13,6 +13,7 @@ use selffer::numerics::Numerics;
 use selffer::outline::{self, Outline};
 use selffer::protocol::Protocol;
 use selffer::published;
+use selffer::run::survey;
 use selffer::speed::Measurement;
 use selffer::store::Store;
 use selffer::train::Torch;
@@ -48,7 +49,10 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<Verdict> {
     let plan = inputs.plan()?;
     // A plan can be looked at before there is a store.
     let manifests = match common.store.exists() {
-        true => trained(&plan, &Store::open(&common.store)?, common.numerics.policy)?,
+        true => {
+            let store = Store::open(&common.store)?;
+            trained(&store, survey(&plan, &store, common.numerics.policy)?)?
+        }
         false => vec![None; plan.runs.len()],
     };
     let first = plan.runs.first();

@@ -7,6 +7,7 @@ use crate::cli::{TableArgs, TableFormat};
 use crate::output;
 use crate::output::chart::{Chart, Curve, Look};
 use selffer::plan::Plan;
+use selffer::run::survey;
 use selffer::table::{Block, Mean, Table};
 use selffer::text::{are, networks, wrapped};
 use std::fmt::Write as _;
@@ -16,7 +17,7 @@ pub fn run(args: &TableArgs) -> anyhow::Result<Verdict> {
     let inputs = Inputs::read(&common.protocol)?;
     let plan = inputs.plan()?;
     let store = opened(&common.store, &plan, common.numerics.policy, common.quiet)?;
-    let table = Table::of(&plan, &trained(&plan, &store, common.numerics.policy)?);
+    let table = Table::of(&plan, &trained(&store, survey(&plan, &store, common.numerics.policy)?)?);
     if !common.quiet {
         say_missing(&plan, &table);
     }

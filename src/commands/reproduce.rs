@@ -1,0 +1,99 @@
+//! `selffer reproduce`: trains what the store lacks, verifies, tabulates, compares with golden, and draws the page.
+//!
+//! Uses the library's `run`, `verify` and `table`; used by `commands`.
+
+use super::{
+    Inputs, Verdict, jobs, jobs::leave, print, report, say, say_elsewhere, stop_on_signals, verdict,
+};
+use crate::cli::ReproduceArgs;
+use crate::output;
+use crate::progress::Progress;
+use selffer::report::files;
+use selffer::run::{Done, Runner, Snapshots, all_fit};
+use selffer::store::{REPORT, Store};
+use selffer::table::Table;
+use selffer::train::Torch;
+use selffer::verify::golden::{self, Golden, Scope};
+use selffer::verify::{Context, verify};
+use selffer::{Error, Result};
+use std::path::Path;
+
+pub fn run(args: &ReproduceArgs) -> anyhow::Result<Verdict> {
+    let ReproduceArgs { common, training, golden, no_report } = args;
+    let policy = common.numerics.policy;
+    // Before any thread is started: it sets environment variables.
+    let numerics = common.numerics.engage(common.quiet)?;
+    let inputs = Inputs::read(&common.protocol)?;
+    let plan = inputs.plan()?;
+    let scope = Scope::new(&plan.protocol.name, policy, numerics.gpu().map(|gpu| gpu.name.as_str()));
+    let golden = accepted(golden.dir.as_deref(), &scope)?;
+    let store = Store::create(&common.store)?;
+    say_elsewhere(&store, &plan, policy, common.quiet)?;
+    if !no_report {
+        place_for_report(&store)?;
+    }
+    let everything: Vec<usize> = (0..plan.runs.len()).collect();
+    let progress = Progress::new(&plan, &everything, common.quiet);
+    let stop = stop_on_signals()?;
+    let runner = Runner {
+        plan: &plan,
+        store: &store,
+        trainer: &Torch::new(numerics),
+        policy,
+        jobs: jobs(common.jobs),
+        memory: numerics.memory_at_hand(),
+        snapshots: Snapshots { every: training.snapshot_every, keep: training.keep_snapshots },
+        only: None,
+        stop: &stop,
+        observer: &progress,
+    };
+    let done = train(&runner, common.quiet);
+    progress.finish();
+    let done = done?;
+
+    let context = Context::new(&plan, &store, policy)?;
+    let verified = verify(&context)?;
+    let table = Table::of(&plan, &context.manifests);
+    let new = Golden::of(&plan, &table, policy, golden::fingerprint(&context.manifests));
+    let comparison = output::Comparison::of(golden, &new, &scope);
+    let fresh = done.iter().flatten().filter(|done| done.fresh).count();
+    let found = done.iter().flatten().count() - fresh;
+    let mut all = verified.clone();
+    all.findings.extend(comparison.findings());
+    let result = output::Reproduction::new(plan.protocol, &table, all, comparison, fresh, found);
+    print(common.format, &result, || result.text(&table))?;
+    // Last: what was computed is told even where a page cannot be written.
+    if !no_report {
+        let page = report::of_store(&context, &verified)?;
+        if !common.quiet {
+            say(&format!("figures and tables: {}", page.display()));
+        }
+    }
+    Ok(verdict(&result.findings))
+}
+
+/// The golden snapshot: one that cannot be read is better known before hours of training than after.
+fn accepted(dir: Option<&Path>, scope: &Scope) -> Result<Option<(String, Golden)>> {
+    if let Some(dir) = dir.filter(|dir| !dir.is_dir()) {
+        let mend = "name the directory of golden snapshots, or leave out --golden";
+        return Err(Error::invalid(dir.display().to_string(), "is no directory", mend));
+    }
+    Golden::find(dir, scope)
+}
+
+/// Whether the report can be written into the store in the end.
+fn place_for_report(store: &Store) -> Result<()> {
+    files::check(&store.dir().join(REPORT)).map_err(|error| match error {
+        Error::Invalid { subject, problem, .. } => {
+            Error::invalid(subject, problem, "move it elsewhere, or write no report with --no-report")
+        }
+        other => other,
+    })
+}
+
+/// Trains what is not there. What jobs have, they train.
+fn train(runner: &Runner<'_>, quiet: bool) -> Result<Vec<Option<Done>>> {
+    leave(runner, quiet)?;
+    all_fit(runner.plan, runner.store, runner.policy, runner.jobs, runner.memory)?;
+    runner.run()
+}
