@@ -47,15 +47,15 @@ impl Cli {
     /// Whether nothing but results and errors is to be said.
     pub fn quiet(&self) -> bool {
         match &self.command {
-            Command::Plan(args) => args.common.quiet,
-            Command::Reproduce(args) => args.common.quiet,
-            Command::Verify(common) => common.quiet,
-            Command::Golden(Golden::Check { of, .. } | Golden::Accept { of, .. }) => of.common.quiet,
-            Command::Table(TableArgs { common, .. }) => common.quiet,
+            Command::Plan(args) => args.common.output.quiet,
+            Command::Reproduce(args) => args.common.output.quiet,
+            Command::Verify(common) => common.output.quiet,
+            Command::Golden(Golden::Check { of, .. } | Golden::Accept { of, .. }) => of.common.output.quiet,
+            Command::Table(TableArgs { common, .. }) => common.output.quiet,
             Command::Audit(args) => args.quiet,
-            Command::Bisect(args) => args.quiet,
-            Command::Status(args) => args.quiet,
-            Command::Submit(args) => args.quiet,
+            Command::Bisect(args) => args.output.quiet,
+            Command::Status(args) => args.output.quiet,
+            Command::Submit(args) => args.output.quiet,
             Command::Report(args) => args.quiet,
             _ => false,
         }
@@ -162,9 +162,9 @@ pub enum Golden {
     },
 }
 
-/// What commands that look at a store by a protocol take. `table` has two more formats.
+/// Which networks of which store.
 #[derive(Args)]
-pub struct Common<F: ValueEnum + Send + Sync + 'static = Format> {
+pub struct Which {
     /// The protocol: an embedded one (smoke: seconds; ci: minutes; standard, cifar100: hours, on images of yours;
     /// paper: ILSVRC2012), or a TOML file.
     #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
@@ -174,15 +174,29 @@ pub struct Common<F: ValueEnum + Send + Sync + 'static = Format> {
     pub store: PathBuf,
     #[command(flatten)]
     pub numerics: Numerics,
-    /// How many networks are trained at once. The bits do not depend on it. [default: the cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub jobs: Option<u16>,
+}
+
+/// What is written where. `table` has two more formats.
+#[derive(Args)]
+pub struct Output<F: ValueEnum + Send + Sync + 'static = Format> {
     /// What standard output is written as. Progress and messages go to standard error.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub format: F,
     /// No progress and no messages but errors.
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+/// What commands that look at a store by a protocol take.
+#[derive(Args)]
+pub struct Common<F: ValueEnum + Send + Sync + 'static = Format> {
+    #[command(flatten)]
+    pub which: Which,
+    /// How many networks are trained at once. The bits do not depend on it. [default: the cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub jobs: Option<u16>,
+    #[command(flatten)]
+    pub output: Output<F>,
 }
 
 #[derive(Args)]
@@ -242,14 +256,8 @@ pub struct ShowArgs {
     /// of its weights.
     #[arg(value_name = "RUN")]
     pub run: String,
-    /// The protocol: one that is built in, or a TOML file.
-    #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
-    pub protocol: String,
-    /// The directory of checkpoints and manifests.
-    #[arg(long, value_name = "DIR", default_value = "store")]
-    pub store: PathBuf,
     #[command(flatten)]
-    pub numerics: Numerics,
+    pub which: Which,
     #[command(flatten)]
     pub width: Width,
     /// What standard output is written as.
@@ -354,12 +362,8 @@ pub struct BisectArgs {
     pub run: Option<String>,
     #[command(flatten)]
     pub numerics: Numerics,
-    /// What standard output is written as.
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub format: Format,
-    /// No messages but errors.
-    #[arg(long, short)]
-    pub quiet: bool,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 #[derive(Args)]

@@ -117,11 +117,11 @@ fn trained(store: &Store, manifests: Vec<Option<Manifest>>) -> Result<Vec<Option
 }
 
 fn check_store(common: &Common) -> anyhow::Result<Verdict> {
-    let inputs = Inputs::read(&common.protocol)?;
+    let inputs = Inputs::read(&common.which.protocol)?;
     let plan = inputs.plan()?;
-    let store = opened(&common.store, &plan, common.numerics.policy, common.quiet)?;
-    let report = verify(&Context::new(&plan, &store, common.numerics.policy)?)?;
-    print(common.format, &report, || output::report_text(&report))?;
+    let store = opened(&common.which.store, &plan, common.which.numerics.policy, common.output.quiet)?;
+    let report = verify(&Context::new(&plan, &store, common.which.numerics.policy)?)?;
+    print(common.output.format, &report, || output::report_text(&report))?;
     Ok(verdict(&report.findings))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Used by `cli`.
 
-use super::{Format, Numerics};
+use super::{Format, Output, Which};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -24,15 +24,11 @@ impl EngineName {
 }
 
 #[derive(Args)]
+#[command(mut_arg("protocol", |arg| arg.help("The protocol: an embedded one, or a TOML file. Its text goes with the jobs")))]
+#[command(mut_arg("store", |arg| arg.help("The store, on a file system that all machines share")))]
 pub struct SubmitArgs {
-    /// The protocol: an embedded one, or a TOML file. Its text goes with the jobs.
-    #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
-    pub protocol: String,
-    /// The store, on a file system that all machines share.
-    #[arg(long, value_name = "DIR", default_value = "store")]
-    pub store: PathBuf,
     #[command(flatten)]
-    pub numerics: Numerics,
+    pub which: Which,
     /// What runs the networks.
     #[arg(long, value_name = "ENGINE", default_value = "slurm")]
     pub engine: EngineName,
@@ -76,12 +72,8 @@ pub struct SubmitArgs {
     /// Print the scripts as they would be submitted, and do nothing.
     #[arg(long)]
     pub dry_run: bool,
-    /// What standard output is written as.
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub format: Format,
-    /// No messages but errors.
-    #[arg(long, short)]
-    pub quiet: bool,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 /// The text, where it names states that are kept: a job that keeps none cannot be started again.
@@ -108,27 +100,18 @@ pub struct WorkArgs {
 }
 
 #[derive(Args)]
+#[command(mut_arg("format", |arg| arg.help("What standard output is written as; with --follow, JSON is one document a line")))]
 pub struct StatusArgs {
-    /// The protocol: an embedded one, or a TOML file.
-    #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
-    pub protocol: String,
-    /// The store.
-    #[arg(long, value_name = "DIR", default_value = "store")]
-    pub store: PathBuf,
     #[command(flatten)]
-    pub numerics: Numerics,
+    pub which: Which,
     /// Look again and again, until nothing runs and nothing is in a queue.
     #[arg(long)]
     pub follow: bool,
     /// Seconds between two looks.
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub interval: u32,
-    /// What standard output is written as; with --follow, JSON is one document a line.
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub format: Format,
-    /// No messages but errors.
-    #[arg(long, short)]
-    pub quiet: bool,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 #[derive(Args)]
@@ -143,14 +126,8 @@ pub struct CancelArgs {
     /// whose record in the store is damaged. One that lives on all the same harms nothing.
     #[arg(long, conflicts_with = "runs")]
     pub forget: bool,
-    /// The protocol: an embedded one, or a TOML file.
-    #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
-    pub protocol: String,
-    /// The store.
-    #[arg(long, value_name = "DIR", default_value = "store")]
-    pub store: PathBuf,
     #[command(flatten)]
-    pub numerics: Numerics,
+    pub which: Which,
     /// What standard output is written as.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub format: Format,

@@ -160,20 +160,22 @@ impl Command {
     /// Finds what computes, for the commands that ask.
     pub fn settle(&mut self) -> Result<()> {
         let numerics = match self {
-            Self::Plan(args) => &mut args.common.numerics,
-            Self::Reproduce(args) => &mut args.common.numerics,
-            Self::Verify(common) => &mut common.numerics,
-            Self::Golden(Golden::Check { of, .. } | Golden::Accept { of, .. }) => &mut of.common.numerics,
-            Self::Table(args) => &mut args.common.numerics,
-            Self::Show(args) => &mut args.numerics,
+            Self::Plan(args) => &mut args.common.which.numerics,
+            Self::Reproduce(args) => &mut args.common.which.numerics,
+            Self::Verify(common) => &mut common.which.numerics,
+            Self::Golden(Golden::Check { of, .. } | Golden::Accept { of, .. }) => {
+                &mut of.common.which.numerics
+            }
+            Self::Table(args) => &mut args.common.which.numerics,
+            Self::Show(args) => &mut args.which.numerics,
             Self::Report(args) => &mut args.numerics,
             // By the store's networks, later.
             Self::Audit(args) => return args.numerics.fit(),
             Self::Bisect(args) => &mut args.numerics,
             Self::Fingerprint(args) => &mut args.numerics,
-            Self::Status(args) => &mut args.numerics,
-            Self::Submit(args) => &mut args.numerics,
-            Self::Cancel(args) => &mut args.numerics,
+            Self::Status(args) => &mut args.which.numerics,
+            Self::Submit(args) => &mut args.which.numerics,
+            Self::Cancel(args) => &mut args.which.numerics,
             // These are told by a file.
             Self::Work(_) | Self::Replay(_) => return Ok(()),
             Self::Data(_) => return Ok(()),

@@ -61,7 +61,7 @@ pub fn run(mut args: BisectArgs) -> anyhow::Result<Verdict> {
     }
     let args = &args;
     // Before any thread is started: it sets environment variables.
-    let numerics = args.numerics.engage(args.quiet)?;
+    let numerics = args.numerics.engage(args.output.quiet)?;
     let inputs = Inputs::read(&args.protocol)?;
     let plan = inputs.plan()?;
     let trainer = Torch::new(numerics);
@@ -97,7 +97,7 @@ pub fn run(mut args: BisectArgs) -> anyhow::Result<Verdict> {
         return Err(Error::invalid(&args.right, problem, mend).into());
     }
     let result = output::Bisection { compared, missing, parting };
-    print(args.format, &result, || result.text(&plan))?;
+    print(args.output.format, &result, || result.text(&plan))?;
     let same = result.parting.is_none() && result.missing.is_empty();
     Ok(if same { Verdict::Clean } else { Verdict::Findings })
 }
@@ -300,7 +300,7 @@ fn live(
         let problem = "copies from a checkpoint of another network than its base network is";
         return Err(Error::invalid(&other.run, problem, "name a record that training wrote"));
     }
-    if !args.quiet {
+    if !args.output.quiet {
         say(&format!("training {} here under {} numerics …", other.run, args.numerics.policy.name()));
     }
     let digest = parent.as_ref().map(|weights| weights.digests().whole());

@@ -40,10 +40,10 @@ struct Forgotten {
 }
 
 pub fn run(args: &CancelArgs) -> anyhow::Result<Verdict> {
-    let inputs = Inputs::read(&args.protocol)?;
+    let inputs = Inputs::read(&args.which.protocol)?;
     let plan = inputs.plan()?;
-    let store = Store::open(&args.store)?;
-    let policy = args.numerics.policy;
+    let store = Store::open(&args.which.store)?;
+    let policy = args.which.numerics.policy;
     let _submitting = record::begin(&store)?;
     if args.forget {
         let orders = asked::forget(&plan, policy, store.dir(), jobs::engine)?;

@@ -3,7 +3,7 @@
 //! Uses `data` and `verify::pack`; used by `commands`. Bars go to a terminal, a line now and then elsewhere.
 
 use super::{Verdict, jobs, print, say, stop_on_signals, verdict};
-use crate::cli::Format;
+use crate::cli::Output;
 use crate::output;
 use crate::progress::clock;
 use clap::{Args, Subcommand};
@@ -74,12 +74,8 @@ pub struct PackArgs {
     /// How many images are decoded at once. The bytes do not depend on it. [default: the cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
-    /// What standard output is written as.
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub format: Format,
-    /// No progress and no messages but errors.
-    #[arg(long, short)]
-    pub quiet: bool,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 #[derive(Args)]
@@ -87,12 +83,8 @@ pub struct Dir {
     /// The directory of the pack.
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
-    /// What standard output is written as.
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub format: Format,
-    /// No progress and no messages but errors.
-    #[arg(long, short)]
-    pub quiet: bool,
+    #[command(flatten)]
+    pub output: Output,
 }
 
 fn side(text: &str) -> Result<usize, String> {
@@ -186,7 +178,7 @@ fn make(args: &PackArgs) -> anyhow::Result<Verdict> {
     let listing = Listing::of(&args.from, &lists)?;
     let options = Options { side: args.size, shard_bytes: args.shard_mib << 20, skip_bad: args.skip_bad };
     let images = listing.parts.iter().map(|files| files.len() as u64).sum();
-    let meter = Meter::new(images, args.quiet);
+    let meter = Meter::new(images, args.output.quiet);
     let watch = Watch {
         stop: &stop,
         advanced: &|images, found| meter.advance(images, found),
@@ -198,7 +190,7 @@ fn make(args: &PackArgs) -> anyhow::Result<Verdict> {
     let packed = packed?;
     let mut result = Pack::of(&args.to, packed.index);
     (result.shards_new, result.left_out) = (Some(packed.shards_new), Some(listing.left_out));
-    print(args.format, &result, || result.text())?;
+    print(args.output.format, &result, || result.text())?;
     Ok(Verdict::Clean)
 }
 
@@ -214,7 +206,7 @@ fn verify(args: &Dir) -> anyhow::Result<Verdict> {
         Ok(index) => Part::BOTH.iter().map(|part| index.count(*part) as u64).sum(),
         Err(_) => 0,
     };
-    let meter = Meter::new(images, args.quiet);
+    let meter = Meter::new(images, args.output.quiet);
     let checked = check(&args.dir, &|images| meter.advance(images, false));
     meter.finish();
     let checked = checked?;
@@ -223,7 +215,7 @@ fn verify(args: &Dir) -> anyhow::Result<Verdict> {
         compared: checked.compared,
         findings: checked.findings,
     };
-    print(args.format, &result, || {
+    print(args.output.format, &result, || {
         let findings: Vec<&Finding> = result.findings.iter().collect();
         let text = output::findings_text(&findings);
         format!(
@@ -245,7 +237,7 @@ fn show(args: &Dir) -> anyhow::Result<Verdict> {
     }
     let class = |(name, [train, valid]): (String, [usize; 2])| Class { name, train, valid };
     result.classes = Some(data.classes.into_iter().zip(counts).map(class).collect());
-    print(args.format, &result, || result.text())?;
+    print(args.output.format, &result, || result.text())?;
     Ok(Verdict::Clean)
 }
 

@@ -14,10 +14,10 @@ use selffer::verify::{Context, verify};
 
 pub fn run(command: &Command) -> anyhow::Result<Verdict> {
     let (Command::Check { of, .. } | Command::Accept { of, .. }) = command;
-    let (common, policy) = (&of.common, of.common.numerics.policy);
-    let inputs = Inputs::read(&common.protocol)?;
+    let (common, policy) = (&of.common, of.common.which.numerics.policy);
+    let inputs = Inputs::read(&common.which.protocol)?;
     let plan = inputs.plan()?;
-    let store = opened(&common.store, &plan, policy, common.quiet)?;
+    let store = opened(&common.which.store, &plan, policy, common.output.quiet)?;
     let context = Context::new(&plan, &store, policy)?;
     match command {
         Command::Check { review, .. } => check(&context, of, *review),
@@ -49,7 +49,7 @@ fn check(context: &Context<'_>, of: &GoldenArgs, review: bool) -> anyhow::Result
         say(&format!("wrote {}; `cargo insta review` shows it", path.display()));
     }
     let result = output::GoldenCheck { golden: comparison, findings };
-    print(of.common.format, &result, || result.text())?;
+    print(of.common.output.format, &result, || result.text())?;
     Ok(verdict(&result.findings))
 }
 
@@ -57,7 +57,7 @@ fn accept(context: &Context<'_>, of: &GoldenArgs, reason: &str) -> anyhow::Resul
     let Context { plan, policy, ref manifests, .. } = *context;
     let report = verify(context)?;
     if verdict(&report.findings) == Verdict::Findings {
-        print(of.common.format, &report, || output::report_text(&report))?;
+        print(of.common.output.format, &report, || output::report_text(&report))?;
         say("not accepted: a golden snapshot is made from a store without findings");
         return Ok(Verdict::Findings);
     }
@@ -79,7 +79,7 @@ fn accept(context: &Context<'_>, of: &GoldenArgs, reason: &str) -> anyhow::Resul
         runs: new.runs.len(),
         comparison,
     };
-    print(of.common.format, &result, || result.text())?;
+    print(of.common.output.format, &result, || result.text())?;
     Ok(Verdict::Clean)
 }
 

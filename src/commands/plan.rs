@@ -26,8 +26,8 @@ const MEASURED: Duration = Duration::from_secs(5);
 pub fn run(args: &PlanArgs) -> anyhow::Result<Verdict> {
     let common = &args.common;
     // Before any thread is started: it sets environment variables.
-    let numerics = args.measure.then(|| common.numerics.engage(common.quiet)).transpose()?;
-    let protocol = inputs::protocol(&common.protocol)?;
+    let numerics = args.measure.then(|| common.which.numerics.engage(common.output.quiet)).transpose()?;
+    let protocol = inputs::protocol(&common.which.protocol)?;
     // Who says where the images lie means them, not a plan without.
     let there = protocol.data.dir().is_some_and(Path::exists) || inputs::data().is_some();
     if let (Some(outline), false) = (Outline::of(&protocol), there) {
@@ -42,16 +42,16 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<Verdict> {
             networks: outline.runs.len(),
         };
         let listing = output::Outline::of(&outline, jobs(common.jobs), base.pace(args, numerics)?);
-        print(common.format, &listing, || listing.text())?;
+        print(common.output.format, &listing, || listing.text())?;
         return Ok(Verdict::Clean);
     }
-    let inputs = Inputs::of(&common.protocol, protocol)?;
+    let inputs = Inputs::of(&common.which.protocol, protocol)?;
     let plan = inputs.plan()?;
     // A plan can be looked at before there is a store.
-    let manifests = match common.store.exists() {
+    let manifests = match common.which.store.exists() {
         true => {
-            let store = Store::open(&common.store)?;
-            trained(&store, survey(&plan, &store, common.numerics.policy)?)?
+            let store = Store::open(&common.which.store)?;
+            trained(&store, survey(&plan, &store, common.which.numerics.policy)?)?
         }
         false => vec![None; plan.runs.len()],
     };
@@ -62,8 +62,8 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<Verdict> {
     let base =
         Base { protocol: plan.protocol, image, classes, images: images as u64, networks: plan.runs.len() };
     let pace = base.pace(args, numerics)?;
-    let listing = output::Plan::of(&plan, &manifests, common.numerics.policy, jobs(common.jobs), pace);
-    print(common.format, &listing, || listing.text())?;
+    let listing = output::Plan::of(&plan, &manifests, common.which.numerics.policy, jobs(common.jobs), pace);
+    print(common.output.format, &listing, || listing.text())?;
     Ok(Verdict::Clean)
 }
 
@@ -86,7 +86,7 @@ impl Base<'_> {
         };
         let Some(numerics) = numerics else { return Ok(args.speed.and_then(|images| pace(images, false))) };
         let jobs = jobs(args.common.jobs).min(networks);
-        if !args.common.quiet {
+        if !args.common.output.quiet {
             let at_once = if jobs == 1 { String::new() } else { format!(", {jobs} at once") };
             let seconds = MEASURED.as_secs();
             say(&format!(

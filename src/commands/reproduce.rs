@@ -20,20 +20,20 @@ use std::path::Path;
 
 pub fn run(args: &ReproduceArgs) -> anyhow::Result<Verdict> {
     let ReproduceArgs { common, training, golden, no_report } = args;
-    let policy = common.numerics.policy;
+    let policy = common.which.numerics.policy;
     // Before any thread is started: it sets environment variables.
-    let numerics = common.numerics.engage(common.quiet)?;
-    let inputs = Inputs::read(&common.protocol)?;
+    let numerics = common.which.numerics.engage(common.output.quiet)?;
+    let inputs = Inputs::read(&common.which.protocol)?;
     let plan = inputs.plan()?;
     let scope = Scope::new(&plan.protocol.name, policy, numerics.gpu().map(|gpu| gpu.name.as_str()));
     let golden = accepted(golden.dir.as_deref(), &scope)?;
-    let store = Store::create(&common.store)?;
-    say_elsewhere(&store, &plan, policy, common.quiet)?;
+    let store = Store::create(&common.which.store)?;
+    say_elsewhere(&store, &plan, policy, common.output.quiet)?;
     if !no_report {
         place_for_report(&store)?;
     }
     let everything: Vec<usize> = (0..plan.runs.len()).collect();
-    let progress = Progress::new(&plan, &everything, common.quiet);
+    let progress = Progress::new(&plan, &everything, common.output.quiet);
     let stop = stop_on_signals()?;
     let runner = Runner {
         plan: &plan,
@@ -47,7 +47,7 @@ pub fn run(args: &ReproduceArgs) -> anyhow::Result<Verdict> {
         stop: &stop,
         observer: &progress,
     };
-    let done = train(&runner, common.quiet);
+    let done = train(&runner, common.output.quiet);
     progress.finish();
     let done = done?;
 
@@ -61,11 +61,11 @@ pub fn run(args: &ReproduceArgs) -> anyhow::Result<Verdict> {
     let mut all = verified.clone();
     all.findings.extend(comparison.findings());
     let result = output::Reproduction::new(plan.protocol, &table, all, comparison, fresh, found);
-    print(common.format, &result, || result.text(&table))?;
+    print(common.output.format, &result, || result.text(&table))?;
     // Last: what was computed is told even where a page cannot be written.
     if !no_report {
         let page = report::of_store(&context, &verified)?;
-        if !common.quiet {
+        if !common.output.quiet {
             say(&format!("figures and tables: {}", page.display()));
         }
     }

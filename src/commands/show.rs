@@ -20,15 +20,15 @@ const DIGITS: usize = 4;
 const NEAREST: usize = 3;
 
 pub fn run(args: &ShowArgs) -> anyhow::Result<Verdict> {
-    let inputs = Inputs::read(&args.protocol)?;
+    let inputs = Inputs::read(&args.which.protocol)?;
     let plan = inputs.plan()?;
     // A mistyped name is better known as such than as one that is not in the store.
     let named = plan.find(&args.run);
     if named.is_none() && !is_prefix(&args.run) {
         return Err(unknown(args, &plan).into());
     }
-    let store = Store::open(&args.store)?;
-    let manifests = survey(&plan, &store, args.numerics.policy)?;
+    let store = Store::open(&args.which.store)?;
+    let manifests = survey(&plan, &store, args.which.numerics.policy)?;
     let index = match named {
         Some(index) => index,
         None => by_digest(args, &plan, &manifests)?,
@@ -60,7 +60,7 @@ fn by_digest(args: &ShowArgs, plan: &Plan<'_>, manifests: &[Option<Manifest>]) -
             let problem = format!(
                 "no recipe's and no weights' digest of {} in {} begins so",
                 plan.protocol.name,
-                args.store.display()
+                args.which.store.display()
             );
             Err(Error::invalid(&args.run, problem, "name a run as `selffer plan` lists it"))
         }
@@ -93,7 +93,7 @@ fn unknown(args: &ShowArgs, plan: &Plan<'_>) -> Error {
         .collect();
     names.sort_by(|a, b| b.0.total_cmp(&a.0));
     let nearest: Vec<String> = names.into_iter().take(NEAREST).map(|(_, name)| name).collect();
-    let problem = format!("is no run of the protocol {}", args.protocol);
+    let problem = format!("is no run of the protocol {}", args.which.protocol);
     let mend = format!("the nearest are {}; `selffer plan` lists all", nearest.join(", "));
     let subject = if given.is_empty() { "an empty name" } else { given };
     Error::invalid(subject, problem, mend)
@@ -109,7 +109,7 @@ fn untrained(
 ) -> Result<Error> {
     let run = &plan.runs[index];
     let name = plan.name(run);
-    let trains = match elsewhere(store, plan, args.numerics.policy)?.first() {
+    let trains = match elsewhere(store, plan, args.which.numerics.policy)?.first() {
         None => "`selffer reproduce` trains it".to_owned(),
         Some(other) => {
             format!("name the numerics that the store has networks of: --numerics {}", other.name())
@@ -132,7 +132,7 @@ fn untrained(
             }
         },
     };
-    let recipe: Recipe = plan.recipe(run, args.numerics.policy, parent);
+    let recipe: Recipe = plan.recipe(run, args.which.numerics.policy, parent);
     let digest = recipe.digest();
     Ok(match store.manifest(digest)? {
         Found::Damaged(why) => {
@@ -147,7 +147,7 @@ fn untrained(
             let problem = format!(
                 "is not trained yet in {} ({} numerics){kept}",
                 store.dir().display(),
-                args.numerics.policy.name()
+                args.which.numerics.policy.name()
             );
             Error::invalid(name, problem, trains)
         }

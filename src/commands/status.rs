@@ -14,25 +14,25 @@ use std::time::Duration;
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
 pub fn run(args: &StatusArgs) -> anyhow::Result<Verdict> {
-    let inputs = Inputs::read(&args.protocol)?;
+    let inputs = Inputs::read(&args.which.protocol)?;
     let plan = inputs.plan()?;
-    let policy = args.numerics.policy;
-    let store = opened(&args.store, &plan, policy, args.quiet)?;
+    let policy = args.which.numerics.policy;
+    let store = opened(&args.which.store, &plan, policy, args.output.quiet)?;
     let mut watch = Watch::new(&plan, &store, policy);
-    let redraws = args.follow && args.format == Format::Text && std::io::stdout().is_terminal();
+    let redraws = args.follow && args.output.format == Format::Text && std::io::stdout().is_terminal();
     let mut before = None;
-    let mut asker = Asker::new(&plan, policy, &store, args.quiet);
-    let mut said = args.quiet;
+    let mut asker = Asker::new(&plan, policy, &store, args.output.quiet);
+    let mut said = args.output.quiet;
     loop {
         let jobs = asker.ask();
         let status = watch.look(&jobs.of)?;
         let shown = output::Status::of(&plan, &status, policy);
         // One that reads lines is told what is new alone.
         if before.as_ref() != Some(&status) || redraws {
-            match (args.follow, args.format) {
+            match (args.follow, args.output.format) {
                 (true, Format::Json) => write_out(&output::json_line(&shown))?,
                 (true, Format::Text) if redraws => write_out(&format!("{CLEAR}{}", shown.text()))?,
-                _ => print(args.format, &shown, || shown.text())?,
+                _ => print(args.output.format, &shown, || shown.text())?,
             }
         }
         // A queue that does not answer may have what is left.

@@ -57,20 +57,20 @@ struct Todo {
 pub fn run(args: &SubmitArgs) -> anyhow::Result<Verdict> {
     let cluster = resources(args)?;
     // Read once: what is planned here is what jobs are told.
-    let text = Protocol::text(&args.protocol)?;
-    let protocol = placed(Protocol::of_text(&text, &args.protocol)?, &args.protocol)?;
-    let inputs = Inputs::of(&args.protocol, protocol)?;
+    let text = Protocol::text(&args.which.protocol)?;
+    let protocol = placed(Protocol::of_text(&text, &args.which.protocol)?, &args.which.protocol)?;
+    let inputs = Inputs::of(&args.which.protocol, protocol)?;
     let plan = inputs.plan()?;
     let cluster = cluster.or(&plan.protocol.slurm);
     let planned: BTreeSet<_> = plan.runs.iter().map(|run| run.treatment).collect();
-    for text in cluster.for_none_of(&planned).into_iter().filter(|_| !args.quiet) {
-        say(&format!("resources for `{text}`: {} has no such network", args.protocol));
+    for text in cluster.for_none_of(&planned).into_iter().filter(|_| !args.output.quiet) {
+        say(&format!("resources for `{text}`: {} has no such network", args.which.protocol));
     }
-    let origin = origin(&args.protocol)?;
+    let origin = origin(&args.which.protocol)?;
     let place = plan.protocol.data.dir().map(tellable).transpose()?;
-    let dir = absolute(&args.store)?;
+    let dir = absolute(&args.which.store)?;
     if args.engine == EngineName::Slurm {
-        if args.numerics.names_another_gpu() {
+        if args.which.numerics.names_another_gpu() {
             let mend = "say `--device cuda`, and which GPUs with --gres";
             return Err(
                 Error::invalid("--device", "names a GPU, and Slurm gives each job its own", mend).into()
@@ -86,16 +86,16 @@ pub fn run(args: &SubmitArgs) -> anyhow::Result<Verdict> {
     }
     let engine = jobs::engine(args.engine.name())?;
     if let Some(gpus) = cluster.all.gres.as_deref().filter(|gres| gres.contains("gpu"))
-        && args.numerics.policy != Policy::Cuda
-        && !args.quiet
+        && args.which.numerics.policy != Policy::Cuda
+        && !args.output.quiet
     {
-        let policy = args.numerics.policy.name();
+        let policy = args.which.numerics.policy.name();
         say(&format!(
             "jobs get {gpus}, and {policy} numerics compute on the CPU; --numerics cuda computes on a GPU"
         ));
     }
     let store = Store::create(&dir)?;
-    say_elsewhere(&store, &plan, args.numerics.policy, args.quiet)?;
+    say_elsewhere(&store, &plan, args.which.numerics.policy, args.output.quiet)?;
     let _submitting = record::begin(&store)?;
     let todo = todo(&plan, &store, args)?;
     for (split, _) in &plan.splits {
@@ -112,7 +112,7 @@ pub fn run(args: &SubmitArgs) -> anyhow::Result<Verdict> {
         let order = orders.of(batch);
         let after = after(batch, &ids);
         let handed = record::hand_over(&store, engine.as_ref(), batch, &order, &after);
-        if handed.is_err() && !ids.is_empty() && !args.quiet {
+        if handed.is_err() && !ids.is_empty() && !args.output.quiet {
             say(&format!("submitted before it was refused: {}", ids.join(", ")));
         }
         let job = handed?;
@@ -133,7 +133,7 @@ pub fn run(args: &SubmitArgs) -> anyhow::Result<Verdict> {
         left,
         follow: follow(args),
     };
-    print(args.format, &result, || result.text())?;
+    print(args.output.format, &result, || result.text())?;
     Ok(Verdict::Clean)
 }
 
@@ -162,13 +162,13 @@ fn resources(args: &SubmitArgs) -> Result<Cluster> {
 }
 
 fn todo(plan: &Plan<'_>, store: &Store, args: &SubmitArgs) -> Result<Todo> {
-    let policy = args.numerics.policy;
-    let jobs = Asker::new(plan, policy, store, args.quiet).ask();
+    let policy = args.which.numerics.policy;
+    let jobs = Asker::new(plan, policy, store, args.output.quiet).ask();
     let elsewhere = &jobs.of;
     let status = Watch::new(plan, store, policy).look(elsewhere)?;
     // A queue that does not answer may have these, and what copies from them would not find them.
     let unknown = unknown_left(&jobs, &status);
-    if !unknown.is_empty() && !args.quiet {
+    if !unknown.is_empty() && !args.output.quiet {
         let count = unknown.len();
         say(&format!(
             "jobs may have {count} networks of which nothing is known; they are left out ({FORGET})"
@@ -219,8 +219,8 @@ impl Orders<'_> {
             data: data.clone(),
             images: Some(plan.catalog.digest),
             protocol_digest: plan.protocol.digest(),
-            numerics: args.numerics.policy,
-            gpu: Some(args.numerics.gpu).filter(|gpu| *gpu > 0 && args.engine == EngineName::Local),
+            numerics: args.which.numerics.policy,
+            gpu: Some(args.which.numerics.gpu).filter(|gpu| *gpu > 0 && args.engine == EngineName::Local),
             snapshot_every: args.snapshot_every.clone(),
             jobs: args.jobs,
             elements,
@@ -265,8 +265,12 @@ fn dry_run(orders: &Orders<'_>, cluster: &Cluster, store: &Path) -> anyhow::Resu
         Ok(limits) => (limits, None),
         Err(error) => (slurm::DEFAULTS, Some(error)),
     };
-    let todo = match Store::is_at(&args.store) {
-        true => todo(plan, &opened(&args.store, plan, args.numerics.policy, args.quiet)?, args)?,
+    let todo = match Store::is_at(&args.which.store) {
+        true => todo(
+            plan,
+            &opened(&args.which.store, plan, args.which.numerics.policy, args.output.quiet)?,
+            args,
+        )?,
         false => {
             let runs = (0..plan.runs.len()).collect();
             Todo { runs, done: 0, elsewhere: 0, elements: 0, bases: HashMap::new() }
@@ -298,7 +302,7 @@ fn dry_run(orders: &Orders<'_>, cluster: &Cluster, store: &Path) -> anyhow::Resu
         let _ = writeln!(text, "{}", slurm::script(&program, batch, &path, &record::shown_name(&path)));
     }
     write_out(&text)?;
-    if !args.quiet {
+    if !args.output.quiet {
         let networks = todo.runs.len() - arrangement.left;
         say(&format!("{networks} networks in {} jobs; nothing was submitted", arrangement.batches.len()));
         if arrangement.left > 0 {
@@ -328,13 +332,13 @@ fn follow(args: &SubmitArgs) -> String {
         true => text.to_owned(),
         false => slurm::quoted(text),
     };
-    let _ = write!(command, " --protocol {}", word(&args.protocol));
-    let _ = write!(command, " --store {}", word(&args.store.display().to_string()));
+    let _ = write!(command, " --protocol {}", word(&args.which.protocol));
+    let _ = write!(command, " --store {}", word(&args.which.store.display().to_string()));
     if let Some(place) = inputs::data() {
         let _ = write!(command, " --data {}", word(&place.display().to_string()));
     }
     // Always: where the jobs run there may be a GPU, and here none, or the other way about.
-    let _ = write!(command, " --numerics {}", args.numerics.policy.name());
+    let _ = write!(command, " --numerics {}", args.which.numerics.policy.name());
     command
 }
 

@@ -14,14 +14,14 @@ use std::fmt::Write as _;
 
 pub fn run(args: &TableArgs) -> anyhow::Result<Verdict> {
     let common = &args.common;
-    let inputs = Inputs::read(&common.protocol)?;
+    let inputs = Inputs::read(&common.which.protocol)?;
     let plan = inputs.plan()?;
-    let store = opened(&common.store, &plan, common.numerics.policy, common.quiet)?;
-    let table = Table::of(&plan, &trained(&store, survey(&plan, &store, common.numerics.policy)?)?);
-    if !common.quiet {
+    let store = opened(&common.which.store, &plan, common.which.numerics.policy, common.output.quiet)?;
+    let table = Table::of(&plan, &trained(&store, survey(&plan, &store, common.which.numerics.policy)?)?);
+    if !common.output.quiet {
         say_missing(&plan, &table);
     }
-    write_out(&match common.format {
+    write_out(&match common.output.format {
         TableFormat::Text => text(&table, Look::of_stdout(args.width.width)),
         TableFormat::Csv => table.csv()?,
         TableFormat::Json => output::json(&table),
