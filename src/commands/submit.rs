@@ -70,29 +70,15 @@ pub fn run(args: &SubmitArgs) -> anyhow::Result<Verdict> {
     let place = plan.protocol.data.dir().map(tellable).transpose()?;
     let dir = absolute(&args.which.store)?;
     if args.engine == EngineName::Slurm {
-        if args.which.numerics.names_another_gpu() {
-            let mend = "say `--device cuda`, and which GPUs with --gres";
-            return Err(
-                Error::invalid("--device", "names a GPU, and Slurm gives each job its own", mend).into()
-            );
-        }
-        cluster.check_times()?;
-        slurm::nameable(&jobs::program()?)?;
-        slurm::nameable(&dir)?;
+        fits_slurm(args, &cluster, &dir)?;
     }
     let orders = Orders { args, plan: &plan, text, origin, data: place };
     if args.dry_run {
         return dry_run(&orders, &cluster, &dir);
     }
     let engine = jobs::engine(args.engine.name())?;
-    if let Some(gpus) = cluster.all.gres.as_deref().filter(|gres| gres.contains("gpu"))
-        && args.which.numerics.policy != Policy::Cuda
-        && !args.output.quiet
-    {
-        let policy = args.which.numerics.policy.name();
-        say(&format!(
-            "jobs get {gpus}, and {policy} numerics compute on the CPU; --numerics cuda computes on a GPU"
-        ));
+    if !args.output.quiet {
+        say_idle_gpus(&cluster, args.which.numerics.policy);
     }
     let store = Store::create(&dir)?;
     say_elsewhere(&store, &plan, args.which.numerics.policy, args.output.quiet)?;
@@ -106,28 +92,11 @@ pub fn run(args: &SubmitArgs) -> anyhow::Result<Verdict> {
     }
     let Arrangement { batches, left } =
         arrange(&plan, &todo.runs, &todo.bases, &cluster, engine.limits()?, todo.elements);
-    let mut ids: Vec<String> = Vec::new();
-    let mut submitted = Vec::new();
-    for batch in &batches {
-        let order = orders.of(batch);
-        let after = after(batch, &ids);
-        let handed = record::hand_over(&store, engine.as_ref(), batch, &order, &after);
-        if handed.is_err() && !ids.is_empty() && !args.output.quiet {
-            say(&format!("submitted before it was refused: {}", ids.join(", ")));
-        }
-        let job = handed?;
-        submitted.push(SubmittedJob {
-            job: job.clone(),
-            networks: batch.elements.values().map(Vec::len).sum(),
-            elements: batch.elements.len(),
-            after: after.paired,
-        });
-        ids.push(job);
-    }
+    let jobs = hand_over(&orders, &store, engine.as_ref(), &batches)?;
     let result = Submitted {
         engine: engine.name(),
-        networks: submitted.iter().map(|job| job.networks).sum(),
-        jobs: submitted,
+        networks: jobs.iter().map(|job| job.networks).sum(),
+        jobs,
         done: todo.done,
         elsewhere: todo.elsewhere,
         left,
@@ -135,6 +104,55 @@ pub fn run(args: &SubmitArgs) -> anyhow::Result<Verdict> {
     };
     print(args.output.format, &result, || result.text())?;
     Ok(Verdict::Clean)
+}
+
+/// Refuses what Slurm could not start, or would read otherwise.
+fn fits_slurm(args: &SubmitArgs, cluster: &Cluster, store: &Path) -> Result<()> {
+    if args.which.numerics.names_another_gpu() {
+        let mend = "say `--device cuda`, and which GPUs with --gres";
+        return Err(Error::invalid("--device", "names a GPU, and Slurm gives each job its own", mend));
+    }
+    cluster.check_times()?;
+    slurm::nameable(&jobs::program()?)?;
+    slurm::nameable(store)?;
+    Ok(())
+}
+
+/// Says so where jobs ask for GPUs that nothing computes on.
+fn say_idle_gpus(cluster: &Cluster, policy: Policy) {
+    let gpus = cluster.all.gres.as_deref().filter(|gres| gres.contains("gpu") && policy != Policy::Cuda);
+    if let Some(gpus) = gpus {
+        say(&format!(
+            "jobs get {gpus}, and {} numerics compute on the CPU; --numerics cuda computes on a GPU",
+            policy.name()
+        ));
+    }
+}
+
+/// Hands over batch after batch; where one is refused, what was handed over before is said.
+fn hand_over(
+    orders: &Orders<'_>,
+    store: &Store,
+    engine: &dyn Engine,
+    batches: &[Batch],
+) -> Result<Vec<SubmittedJob>> {
+    let (mut ids, mut submitted): (Vec<String>, Vec<SubmittedJob>) = Default::default();
+    for batch in batches {
+        let after = after(batch, &ids);
+        let handed = record::hand_over(store, engine, batch, &orders.of(batch), &after);
+        if handed.is_err() && !ids.is_empty() && !orders.args.output.quiet {
+            say(&format!("submitted before it was refused: {}", ids.join(", ")));
+        }
+        let job = handed?;
+        ids.push(job.clone());
+        submitted.push(SubmittedJob {
+            job,
+            networks: batch.elements.values().map(Vec::len).sum(),
+            elements: batch.elements.len(),
+            after: after.paired,
+        });
+    }
+    Ok(submitted)
 }
 
 /// What the command line says, then what the file says.
