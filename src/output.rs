@@ -438,12 +438,7 @@ pub fn findings_text(findings: &[&Finding]) -> String {
     let mut text = String::new();
     // A finding may be graded otherwise than its code is.
     for group in findings.chunk_by(|a, b| (a.code, a.severity) == (b.code, b.severity)) {
-        let code = group[0].code;
-        let severity = match group[0].severity {
-            Severity::Note => "note",
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-        };
+        let (code, severity) = (group[0].code, group[0].severity.name());
         let _ = writeln!(text, "{severity}[{code}] {}", code.description());
         for finding in group.iter().take(SHOWN) {
             let _ = writeln!(text, "  {}: {}", finding.subject, finding.message);

@@ -137,6 +137,17 @@ impl Archive {
         Ok(Ok(bytes))
     }
 
+    /// What is wrong with a link that stands where it is not followed.
+    ///
+    /// # Errors
+    /// Where the system refuses.
+    pub fn stray_link(&self, file: &str) -> Result<Finding> {
+        Ok(match self.link(file)? {
+            Some(Err(finding)) => finding,
+            _ => Finding::new(Code::LinkForFile, file, "a link stands here; it was not followed"),
+        })
+    }
+
     /// Where a link points, as a path from the archive's root; a text file is a link to its content.
     /// None where nothing stands there.
     ///

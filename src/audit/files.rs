@@ -94,16 +94,10 @@ impl RunFiles {
             }
             let path = at(&file);
             let Some(open) = archive.open(&path)? else {
-                let finding = match archive.kind(&path) {
-                    Kind::Link => match archive.link(&path)? {
-                        Some(Err(finding)) => finding,
-                        _ => {
-                            Finding::new(Code::LinkForFile, &path, "a link stands here; it was not followed")
-                        }
-                    },
+                findings.push(match archive.kind(&path) {
+                    Kind::Link => archive.stray_link(&path)?,
                     _ => Finding::new(Code::LogDamaged, &path, "it is no plain file"),
-                };
-                findings.push(finding);
+                });
                 continue;
             };
             let log = Log::read(open);

@@ -206,12 +206,7 @@ fn read(archive: &Archive, findings: &mut Vec<Finding>) -> Result<Vec<RunFiles>>
             (Kind::Directory, None) => {
                 findings.push(Finding::new(Code::NameUnknown, path, "its name says no run; it was not read"));
             }
-            (Kind::Link, _) => {
-                findings.push(match archive.link(&path)? {
-                    Some(Err(finding)) => finding,
-                    _ => Finding::new(Code::LinkForFile, path, "a link stands here; it was not followed"),
-                });
-            }
+            (Kind::Link, _) => findings.push(archive.stray_link(&path)?),
             _ => {}
         }
     }

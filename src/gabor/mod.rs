@@ -29,11 +29,6 @@ impl Family {
     pub fn of(side: usize) -> Self {
         if side < 5 { Self::Centred } else { Self::Full }
     }
-
-    /// How many numbers of a function are fitted to a filter of so many channels.
-    pub fn parameters(self, channels: usize) -> usize {
-        3 * channels + if self == Self::Full { 6 } else { 2 }
-    }
 }
 
 /// One channel's part of a Gabor function.
@@ -81,11 +76,6 @@ impl Gabor {
         self.channels.iter().flat_map(values).collect()
     }
 
-    /// How much of its variance is in colour: in differences between channels, 0 to 1.
-    pub fn colour(&self, side: usize) -> f64 {
-        colour(&self.values(side), self.channels.len())
-    }
-
     fn shape(&self) -> Shape {
         Shape {
             x: self.x,
@@ -96,24 +86,6 @@ impl Gabor {
             across: self.widths[1],
         }
     }
-}
-
-/// How much of the variance of values, channel by channel, is in differences between channels.
-pub fn colour(values: &[f64], channels: usize) -> f64 {
-    let pixels = values.len() / channels;
-    let mean =
-        |pixel: usize| (0..channels).map(|c| values[c * pixels + pixel]).sum::<f64>() / channels as f64;
-    let middle = values.iter().sum::<f64>() / values.len() as f64;
-    let (mut between, mut all) = (0.0, 0.0);
-    for pixel in 0..pixels {
-        let mean = mean(pixel);
-        for channel in 0..channels {
-            let value = values[channel * pixels + pixel];
-            between += (value - mean) * (value - mean);
-            all += (value - middle) * (value - middle);
-        }
-    }
-    if all > 0.0 { between / all } else { 0.0 }
 }
 
 /// The pixels of a kernel, row by row, as distances from its middle: to the right, and down.

@@ -6,6 +6,7 @@ use super::filters::Filters;
 use crate::audit::effect::Point;
 use crate::audit::names::SplitKind;
 use crate::audit::{Audit, Source};
+use crate::text::counted;
 use crate::treatment::{Kind, Treatment};
 use crate::verify::Checked;
 use std::collections::BTreeMap;
@@ -227,7 +228,7 @@ impl Side {
 
 /// `1 run`, `2 runs`.
 pub fn runs(count: usize) -> String {
-    if count == 1 { "1 run".to_owned() } else { format!("{count} runs") }
+    counted(count, "run")
 }
 
 /// Thousands apart: `12,500`.

@@ -19,6 +19,17 @@ pub enum Severity {
     Error,
 }
 
+impl Severity {
+    /// Its name in output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Error => "error",
+        }
+    }
+}
+
 macro_rules! codes {
     ($($variant:ident $code:literal $severity:ident $description:literal)*) => {
         /// What kind of thing a finding found.

@@ -5,7 +5,7 @@
 //! an audit needs.
 
 use crate::audit::Audit;
-use crate::verify::{Code, Finding, Severity};
+use crate::verify::{Code, Finding};
 use serde_json::{Value, json};
 
 /// The report as JSON text.
@@ -19,7 +19,7 @@ pub fn sarif(audit: &Audit) -> String {
             json!({
                 "id": code.name(),
                 "shortDescription": { "text": code.description() },
-                "defaultConfiguration": { "level": level(code.severity()) },
+                "defaultConfiguration": { "level": code.severity().name() },
             })
         })
         .collect();
@@ -31,7 +31,7 @@ pub fn sarif(audit: &Audit) -> String {
         json!({
             "ruleId": finding.code.name(),
             "ruleIndex": used.binary_search(&finding.code).ok(),
-            "level": level(finding.severity),
+            "level": finding.severity.name(),
             "message": { "text": format!("{}: {text}", finding.subject) },
             "locations": locations(finding),
         })
@@ -50,14 +50,6 @@ pub fn sarif(audit: &Audit) -> String {
         }],
     });
     format!("{report:#}\n")
-}
-
-fn level(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Note => "note",
-        Severity::Warning => "warning",
-        Severity::Error => "error",
-    }
 }
 
 /// The first places that a finding names, as `file` or `file:line`; its subject by name where it names none.

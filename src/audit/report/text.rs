@@ -43,21 +43,13 @@ pub fn text(audit: &Audit) -> String {
     sections.into_iter().filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
-fn severity(severity: Severity) -> &'static str {
-    match severity {
-        Severity::Note => "note",
-        Severity::Warning => "warning",
-        Severity::Error => "error",
-    }
-}
-
 /// Findings by severity and code; those with one message together.
 fn findings(audit: &Audit) -> String {
     let mut text = String::new();
     let groups = audit.findings.chunk_by(|a, b| (a.code, a.severity) == (b.code, b.severity));
     for group in groups {
         let (code, count) = (group[0].code, group.len());
-        let _ = write!(text, "{}[{code}] {}", severity(group[0].severity), code.description());
+        let _ = write!(text, "{}[{code}] {}", group[0].severity.name(), code.description());
         let _ = writeln!(text, "{}", if count > 1 { format!(" ({count})") } else { String::new() });
         let mut messages: Vec<(&str, Vec<&Finding>)> = Vec::new();
         for finding in group {
