@@ -10,7 +10,7 @@ use super::{Figure, Kind as Shown};
 use crate::audit::effect::Point;
 use crate::audit::names::SplitKind;
 use crate::error::Result;
-use crate::report::model::{Side, runs as counted};
+use crate::report::model::{Side, cell_anchor, runs as counted};
 use crate::treatment::Kind;
 
 /// The treatments of figure 2, and how far each is moved aside so that none hides another.
@@ -110,55 +110,91 @@ pub fn runs(side: &Side) -> Result<Option<Figure>> {
     }))
 }
 
-/// The means; none where no treatment was run.
-pub fn means(side: &Side) -> Result<Option<Figure>> {
-    let points = similar(side);
-    let of = |kind: Kind| {
-        data::means(points.iter().copied().filter(move |point| point.kind == kind), |point| {
-            Some(point.accuracy)
-        })
-    };
-    let Some(&(_, base, bases)) = of(Kind::Base).first() else { return Ok(None) };
-    if points.iter().all(|point| point.n == 0) {
-        return Ok(None);
+/// The mean of one treatment's runs at one depth.
+struct Mean {
+    kind: Kind,
+    n: u8,
+    share: f64,
+    runs: usize,
+}
+
+impl Mean {
+    /// All of them, treatment by treatment. Runs at chance are in none.
+    fn all(points: &[&Point]) -> Vec<Self> {
+        let of = |(kind, _): (Kind, f64)| {
+            let ours = points.iter().copied().filter(|point| point.kind == kind);
+            let means = data::means(ours, |point| Some(point.accuracy)).into_iter();
+            means.map(move |(n, share, runs)| Self { kind, n, share, runs })
+        };
+        TREATMENTS.into_iter().flat_map(of).collect()
     }
-    let title = "Means, and what is lost to what".to_owned();
-    // How many runs a marker is of: a reader of a page on paper has nothing to point with.
-    let grafts = TREATMENTS.iter().skip(1).flat_map(|(kind, _)| of(*kind)).map(|(_, _, count)| count);
+
+    fn place(&self) -> (f64, f64) {
+        (f64::from(self.n), 100.0 * self.share)
+    }
+
+    /// Draws its marker, which leads to its runs.
+    fn draw(&self, plot: &Plot, side: &Side) {
+        let Self { kind, n, share, runs } = *self;
+        let (paint, shape, _) = look(kind);
+        let what = if kind == Kind::Base { "base".to_owned() } else { format!("{} at n = {n}", kind.name()) };
+        let note = format!("{what}: {:.2} %, mean of {}", 100.0 * share, counted(runs));
+        plot.marker(
+            self.place(),
+            shape,
+            paint,
+            Some(&cell_anchor(side.key, SplitKind::Random, kind, n)),
+            &note,
+        );
+    }
+}
+
+/// Of how many runs the means are: a reader of a page on paper has nothing to point with.
+fn below(side: &Side, points: &[&Point], base: &Mean, means: &[Mean]) -> String {
+    let grafts = means.iter().filter(|mean| mean.kind != Kind::Base).map(|mean| mean.runs);
     let (least, most) = grafts.fold((usize::MAX, 0), |(low, high), count| (low.min(count), high.max(count)));
     let each = if least >= most { counted(most) } else { format!("{least} to {most} runs") };
     let chance = match points.iter().filter(|point| point.at_chance).count() {
         0 => String::new(),
         count => format!("; {count} at chance, left out"),
     };
-    let below = format!(
+    format!(
         "{}: means on random halves; base is of {}, each other marker of {each}{chance}",
         side.title,
-        counted(bases)
-    );
-    let line = |kind: Kind| -> Vec<(f64, f64)> {
-        of(kind).into_iter().map(|(n, mean, _)| (f64::from(n), 100.0 * mean)).collect()
-    };
-    let base_line: Vec<(f64, f64)> = (0..=7).map(|n| (f64::from(n), 100.0 * base)).collect();
-    let (selffer, transfer) = (line(Kind::Selffer), line(Kind::Transfer));
-    let tuned = line(Kind::TransferTuned);
-    let areas = [
-        (&base_line, &selffer, Paint::Coadaptation, "fragile co-adaptation"),
-        (&selffer, &transfer, Paint::Specificity, "representation specificity"),
-        (&tuned, &base_line, Paint::Gain, "performance improves"),
-    ];
-    let areas: Vec<_> =
-        areas.into_iter().map(|(high, low, paint, text)| (area(high, low), paint, text)).collect();
-    let keys = keys(&points, true);
+        counted(base.runs)
+    )
+}
+
+/// The means; none where no treatment was run.
+pub fn means(side: &Side) -> Result<Option<Figure>> {
+    let points = similar(side);
+    let means = Mean::all(&points);
+    let Some(base) = means.iter().find(|mean| mean.kind == Kind::Base) else { return Ok(None) };
+    if points.iter().all(|point| point.n == 0) {
+        return Ok(None);
+    }
+    let title = "Means, and what is lost to what".to_owned();
     let sheet = Sheet::wide(WIDTH);
-    let top = heading(&sheet, &title, &below, &keys);
+    let top = heading(&sheet, &title, &below(side, &points, base, &means), &keys(&points, true));
     let sheet = sheet.tall(top + HEIGHT);
-    let all: Vec<f64> = TREATMENTS.iter().flat_map(|(kind, _)| line(*kind)).map(|(_, mean)| mean).collect();
-    let (low, high) = all.iter().fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(*v), high.max(*v)));
+    let all = means.iter().map(|mean| 100.0 * mean.share);
+    let (low, high) = all.fold((f64::MAX, f64::MIN), |(low, high), v| (low.min(v), high.max(v)));
     // Room above for a label, and below.
     let room = (high - low).max(0.5);
     let y = Axis::between("mean validation accuracy, %", low - 0.08 * room..high + 0.2 * room);
     let mut plot = Plot::new(&sheet, top, sheet.height, &Axis::layers(0), &y);
+
+    let of = |kind: Kind| means.iter().filter(move |mean| mean.kind == kind);
+    let line = |kind: Kind| of(kind).map(Mean::place).collect::<Vec<_>>();
+    let base_line: Vec<_> = (0..=7).map(|n| (f64::from(n), 100.0 * base.share)).collect();
+    let (selffer, transfer) = (line(Kind::Selffer), line(Kind::Transfer));
+    let (tuned, tuned_selffer) = (line(Kind::TransferTuned), line(Kind::SelfferTuned));
+    let areas = [
+        (&base_line, &selffer, Paint::Coadaptation, "fragile co-adaptation"),
+        (&selffer, &transfer, Paint::Specificity, "representation specificity"),
+        (&tuned, &base_line, Paint::Gain, "performance improves"),
+    ]
+    .map(|(high, low, paint, text)| (area(high, low), paint, text));
     for (parts, paint, _) in &areas {
         for (high, low) in parts {
             plot.between(high, low, *paint);
@@ -166,31 +202,17 @@ pub fn means(side: &Side) -> Result<Option<Figure>> {
     }
     plot.line(&base_line, Paint::Base, 1.0, "1 3");
     for (kind, _) in TREATMENTS.into_iter().skip(1) {
-        let (paint, shape, dash) = look(kind);
+        let (paint, _, dash) = look(kind);
         plot.line(&line(kind), paint, 2.0, if dash == "1 0" { "" } else { dash });
-        for (n, mean, count) in of(kind) {
-            let note =
-                format!("{} at n = {n}: {:.2} %, mean of {}", kind.name(), 100.0 * mean, counted(count));
-            let to = super::super::model::cell_anchor(side.key, SplitKind::Random, kind, n);
-            plot.marker((f64::from(n), 100.0 * mean), shape, paint, Some(&to), &note);
-        }
+        of(kind).for_each(|mean| mean.draw(&plot, side));
     }
-    let note = format!("base: {:.2} %, mean of {}", 100.0 * base, counted(bases));
-    let to = super::super::model::cell_anchor(side.key, SplitKind::Random, Kind::Base, 0);
-    plot.marker((0.0, 100.0 * base), Shape::Square, Paint::Base, Some(&to), &note);
-    let tuned_selffer = line(Kind::SelfferTuned);
+    base.draw(&plot, side);
     let lines = [&base_line, &selffer, &transfer, &tuned, &tuned_selffer];
     labels(&plot, &areas, &lines.map(Vec::as_slice), (low, high, room));
-    let rows = TREATMENTS.iter().flat_map(|(kind, _)| {
-        of(*kind).into_iter().map(|(n, mean, count)| {
-            vec![
-                kind.name().to_owned(),
-                n.to_string(),
-                percent(mean),
-                percent(mean - base),
-                count.to_string(),
-            ]
-        })
+    let rows = means.iter().map(|mean| {
+        let name = mean.kind.name().to_owned();
+        let change = percent(mean.share - base.share);
+        vec![name, mean.n.to_string(), percent(mean.share), change, mean.runs.to_string()]
     });
     let csv = data::csv(&["treatment", "n", "mean_percent", "change_points", "runs"], rows)?;
     Ok(Some(Figure {
