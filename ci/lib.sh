@@ -48,26 +48,44 @@ build_selffer() {
     {
         (cd "$root" && cargo build --release --locked --bin selffer --message-format=json-render-diagnostics) 2>&1 1>&3 |
             sed --unbuffered '/^ *Finished /d' >&2
-    } 3>&1 | python3 -c '
+    } 3>&1 | executable selffer
+}
+
+# executable TARGET: where cargo, whose messages are read, put the program of that target.
+executable() {
+    python3 -c '
 import json, sys
 for message in map(json.loads, sys.stdin):
-    if message["reason"] == "compiler-artifact" and message["executable"]:
+    if message["reason"] == "compiler-artifact" and message["target"]["name"] == sys.argv[1] and message["executable"]:
         print(message["executable"])
-'
+' "$1"
+}
+
+# Fetches libtorch and builds the program, where needed, and sets `binary` to where it is.
+build() {
+    need_python
+    need_compilers
+    use_libtorch
+    binary=$(build_selffer) || die "the build failed; the reason is above"
 }
 
 # Builds the program and the benchmark of steps, and sets `binary` and `bench` to where they are.
 build_for_bench() {
-    need_compilers
-    use_libtorch
-    binary=$(build_selffer) || die "the build failed; the reason is above"
+    build
     # The benchmark itself, not by way of cargo, which would be timed by nobody and asked again and again.
-    bench=$(cd "$root" && cargo bench --quiet --locked --bench step --no-run --message-format=json | python3 -c '
-import json, sys
-for message in map(json.loads, sys.stdin):
-    if message["reason"] == "compiler-artifact" and message["target"]["name"] == "step" and message["executable"]:
-        print(message["executable"])
-') || die "the build failed; the reason is above"
+    bench=$(cd "$root" && cargo bench --quiet --locked --bench step --no-run --message-format=json | executable step) ||
+        die "the build failed; the reason is above"
+}
+
+# install_packages PACKAGE…: Debian's, where this process may install them; else it fails. No daemon starts by itself.
+install_packages() {
+    command -v apt-get >/dev/null && [[ $(id -u) == 0 ]] || return 1
+    (
+        export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+        # Lists may be older than what the mirror has.
+        timeout 120 apt-get update --quiet || true
+        timeout 600 apt-get install --quiet --yes --no-install-recommends "$@"
+    ) >&2 2>&1
 }
 
 # use_built DIR [PYTHON]: sets `binary` and `bench` to what `ci/gpu --pack DIR` put there. Where the libtorch that they were
