@@ -1,12 +1,11 @@
 //! What `selffer plan` prints of a protocol whose images are not there.
 
-use super::{NO_SPEED, Pace, gflops};
+use super::plan::{Listed, NO_SPEED, Pace, gflops};
 use crate::progress::clock;
 use selffer::digest::ProtocolDigest;
 use selffer::outline::VALID_PER_CLASS;
 use selffer::plan::operations_in_a_row;
 use selffer::text;
-use selffer::treatment::{Task, Treatment};
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -18,7 +17,7 @@ pub struct Outline {
     /// No digest: the images are not there.
     data: Option<String>,
     splits: Vec<OutlineSplit>,
-    runs: Vec<OutlineRun>,
+    runs: Vec<Listed>,
     /// More than 64 bits hold, hence no whole number.
     operations: f64,
     /// Seconds for all of them with that many jobs; none where no speed was given.
@@ -50,19 +49,6 @@ struct OutlineTask {
     valid: u64,
 }
 
-#[derive(Serialize)]
-struct OutlineRun {
-    run: String,
-    split: String,
-    target: Task,
-    treatment: Treatment,
-    n: u8,
-    seed: u64,
-    parent: Option<String>,
-    images: u64,
-    operations: u64,
-}
-
 impl Outline {
     /// The outline with so many jobs, each as fast as that, if it is known.
     pub fn of(outline: &selffer::outline::Outline<'_>, jobs: usize, pace: Option<Pace>) -> Self {
@@ -71,16 +57,9 @@ impl Outline {
         let splits =
             splits.map(|(rule, [a, b])| OutlineSplit { name: rule.name.clone(), a: task(*a), b: task(*b) });
         let costs: Vec<_> = outline.runs.iter().map(|run| outline.cost(run)).collect();
-        let runs = outline.runs.iter().zip(&costs).map(|(run, cost)| OutlineRun {
-            run: outline.name(run),
-            split: outline.protocol.splits[run.split].name.clone(),
-            target: run.treatment.target(),
-            treatment: run.treatment,
-            n: run.treatment.n(),
-            seed: run.seed,
-            parent: run.parent.map(|parent| outline.name(&outline.runs[parent])),
-            images: cost.images,
-            operations: cost.operations,
+        let runs = (0..outline.runs.len()).map(|at| {
+            let split = &outline.protocol.splits[outline.runs[at].split].name;
+            Listed::of(&outline.runs, at, &costs[at], split, |run| outline.name(run))
         });
         let operations: f64 = costs.iter().map(|cost| cost.operations as f64).sum();
         let to_train: Vec<_> = costs.iter().map(|cost| Some(cost.operations)).collect();
@@ -116,12 +95,7 @@ impl Outline {
         }
         let mut table = text::plain(["run", "copies from", "images", "PFLOP"]);
         for run in &self.runs {
-            table.add_row([
-                run.run.clone(),
-                run.parent.clone().unwrap_or_else(|| "-".to_owned()),
-                run.images.to_string(),
-                format!("{:.1}", run.operations as f64 / 1e15),
-            ]);
+            table.add_row(run.row(1e15));
         }
         text::numeric(&mut table, [2, 3]);
         let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
