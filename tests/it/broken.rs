@@ -429,7 +429,7 @@ fn write_images(dir: &Path, changes: &[ImageChange]) {
         let size = pixels.len();
         part.bytes_mut().unwrap()[to.1 * size..(to.1 + 1) * size].copy_from_slice(&pixels);
     }
-    crate::cli::write_idx(dir, &data);
+    crate::wrong::write_idx(dir, &data);
 }
 
 /// A split with one class in the other task.

@@ -11,6 +11,7 @@ use selffer::split::Catalog;
 use selffer::store::{Lock, Store};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -286,4 +287,53 @@ pub fn hold(protocol: &Path, store: &Path, run: &str) -> Lock {
 /// How many networks the store has a manifest of; 0 where there is no store yet.
 pub fn manifests(store: &Path) -> usize {
     fs::read_dir(store.join("manifests")).map_or(0, |entries| entries.count())
+}
+
+/// The protocol of the good store as text, with one passage replaced.
+pub fn with(old: &str, new: &str) -> String {
+    let text = fs::read_to_string(protocol()).unwrap();
+    assert!(text.contains(old), "the protocol has no `{old}`");
+    text.replacen(old, new, 1)
+}
+
+/// The protocol of the good store without its splits.
+pub fn without_splits() -> String {
+    let text = fs::read_to_string(protocol()).unwrap();
+    text.split("[[split]]").next().unwrap().to_owned()
+}
+
+/// Writes a protocol with one split and three networks, whose checkpoints are larger than its split.
+pub fn three_networks(dir: &Path) -> PathBuf {
+    let mut table: toml::Table = with("hidden = [32, 32]", "hidden = [256, 256]").parse().unwrap();
+    let splits = table["split"].as_array_mut().unwrap();
+    splits.retain(|split| split["name"].as_str() == Some("digits-garments"));
+    splits[0]["treatments"] = vec!["baseA", "baseB", "A1B"].into();
+    let path = dir.join("three.toml");
+    fs::write(&path, table.to_string()).unwrap();
+    path
+}
+
+/// `reproduce` into `store`, with nothing said but errors.
+pub fn reproduce(protocol: impl AsRef<OsStr>, store: &Path) -> Command {
+    let mut call = selffer(["reproduce", "--jobs", "1", "--quiet", "--protocol"]);
+    call.arg(protocol).arg("--store").arg(store);
+    call
+}
+
+/// The program refused in one sentence that names all of `named` and says `mend`, and printed no result.
+#[track_caller]
+pub fn refused(call: Command, named: &[&str], mend: &str) {
+    sentence(run(call), named, mend);
+}
+
+#[track_caller]
+pub fn sentence(ran: Ran, named: &[&str], mend: &str) {
+    let ran = ran.expect(2);
+    assert_eq!(ran.out, "", "{}", ran.err);
+    assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
+    assert!(ran.err.starts_with("error: ") && ran.err.ends_with('\n'), "{}", ran.err);
+    for named in named {
+        assert!(ran.err.contains(named), "`{named}` is to be named in: {}", ran.err);
+    }
+    assert!(ran.err.contains(mend), "`{mend}` is to be the mend in: {}", ran.err);
 }
