@@ -14,6 +14,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// How much is logged.
 #[derive(Clone, Copy)]
@@ -381,4 +382,15 @@ pub fn copy(from: &Path, to: &Path) {
             fs::hard_link(entry.path(), to).unwrap();
         }
     }
+}
+
+/// The small archive, written once.
+pub fn small() -> &'static Path {
+    static DIR: OnceLock<tempfile::TempDir> = OnceLock::new();
+    DIR.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), Size::SMALL);
+        dir
+    })
+    .path()
 }

@@ -1,6 +1,6 @@
 //! `selffer audit` on a small archive of its own, on broken copies of it, and on the published archive.
 
-use crate::archive::{self, Mutation, Size};
+use crate::archive::{self, Mutation};
 use crate::common;
 use selffer::audit::claims::Verdict;
 use selffer::audit::splits::State;
@@ -10,18 +10,6 @@ use selffer::verify::{Code, Severity};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
-
-/// The small archive, written once.
-fn small() -> &'static Path {
-    static DIR: OnceLock<tempfile::TempDir> = OnceLock::new();
-    DIR.get_or_init(|| {
-        let dir = tempfile::tempdir().unwrap();
-        archive::write(dir.path(), Size::SMALL);
-        dir
-    })
-    .path()
-}
 
 fn at_or_above(audit: &Audit, severity: Severity) -> Vec<String> {
     let bad = audit.findings.iter().filter(|finding| finding.severity >= severity);
@@ -33,7 +21,7 @@ fn at_or_above(audit: &Audit, severity: Severity) -> Vec<String> {
 
 #[test]
 fn the_small_archive_is_clean_and_says_what_the_paper_says() {
-    let audit = published(small()).unwrap();
+    let audit = published(archive::small()).unwrap();
     assert_eq!(at_or_above(&audit, Severity::Warning), Vec::<String>::new());
     assert_eq!(audit.runs.len(), archive::runs().len());
     assert!(audit.runs.iter().all(|run| run.scores == 90 && run.repeated == 2 && run.processes == 2));
@@ -92,12 +80,12 @@ fn every_code_of_an_archive_has_a_fixture() {
 
 #[test]
 fn every_alteration_is_named() {
-    let whole = published(small()).unwrap();
+    let whole = published(archive::small()).unwrap();
     let mut failed: Vec<String> = Vec::new();
     for (name, fixture) in fixtures() {
         for case in fixture.case {
-            let dir = tempfile::tempdir_in(small().parent().unwrap()).unwrap();
-            archive::copy(small(), dir.path());
+            let dir = tempfile::tempdir_in(archive::small().parent().unwrap()).unwrap();
+            archive::copy(archive::small(), dir.path());
             case.mutation.iter().for_each(|mutation| mutation.apply(dir.path()));
             let audit = published(dir.path()).unwrap();
             let fits = |audit: &Audit| {
@@ -131,7 +119,7 @@ fn audit(args: &[&str]) -> (Option<i32>, String, String) {
 
 #[test]
 fn the_program_exits_by_severity_and_writes_every_format() {
-    let path = small().to_str().unwrap();
+    let path = archive::small().to_str().unwrap();
     let (code, text, errors) = audit(&[path]);
     assert_eq!((code, errors.as_str()), (Some(0), ""));
     assert!(text.contains("Table 1") && text.contains("14 supported"), "{text}");

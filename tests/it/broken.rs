@@ -2,7 +2,9 @@
 //! and comes out as that code and no other. README.md there explains the words that fixtures are
 //! written in; this module is what they mean.
 
-use crate::common::{copy, files, good_copy, good_store, on_store, protocol, repository, scratch, selffer};
+use crate::common::{
+    copy, files, good_copy, good_store, on_store, protocol, repository, scratch, selffer, with_plan,
+};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use selffer::architecture::NAMES;
@@ -11,9 +13,9 @@ use selffer::digest::{Digest, FingerprintDigest, LayerDigest, SplitDigest};
 use selffer::init::initial;
 use selffer::manifest::{Count, Manifest, Outcome};
 use selffer::plan::Plan;
-use selffer::protocol::{DataSource, Protocol};
+use selffer::protocol::DataSource;
 use selffer::recipe::Policy;
-use selffer::split::{Catalog, Split};
+use selffer::split::Split;
 use selffer::store::{Entry, Store};
 use selffer::verify::golden::{Golden, Scope};
 use selffer::verify::{Code, Context, Severity, verify};
@@ -459,14 +461,6 @@ fn good_golden() -> &'static Golden {
             Golden::find(Some(dir.path()), &Scope::new("store", Policy::Portable, None)).unwrap().unwrap();
         golden
     })
-}
-
-/// A look at the plan of a protocol.
-fn with_plan<T>(protocol: &Path, look: impl FnOnce(&Plan<'_>) -> T) -> T {
-    let protocol = Protocol::named(protocol.to_str().unwrap()).unwrap();
-    let data = Dataset::read(&protocol.data).unwrap();
-    let catalog = Catalog::of(data.clone());
-    look(&Plan::make(&protocol, &catalog).unwrap())
 }
 
 /// The codes and subjects of what [`verify`] finds.

@@ -1,7 +1,8 @@
 //! Real image files, drawn here: packed, trained on, damaged, killed at any moment.
 
 use crate::common::{
-    CAFFE, Ran, copy, essence, files, names, repository, run, scratch, selffer, signal, wait_for,
+    CAFFE, Ran, copy, essence, files, names, on_store, repository, run, scratch, selffer, sentence, signal,
+    wait_for,
 };
 use jpeg_encoder::{ColorType, Encoder, SamplingFactor};
 use rustix::process::Signal;
@@ -160,12 +161,6 @@ fn beside(pack: &Path) -> (TempDir, PathBuf) {
     (dir, path)
 }
 
-fn on(command: &[&str], dir: &Path, protocol: &Path) -> Ran {
-    let mut call = selffer(command);
-    call.arg("--protocol").arg(protocol).arg("--store").arg(dir.join("store")).args(["--format", "json"]);
-    run(call)
-}
-
 #[test]
 fn from_a_folder_of_images_to_a_table() {
     let (from, to) = good();
@@ -179,18 +174,18 @@ fn from_a_folder_of_images_to_a_table() {
     assert_eq!(verified.json()["compared"], json!(48 + 24 + 4 + 4));
 
     let (dir, protocol) = beside(to);
-    let made = on(&["reproduce", "--quiet"], dir.path(), &protocol).expect(0);
+    let made = on_store(&["reproduce", "--quiet"], &protocol, &dir.path().join("store")).expect(0);
     let codes: Vec<String> = made.findings().into_iter().map(|(code, _)| code).collect();
     assert_eq!(codes, ["golden-absent"], "{}", made.out);
     assert_eq!(made.json()["trained"], json!(6));
-    let table = on(&["table"], dir.path(), &protocol).expect(0).json();
+    let table = on_store(&["table"], &protocol, &dir.path().join("store")).expect(0).json();
     let cells = table["cells"].as_array().unwrap();
     assert_eq!(cells.len(), 6);
     let base = cells.iter().find(|cell| cell["treatment"] == "baseB").unwrap();
     assert_eq!(base["total"], json!(12));
     // Two kinds of stripes are told apart.
     assert!(base["correct"].as_u64().unwrap() >= 10, "{base}");
-    on(&["verify"], dir.path(), &protocol).expect(0);
+    on_store(&["verify"], &protocol, &dir.path().join("store")).expect(0);
 
     // Packed anew with one thread and with three, it is the same data: nothing is trained again.
     for jobs in ["1", "3"] {
@@ -198,7 +193,8 @@ fn from_a_folder_of_images_to_a_table() {
         run(pack(from, &dir.path().join("pack"), &["--jobs", jobs])).expect(0);
         assert!(files(&dir.path().join("pack")) == files(to), "with {jobs} jobs");
     }
-    let again = on(&["reproduce", "--quiet", "--no-report"], dir.path(), &protocol).expect(0);
+    let again =
+        on_store(&["reproduce", "--quiet", "--no-report"], &protocol, &dir.path().join("store")).expect(0);
     assert_eq!(again.json()["trained"], json!(0));
 }
 
@@ -207,7 +203,7 @@ fn from_a_folder_of_images_to_a_table() {
 fn a_folder_of_images_trains_the_networks_of_its_pack() {
     let (from, to) = good();
     let (dir, protocol) = beside(to);
-    on(&["reproduce", "--quiet", "--no-report"], dir.path(), &protocol).expect(0);
+    on_store(&["reproduce", "--quiet", "--no-report"], &protocol, &dir.path().join("store")).expect(0);
 
     let other = scratch();
     copy(from, &other.path().join("images"));
@@ -215,7 +211,8 @@ fn a_folder_of_images_trains_the_networks_of_its_pack() {
     let text = edited(r#"{ pack = "pack" }"#, folder);
     let direct = other.path().join("drawn.toml");
     fs::write(&direct, &text).unwrap();
-    let made = on(&["reproduce", "--quiet", "--no-report"], other.path(), &direct).expect(0);
+    let made =
+        on_store(&["reproduce", "--quiet", "--no-report"], &direct, &other.path().join("store")).expect(0);
     assert_eq!(made.json()["trained"], json!(6));
     assert!(essence(&dir.path().join("store")) == essence(&other.path().join("store")));
     // A store of the one is a store of the other.
@@ -226,12 +223,12 @@ fn a_folder_of_images_trains_the_networks_of_its_pack() {
     // The images moved: where they are now is said, and all is as it was.
     fs::rename(other.path().join("images"), other.path().join("elsewhere")).unwrap();
     let gone = &["cannot read the directory", "images", "check the name"];
-    sentence(on(&["plan"], other.path(), &direct), gone);
+    sentence(on_store(&["plan"], &direct, &other.path().join("store")), gone);
     fs::write(&direct, text.replace("images/val.txt", "elsewhere/val.txt")).unwrap();
     let moved = other.path().join("elsewhere").display().to_string();
-    let plan = on(&["plan", "--data", &moved], other.path(), &direct).expect(0).json();
+    let plan = on_store(&["plan", "--data", &moved], &direct, &other.path().join("store")).expect(0).json();
     assert!(plan["runs"].as_array().unwrap().iter().all(|run| run["done"] == json!(true)), "{plan}");
-    on(&["verify", "--data", &moved], other.path(), &direct).expect(0);
+    on_store(&["verify", "--data", &moved], &direct, &other.path().join("store")).expect(0);
 
     // Jobs find them where `submit` was told, from whatever directory that is said.
     let jobs = scratch();
@@ -267,19 +264,25 @@ fn a_folder_of_images_trains_the_networks_of_its_pack() {
     let good = fs::read(&bad).unwrap();
     fs::write(&bad, &good[..good.len() - 9]).unwrap();
     let refused = &["1 image cannot be decoded: train: n01/n01_0.JPEG is cut off", "`skip_bad = true`"];
-    sentence(on(&["plan", "--data", &moved], other.path(), &direct), refused);
+    sentence(on_store(&["plan", "--data", &moved], &direct, &other.path().join("store")), refused);
     let skipping = folder.replace("size", "skip_bad = true, size").replace("images/val", "elsewhere/val");
     fs::write(&direct, edited(r#"{ pack = "pack" }"#, &skipping)).unwrap();
-    let plan = on(&["plan", "--data", &moved], other.path(), &direct).expect(0);
+    let plan = on_store(&["plan", "--data", &moved], &direct, &other.path().join("store")).expect(0);
     assert_eq!(plan.json()["splits"][0]["A"]["train"], json!(23));
     assert_eq!(
         plan.err,
         "left out, as the protocol says: train: n01/n01_0.JPEG is cut off: its JPEG data have no end\n"
     );
-    assert_eq!(on(&["plan", "--quiet", "--data", &moved], other.path(), &direct).expect(0).err, "");
+    assert_eq!(
+        on_store(&["plan", "--quiet", "--data", &moved], &direct, &other.path().join("store")).expect(0).err,
+        ""
+    );
     // A size that no network takes is a mistake of the protocol.
     fs::write(&direct, text.replace("size = 16", "size = 7")).unwrap();
-    sentence(on(&["plan"], other.path(), &direct), &["`data.images.size` cannot be 7", "take 8 to 4096"]);
+    sentence(
+        on_store(&["plan"], &direct, &other.path().join("store")),
+        &["`data.images.size` cannot be 7", "take 8 to 4096"],
+    );
 }
 
 /// The paper's network in small, with windows, mirrors, the mean image and dropped units, from a pack of JPEG files: killed in
@@ -372,7 +375,7 @@ fn one_flipped_byte_is_found() {
         run(selffer(["data", "verify", "--format", "json", &pack.display().to_string()])).expect(1);
     let message = verified.json()["findings"][0]["message"].as_str().unwrap().to_owned();
     assert_eq!(message, "image 14 in it, n02/n02_10.JPEG, is not what was packed");
-    let refused = on(&["reproduce", "--quiet"], dir.path(), &protocol).expect(2);
+    let refused = on_store(&["reproduce", "--quiet"], &protocol, &dir.path().join("store")).expect(2);
     assert!(
         refused.err.contains("train-00000.shard: image 14 in it, from 0, is not what was packed"),
         "{}",
@@ -381,7 +384,7 @@ fn one_flipped_byte_is_found() {
     assert!(refused.err.contains("`selffer data verify` says what else is damaged"), "{}", refused.err);
     // A shard that is cut off is refused before anything is trained.
     fs::write(&shard, "x").unwrap();
-    let refused = on(&["table"], dir.path(), &protocol).expect(2);
+    let refused = on_store(&["table"], &protocol, &dir.path().join("store")).expect(2);
     assert!(
         refused.err.contains("train-00000.shard: has 1 bytes, not those of 48 images"),
         "{}",
@@ -492,19 +495,6 @@ fn a_killed_pack_goes_on_to_the_same_bytes() {
     assert!(files(&to) == files(&whole));
 }
 
-#[track_caller]
-fn sentence(ran: Ran, named: &[&str]) {
-    let ran = ran.expect(2);
-    assert!(
-        ran.out.is_empty() && ran.err.lines().count() == 1 && ran.err.starts_with("error: "),
-        "{}",
-        ran.err
-    );
-    for named in named {
-        assert!(ran.err.contains(named), "`{named}` is to be in: {}", ran.err);
-    }
-}
-
 #[test]
 fn what_cannot_be_packed_is_one_sentence() {
     let dir = scratch();
@@ -524,7 +514,7 @@ fn what_cannot_be_packed_is_one_sentence() {
     let protocol = dir.path().join("drawn.toml");
     fs::write(&protocol, PROTOCOL).unwrap();
     sentence(
-        on(&["plan"], dir.path(), &protocol),
+        on_store(&["plan"], &protocol, &dir.path().join("store")),
         &["is a pack that is not finished", "goes on from where it stopped"],
     );
     let made = run(pack(&from, &to, &["--skip-bad"])).expect(0).json();

@@ -2,15 +2,11 @@
 //! is accepted as the next one.
 
 use crate::common::{
-    Ran, files, good_copy, good_store, on_store, protocol, repository, run, scratch, selffer,
+    Ran, files, good_copy, good_store, on_store, protocol, repository, run, scratch, selffer, with_plan,
 };
-use selffer::data::Dataset;
 use selffer::digest::{Digest, FingerprintDigest};
 use selffer::manifest::{Count, Manifest};
-use selffer::plan::Plan;
-use selffer::protocol::Protocol;
 use selffer::recipe::Policy;
-use selffer::split::Catalog;
 use selffer::store::Store;
 use selffer::table::Table;
 use selffer::verify::Context;
@@ -25,15 +21,13 @@ const FILE: &str = "store.portable.snap";
 
 /// The snapshot of a store, by the library.
 fn golden_of(protocol: &str, store: &Path) -> Golden {
-    let protocol = Protocol::named(protocol).unwrap();
-    let data = Dataset::read(&protocol.data).unwrap();
-    let catalog = Catalog::of(data.clone());
-    let plan = Plan::make(&protocol, &catalog).unwrap();
     let store = Store::open(store).unwrap();
-    let context = Context::new(&plan, &store, Policy::Portable).unwrap();
-    let fingerprint = golden::fingerprint(&context.manifests);
-    assert!(fingerprint.is_some(), "all networks were trained here");
-    Golden::of(&plan, &Table::of(&plan, &context.manifests), Policy::Portable, fingerprint)
+    with_plan(Path::new(protocol), |plan| {
+        let context = Context::new(plan, &store, Policy::Portable).unwrap();
+        let fingerprint = golden::fingerprint(&context.manifests);
+        assert!(fingerprint.is_some(), "all networks were trained here");
+        Golden::of(plan, &Table::of(plan, &context.manifests), Policy::Portable, fingerprint)
+    })
 }
 
 fn good_golden() -> Golden {

@@ -13,18 +13,6 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use tempfile::TempDir;
 
-/// A synthetic archive, written once.
-fn small_archive() -> &'static Path {
-    static ARCHIVE: OnceLock<TempDir> = OnceLock::new();
-    ARCHIVE
-        .get_or_init(|| {
-            let dir = scratch();
-            archive::write(dir.path(), Size::SMALL);
-            dir
-        })
-        .path()
-}
-
 fn report(store: Option<&Path>, archive: Option<&Path>, out: &Path) -> Ran {
     let mut call = selffer(["report", "--quiet", "--protocol"]);
     call.arg(protocol());
@@ -42,7 +30,7 @@ fn both() -> &'static Path {
     let (_, out) = BOTH.get_or_init(|| {
         let dir = scratch();
         let out = dir.path().join("report");
-        report(Some(good_store()), Some(small_archive()), &out).expect(0);
+        report(Some(good_store()), Some(archive::small()), &out).expect(0);
         (dir, out)
     });
     out
@@ -163,11 +151,11 @@ fn a_report_lists_its_files_and_inputs_with_their_digests() {
         .map(|(name, bytes)| (Path::new("manifests").join(name), bytes));
     // The archive's links lead nowhere: only its logs are read.
     let mut logs = Vec::new();
-    for dir in fs::read_dir(small_archive().join("results")).unwrap() {
+    for dir in fs::read_dir(archive::small().join("results")).unwrap() {
         for entry in fs::read_dir(dir.unwrap().path()).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|end| end == "gz") {
-                let inside = path.strip_prefix(small_archive()).unwrap().to_owned();
+                let inside = path.strip_prefix(archive::small()).unwrap().to_owned();
                 logs.push((inside, fs::read(&path).unwrap()));
             }
         }
@@ -209,7 +197,7 @@ fn numbers_are_those_that_other_commands_give() {
         );
     }
     let mut audit = selffer(["audit", "--format", "json"]);
-    audit.arg(small_archive());
+    audit.arg(archive::small());
     let audit = run(audit).json();
     for run in audit["runs"].as_array().unwrap() {
         let row =
@@ -258,7 +246,7 @@ fn commands_are_those_that_work() {
     let line = line.replacen("selffer", env!("CARGO_BIN_EXE_selffer"), 1);
     let mut call = std::process::Command::new("sh");
     call.args(["-c", &line]).current_dir(protocol().parent().unwrap());
-    call.env("STORE", good_store()).env("ARCHIVE", small_archive()).env("OUT", dir.path().join("out"));
+    call.env("STORE", good_store()).env("ARCHIVE", archive::small()).env("OUT", dir.path().join("out"));
     run(call).expect(0);
     assert!(fs::read_to_string(dir.path().join("out/index.html")).unwrap() == page);
 }

@@ -1,8 +1,6 @@
 //! What is said beside the results: help, progress, what is waited for.
 
-use crate::common::{good_copy, on_store, protocol, repository, run, scratch, selffer, three_networks};
-use selffer::data::Dataset;
-use selffer::store::Store;
+use crate::common::{good_copy, hold, on_store, protocol, repository, run, scratch, selffer, three_networks};
 use std::fs;
 use std::process::Stdio;
 
@@ -157,32 +155,19 @@ fn help_has_what_readme_tells_and_nothing_else() {
 /// Another process has a network: who needs it waits, says so, and goes on when that one is gone.
 #[test]
 fn who_waits_for_another_process_says_so() {
-    use selffer::claim::Holder;
-    use selffer::fence::Fence;
-    use selffer::plan::Plan;
-    use selffer::protocol::Protocol;
-    use selffer::recipe::Policy;
-    use selffer::split::Catalog;
     use std::io::BufRead as _;
     let dir = scratch();
     let (protocol, store) = (three_networks(dir.path()), dir.path().join("store"));
-    let read = Protocol::named(protocol.to_str().unwrap()).unwrap();
-    let data = Dataset::read(&read.data).unwrap();
-    let catalog = Catalog::of(data.clone());
-    let plan = Plan::make(&read, &catalog).unwrap();
-    let base = plan.runs.iter().find(|run| run.parent.is_none()).unwrap();
-    let recipe = plan.recipe(base, Policy::Portable, None).digest();
-    let open = Store::create(&store).unwrap();
-    let fence = Fence::new(&open, Holder::here());
-    let hold = fence.take(recipe, &plan.name(base), 1).unwrap().unwrap();
+    let base = "digits-garments/1/baseA";
+    let held = hold(&protocol, &store, base);
     let mut call = selffer(["reproduce", "--no-report", "--protocol"]);
     call.arg(&protocol).arg("--store").arg(&store);
     let mut child = call.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = std::io::BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     let waiting = lines.find(|line| line.starts_with("waiting for")).expect("it says what it waits for");
-    assert!(waiting.contains(&plan.name(base)) && waiting.contains("`selffer status`"), "{waiting}");
-    drop((hold, fence));
-    assert!(lines.any(|line| line.starts_with(&plan.name(base))), "it trains what it waited for");
+    assert!(waiting.contains(base) && waiting.contains("`selffer status`"), "{waiting}");
+    drop(held);
+    assert!(lines.any(|line| line.starts_with(base)), "it trains what it waited for");
     lines.for_each(drop);
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }

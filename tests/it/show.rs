@@ -1,6 +1,6 @@
 //! `selffer show` and `selffer table` from outside: what they draw and print, and what they answer to mistakes.
 
-use crate::common::{Ran, good_copy, good_store, protocol, run, scratch, selffer};
+use crate::common::{good_copy, good_store, protocol, run, scratch, selffer, sentence};
 use selffer::digest::{Digest, WeightsDigest};
 use selffer::manifest::{Manifest, Outcome};
 use selffer::store::{Entry, Store};
@@ -26,17 +26,6 @@ fn utf8(command: &[&str], store: &Path) -> String {
 
 fn show(name: &str, store: &Path) -> Value {
     run(call(&["show", name, "--format", "json"], store)).expect(0).json()
-}
-
-/// It ended with code 2, said nothing on standard output, and one sentence with these words.
-#[track_caller]
-fn refused(ran: Ran, words: &[&str]) {
-    let ran = ran.expect(2);
-    assert_eq!(ran.out, "");
-    assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
-    for word in words {
-        assert!(ran.err.contains(word), "{word} in: {}", ran.err);
-    }
 }
 
 /// The manifest of a run of the good store, as the file has it.
@@ -177,7 +166,7 @@ fn what_is_out_of_the_ordinary_is_shown() {
 #[test]
 fn what_is_no_run_is_answered_with_the_nearest() {
     let store = good_store();
-    let refuse = |name: &str, words: &[&str]| refused(run(call(&["show", name], store)), words);
+    let refuse = |name: &str, words: &[&str]| sentence(run(call(&["show", name], store)), words);
     refuse("mixed/1/A3B", &["is no run of the protocol", "mixed/1/A4B", "`selffer plan` lists all"]);
     // As people type it.
     refuse("MIXED/1/BASEb", &["the nearest are mixed/1/baseB, "]);
@@ -188,9 +177,9 @@ fn what_is_no_run_is_answered_with_the_nearest() {
     // The digits of a digest, but of none that is there.
     refuse("00000000000000000000", &["no recipe's and no weights' digest", "begins so"]);
     let mut none = call(&["show", "mixed/1/A4B"], Path::new("/no/such/store"));
-    refused(run(none), &["/no/such/store"]);
+    sentence(run(none), &["/no/such/store"]);
     none = call(&["show", "mixed/1/A4B", "--numerics", "baseline"], store);
-    refused(run(none), &["is not trained yet", "mixed/1/baseA", "has networks of: --numerics portable"]);
+    sentence(run(none), &["is not trained yet", "mixed/1/baseA", "has networks of: --numerics portable"]);
 }
 
 #[test]
@@ -203,7 +192,7 @@ fn one_beginning_of_two_digests_is_no_name() {
     open.put_manifest(&other).unwrap();
     let weights = one.trained().unwrap().whole().hex();
     let ran = run(call(&["show", &weights], &store));
-    refused(ran, &["2 runs have a digest that begins so", "mixed/1/A4B", "mixed/1/B4B", "give more digits"]);
+    sentence(ran, &["2 runs have a digest that begins so", "mixed/1/A4B", "mixed/1/B4B", "give more digits"]);
 }
 
 #[test]
@@ -212,7 +201,7 @@ fn a_run_that_is_not_there_yet_says_so() {
     let open = Store::open(&store).unwrap();
     let path = |name: &str| open.path(&Entry::Manifest(manifest(&store, name).recipe_digest()));
     let [treatment, base] = ["mixed/1/A4B", "mixed/1/baseB"].map(path);
-    let says = |name: &str, words: &[&str]| refused(run(call(&["show", name], &store)), words);
+    let says = |name: &str, words: &[&str]| sentence(run(call(&["show", name], &store)), words);
     fs::remove_file(&treatment).unwrap();
     says("mixed/1/A4B", &["mixed/1/A4B: is not trained yet in", "`selffer reproduce` trains it"]);
     fs::write(&treatment, "{}").unwrap();
