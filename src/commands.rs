@@ -77,11 +77,25 @@ fn jobs(asked: Option<u16>) -> usize {
     }
 }
 
-/// The store of a plan's networks, after a word where they are of another policy.
+/// The store of a plan's networks.
+///
+/// # Errors
+/// As of [`acquaint`].
 fn opened(path: &Path, plan: &Plan<'_>, policy: Policy, quiet: bool) -> Result<Store> {
     let store = Store::open(path)?;
-    say_elsewhere(&store, plan, policy, quiet)?;
+    acquaint(&store, plan, policy, quiet)?;
     Ok(store)
+}
+
+/// Says where a store's networks of a plan are of another policy.
+///
+/// # Errors
+/// Where it has networks and none is of the plan: the protocol was not named, or is not as it was.
+fn acquaint(store: &Store, plan: &Plan<'_>, policy: Policy, quiet: bool) -> Result<()> {
+    match records::strangers(store, plan)? {
+        Some((problem, mend)) => Err(Error::invalid(store.dir().display().to_string(), problem, mend)),
+        None => say_elsewhere(store, plan, policy, quiet),
+    }
 }
 
 /// The policies of which a store has base networks of a plan, where it has none of that one: a machine with a GPU and one
@@ -96,10 +110,13 @@ fn elsewhere(store: &Store, plan: &Plan<'_>, policy: Policy) -> Result<Vec<Polic
     Ok(if none { Vec::new() } else { Policy::ALL.into_iter().filter(has).collect() })
 }
 
-/// Says so where there are such.
+/// Says so where there are such, or where a store's networks are all of another protocol.
 fn say_elsewhere(store: &Store, plan: &Plan<'_>, policy: Policy, quiet: bool) -> Result<()> {
     if quiet {
         return Ok(());
+    }
+    if let Some((problem, mend)) = records::strangers(store, plan)? {
+        say(&format!("{} {problem}; {mend}", store.dir().display()));
     }
     for other in elsewhere(store, plan, policy)? {
         let (path, none, name) = (store.dir().display(), policy.name(), other.name());

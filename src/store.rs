@@ -140,8 +140,8 @@ impl Store {
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
                 Err(Error::invalid(
                     dir.display().to_string(),
-                    "is no selffer store",
-                    "name one with --store, or make it with `selffer reproduce`",
+                    if dir.exists() { "is no selffer store" } else { "is not there" },
+                    "name a selffer store, or make one with `selffer reproduce`",
                 ))
             }
             Err(error) => Err(Error::io("read", &mark)(error)),

@@ -135,6 +135,11 @@ pub fn published(path: &Path) -> Result<Audit> {
     Ok(read_published(path)?.audit)
 }
 
+/// Whether a published archive is there.
+pub fn is_published(path: &Path) -> bool {
+    Archive::at(path).is_some()
+}
+
 /// As [`published`], and keeps what was read.
 ///
 /// # Errors

@@ -4,7 +4,7 @@
 //! with, a GPU's above all: then they are held against those that it has, and nobody promised the same bits.
 
 use super::records::{Records, one_policy};
-use super::{Inputs, Verdict, jobs, say_elsewhere, stop_on_signals, write_out};
+use super::{Inputs, Verdict, acquaint, jobs, stop_on_signals, write_out};
 use crate::cli::{self, AuditArgs, AuditFormat, FailOn};
 use crate::output;
 use crate::progress::Progress;
@@ -102,7 +102,7 @@ impl<'a> Audited<'a> {
         let numerics = numerics.expect("of a store's policy something computes");
         let inputs = Inputs::read(&args.protocol)?;
         let plan = inputs.plan()?;
-        say_elsewhere(&store, &plan, policy, args.quiet)?;
+        acquaint(&store, &plan, policy, args.quiet)?;
         let context = Context::new(&plan, &store, policy)?;
         let chosen = again.chosen(&plan);
         let progress = Progress::new(&plan, &chosen, args.quiet);

@@ -4,7 +4,8 @@
 
 use super::records::{Records, is_of, one_policy};
 use super::replay::Elsewhere;
-use super::{Inputs, Verdict, print, say, stop_on_signals};
+use super::show::unknown;
+use super::{Inputs, Verdict, acquaint, print, say, stop_on_signals};
 use crate::cli::BisectArgs;
 use crate::output;
 use selffer::bisect::{Here, Parting, Replayer, Side, bisect, of_plan};
@@ -56,6 +57,10 @@ impl Named {
 
 pub fn run(mut args: BisectArgs) -> anyhow::Result<Verdict> {
     let (left, right) = (named(&args.left)?, named(&args.right)?);
+    if let (Named::Live, Named::Live) = (&left, &right) {
+        let mend = "name a store or a manifest for one of them";
+        return Err(Error::invalid(LIVE, "is one side alone", mend).into());
+    }
     if let Some(policy) = theirs(&args, &Protocol::named(&args.protocol)?, [&left, &right]) {
         args.numerics.policy = policy;
     }
@@ -64,6 +69,9 @@ pub fn run(mut args: BisectArgs) -> anyhow::Result<Verdict> {
     let numerics = args.numerics.engage(args.output.quiet)?;
     let inputs = Inputs::read(&args.protocol)?;
     let plan = inputs.plan()?;
+    for store in [&left, &right].into_iter().filter_map(Named::store) {
+        acquaint(store, &plan, args.numerics.policy, true)?;
+    }
     let trainer = Torch::new(numerics);
     let wanted = wanted(args, &plan, [&left, &right])?;
     let stop = stop_on_signals()?;
@@ -152,10 +160,7 @@ fn wanted(args: &BisectArgs, plan: &Plan<'_>, sides: [&Named; 2]) -> Result<Vec<
     };
     match plan.find(name) {
         Some(index) => Ok(vec![index]),
-        None => {
-            let problem = format!("is no run of the protocol {}", args.protocol);
-            Err(Error::invalid(name, problem, "`selffer plan` lists them; name their --protocol"))
-        }
+        None => Err(unknown(name, &args.protocol, plan)),
     }
 }
 

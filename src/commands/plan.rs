@@ -3,7 +3,7 @@
 //! Uses `plan`, `outline`, `speed`, `output`; used by `commands`. It changes nothing, and computes only where it is asked
 //! to measure.
 
-use super::{Inputs, Verdict, inputs, jobs, print, say, trained};
+use super::{Inputs, Verdict, inputs, jobs, print, say, say_elsewhere, trained};
 use crate::cli::PlanArgs;
 use crate::output::{self, Pace};
 use selffer::architecture::LAYERS;
@@ -51,6 +51,7 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<Verdict> {
     let manifests = match common.which.store.exists() {
         true => {
             let store = Store::open(&common.which.store)?;
+            say_elsewhere(&store, &plan, common.which.numerics.policy, common.output.quiet)?;
             trained(&store, survey(&plan, &store, common.which.numerics.policy)?)?
         }
         false => vec![None; plan.runs.len()],

@@ -1,11 +1,14 @@
 //! What a store has records of, whatever they are of.
 //!
-//! Uses `store`, `manifest` and `protocol`; used by the commands that look at networks before they know a plan.
+//! Uses `store`, `manifest`, `protocol` and `plan`; used by the commands that look at networks before they know a plan, and
+//! where a store has none of the plan's.
 
 use selffer::manifest::Manifest;
-use selffer::protocol::Protocol;
+use selffer::plan::Plan;
+use selffer::protocol::{EMBEDDED, Protocol};
 use selffer::recipe::Policy;
 use selffer::store::{Entry, Found, Store};
+use selffer::text::networks;
 use selffer::{Error, Result};
 
 /// The records of a store.
@@ -59,4 +62,35 @@ pub fn one_policy<'a>(records: impl Iterator<Item = &'a Manifest>, protocol: &Pr
     let mut policies = records.filter(planned).map(|manifest| manifest.recipe.numerics);
     let first = policies.next()?;
     policies.all(|policy| policy == first).then_some(first)
+}
+
+/// What is wrong with a store that has networks, and none of a plan's under any policy, and how to mend it.
+///
+/// # Errors
+/// Where the system does not let the records be read.
+pub fn strangers(store: &Store, plan: &Plan<'_>) -> Result<Option<(String, String)>> {
+    let records = Records::of(store)?.whole;
+    let named = plan.by_name();
+    let planned = |manifest: &Manifest| {
+        let recipe = &manifest.recipe;
+        let ours = |run: &usize| plan.recipe(&plan.runs[*run], recipe.numerics, recipe.parent) == *recipe;
+        named.get(&manifest.run).is_some_and(ours)
+    };
+    if records.is_empty() || records.iter().any(planned) {
+        return Ok(None);
+    }
+    let mut known = EMBEDDED.iter().map(|(name, _)| *name).filter(|name| *name != plan.protocol.name);
+    let like = known.find(|name| {
+        Protocol::named(name).is_ok_and(|theirs| records.iter().all(|manifest| is_of(manifest, &theirs)))
+    });
+    let mend = like.map_or_else(
+        || "name theirs with --protocol, as it was when they were trained".to_owned(),
+        |name| format!("name theirs with --protocol, {name} by the look of them"),
+    );
+    let problem = format!(
+        "has {}, and none of the protocol {} as it is now",
+        networks(records.len()),
+        plan.protocol.name
+    );
+    Ok(Some((problem, mend)))
 }

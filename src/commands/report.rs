@@ -2,21 +2,22 @@
 //!
 //! Uses `report` of the library; `reproduce` ends in the same page.
 
-use super::{Inputs, Verdict, say, write_out};
+use super::{Inputs, Verdict, acquaint, say, write_out};
 use anyhow::Context as _;
 use clap::Args;
 use selffer::Error;
+use selffer::audit;
 use selffer::recipe::Policy;
 use selffer::report::{self, Side, files};
-use selffer::store::{Entry, REPORT, Store};
+use selffer::store::{REPORT, Store};
 use selffer::verify::{Context, Finding, Report, Severity, verify};
 use std::path::{Path, PathBuf};
 
 /// What `selffer report` takes.
 #[derive(Args)]
 pub struct ReportArgs {
-    /// A store, whose networks are shown.
-    #[arg(long, value_name = "DIR", required_unless_present = "archive")]
+    /// A store, whose networks are shown. [default: store, without --archive]
+    #[arg(long, value_name = "DIR")]
     pub store: Option<PathBuf>,
     /// The published archive (its root has a directory `results`); with --store, the two side by side.
     #[arg(long, value_name = "PATH")]
@@ -37,19 +38,30 @@ pub struct ReportArgs {
 
 /// Draws up the report and prints the path of its page.
 pub fn run(args: &ReportArgs) -> anyhow::Result<Verdict> {
-    let out = match (&args.out, &args.store) {
+    let by_default = args.archive.is_none().then(|| PathBuf::from("store"));
+    let store = args.store.clone().or(by_default);
+    if let Some(store) = args.archive.as_deref().filter(|archive| Store::is_at(archive)) {
+        let subject = store.display().to_string();
+        return Err(Error::invalid(subject, "is a selffer store", "name it with --store").into());
+    }
+    if let Some(archive) = store.as_deref().filter(|store| !Store::is_at(store) && audit::is_published(store))
+    {
+        let subject = archive.display().to_string();
+        return Err(Error::invalid(subject, "is a published archive", "name it with --archive").into());
+    }
+    let out = match (&args.out, &store) {
         (Some(out), _) => out.clone(),
         (None, Some(store)) => store.join(REPORT),
         (None, None) => PathBuf::from(REPORT),
     };
-    if let Some(store) = args.store.as_deref().filter(|store| within(store, &out)) {
+    if let Some(store) = store.as_deref().filter(|store| within(store, &out)) {
         let problem = format!("lies in the store {}, which holds nothing else", store.display());
         let mend = "leave out --out, or name a directory elsewhere with it";
         return Err(Error::invalid(out.display().to_string(), problem, mend).into());
     }
     files::check(&out)?;
     let mut sides = Vec::new();
-    if let Some(path) = &args.store {
+    if let Some(path) = &store {
         sides.push(side(path, &args.protocol, args.numerics.policy)?);
     }
     if let Some(path) = &args.archive {
@@ -92,10 +104,10 @@ fn side(path: &Path, protocol: &str, policy: Policy) -> anyhow::Result<Side> {
     let plan = inputs.plan()?;
     let context = Context::new(&plan, &store, policy)?;
     // Else a report that is there would be replaced by one of nothing.
-    let others = || Ok::<_, Error>(store.list()?.0.iter().any(|entry| matches!(entry, Entry::Manifest(_))));
-    if context.manifests.iter().all(Option::is_none) && others()? {
+    acquaint(&store, &plan, policy, true)?;
+    if context.manifests.iter().all(Option::is_none) && !store.manifests()?.is_empty() {
         let problem = format!("has no network of the protocol {protocol} under {} numerics", policy.name());
-        let mend = "name the store's own with --protocol and --numerics";
+        let mend = "name the store's own with --numerics";
         return Err(Error::invalid(path.display().to_string(), problem, mend).into());
     }
     let found = verify(&context)?;

@@ -2,7 +2,7 @@
 //!
 //! Uses `plan` and `store`; used by `commands`. A run is named as the plan names it, or by the beginning of a digest.
 
-use super::{Inputs, Verdict, elsewhere, print};
+use super::{Inputs, Verdict, elsewhere, opened, print};
 use crate::cli::ShowArgs;
 use crate::output::Shown;
 use crate::output::chart::Look;
@@ -25,9 +25,9 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<Verdict> {
     // A mistyped name is better known as such than as one that is not in the store.
     let named = plan.find(&args.run);
     if named.is_none() && !is_prefix(&args.run) {
-        return Err(unknown(args, &plan).into());
+        return Err(unknown(&args.run, &args.which.protocol, &plan).into());
     }
-    let store = Store::open(&args.which.store)?;
+    let store = opened(&args.which.store, &plan, args.which.numerics.policy, true)?;
     let manifests = survey(&plan, &store, args.which.numerics.policy)?;
     let index = match named {
         Some(index) => index,
@@ -77,8 +77,7 @@ fn by_digest(args: &ShowArgs, plan: &Plan<'_>, manifests: &[Option<Manifest>]) -
 }
 
 /// The names of the plan that are nearest to what was given.
-fn unknown(args: &ShowArgs, plan: &Plan<'_>) -> Error {
-    let given = &args.run;
+pub fn unknown(given: &str, protocol: &str, plan: &Plan<'_>) -> Error {
     let mut names: Vec<(f64, String)> = plan
         .runs
         .iter()
@@ -93,7 +92,7 @@ fn unknown(args: &ShowArgs, plan: &Plan<'_>) -> Error {
         .collect();
     names.sort_by(|a, b| b.0.total_cmp(&a.0));
     let nearest: Vec<String> = names.into_iter().take(NEAREST).map(|(_, name)| name).collect();
-    let problem = format!("is no run of the protocol {}", args.which.protocol);
+    let problem = format!("is no run of the protocol {protocol}");
     let mend = format!("the nearest are {}; `selffer plan` lists all", nearest.join(", "));
     let subject = if given.is_empty() { "an empty name" } else { given };
     Error::invalid(subject, problem, mend)

@@ -3,10 +3,12 @@
 //! Uses the library's `status`; used by `commands`. It writes nothing, so it may be run beside anything.
 
 use super::jobs::{Asker, FORGET, unknown_left};
-use super::{Inputs, Verdict, opened, print, say, verdict, write_out};
+use super::{Inputs, Verdict, print, say, say_elsewhere, verdict, write_out};
 use crate::cli::{Format, StatusArgs};
 use crate::output;
 use selffer::status::{Standing, Status, Watch};
+use selffer::store::Store;
+use selffer::text::networks;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
@@ -17,7 +19,8 @@ pub fn run(args: &StatusArgs) -> anyhow::Result<Verdict> {
     let inputs = Inputs::read(&args.which.protocol)?;
     let plan = inputs.plan()?;
     let policy = args.which.numerics.policy;
-    let store = opened(&args.which.store, &plan, policy, args.output.quiet)?;
+    let store = Store::open(&args.which.store)?;
+    say_elsewhere(&store, &plan, policy, args.output.quiet)?;
     let mut watch = Watch::new(&plan, &store, policy);
     let redraws = args.follow && args.output.format == Format::Text && std::io::stdout().is_terminal();
     let mut before = None;
@@ -38,7 +41,8 @@ pub fn run(args: &StatusArgs) -> anyhow::Result<Verdict> {
         // A queue that does not answer may have what is left.
         let unknown = unknown_left(&jobs, &status).len();
         if unknown > 0 && !said {
-            say(&format!("jobs may have {unknown} networks of which nothing is known here ({FORGET})"));
+            let perhaps = networks(unknown);
+            say(&format!("jobs may have {perhaps} of which nothing is known here ({FORGET})"));
             said = true;
         }
         if !args.follow || (settled(&status) && unknown == 0) {

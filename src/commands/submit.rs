@@ -4,8 +4,8 @@
 
 use super::inputs::{self, placed};
 use super::jobs::{Asker, FORGET, unknown_left};
-use super::{Inputs, Verdict, jobs, opened, print, say, say_elsewhere, write_out};
-use crate::cli::{EngineName, SubmitArgs};
+use super::{Inputs, Verdict, jobs, print, say, say_elsewhere, write_out};
+use crate::cli::{EngineName, Format, SubmitArgs};
 use selffer::cluster::arrange::{Arrangement, Batch, Pair, arrange};
 use selffer::cluster::order::{Format as OrderFormat, Order};
 use selffer::cluster::slurm::{self, Slurm};
@@ -17,7 +17,7 @@ use selffer::resources::{Cluster, Resources};
 use selffer::run::largest_fits;
 use selffer::status::{Standing, Watch};
 use selffer::store::Store;
-use selffer::text::networks as networks_of;
+use selffer::text::{are, counted, networks as networks_of};
 use selffer::{Error, Result};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -55,6 +55,10 @@ struct Todo {
 }
 
 pub fn run(args: &SubmitArgs) -> anyhow::Result<Verdict> {
+    if args.dry_run && args.output.format == Format::Json {
+        let mend = "leave out one of --dry-run and --format json";
+        return Err(Error::invalid("--dry-run", "prints scripts, which are no JSON", mend).into());
+    }
     let cluster = resources(args)?;
     // Read once: what is planned here is what jobs are told.
     let text = Protocol::text(&args.which.protocol)?;
@@ -187,10 +191,8 @@ fn todo(plan: &Plan<'_>, store: &Store, args: &SubmitArgs) -> Result<Todo> {
     // A queue that does not answer may have these, and what copies from them would not find them.
     let unknown = unknown_left(&jobs, &status);
     if !unknown.is_empty() && !args.output.quiet {
-        let count = unknown.len();
-        say(&format!(
-            "jobs may have {count} networks of which nothing is known; they are left out ({FORGET})"
-        ));
+        let perhaps = networks_of(unknown.len());
+        say(&format!("jobs may have {perhaps} of which nothing is known; left out ({FORGET})"));
     }
     let (mut runs, mut done, mut held) = (Vec::new(), 0, 0);
     for (index, standing) in status.standing.iter().enumerate() {
@@ -284,11 +286,11 @@ fn dry_run(orders: &Orders<'_>, cluster: &Cluster, store: &Path) -> anyhow::Resu
         Err(error) => (slurm::DEFAULTS, Some(error)),
     };
     let todo = match Store::is_at(&args.which.store) {
-        true => todo(
-            plan,
-            &opened(&args.which.store, plan, args.which.numerics.policy, args.output.quiet)?,
-            args,
-        )?,
+        true => {
+            let store = Store::open(&args.which.store)?;
+            say_elsewhere(&store, plan, args.which.numerics.policy, args.output.quiet)?;
+            todo(plan, &store, args)?
+        }
         false => {
             let runs = (0..plan.runs.len()).collect();
             Todo { runs, done: 0, elsewhere: 0, elements: 0, bases: HashMap::new() }
@@ -321,8 +323,9 @@ fn dry_run(orders: &Orders<'_>, cluster: &Cluster, store: &Path) -> anyhow::Resu
     }
     write_out(&text)?;
     if !args.output.quiet {
-        let networks = todo.runs.len() - arrangement.left;
-        say(&format!("{networks} networks in {} jobs; nothing was submitted", arrangement.batches.len()));
+        let networks = networks_of(todo.runs.len() - arrangement.left);
+        let jobs = counted(arrangement.batches.len(), "job");
+        say(&format!("{networks} in {jobs}; nothing was submitted"));
         if arrangement.left > 0 {
             say(&left(arrangement.left));
         }
@@ -337,8 +340,10 @@ fn dry_run(orders: &Orders<'_>, cluster: &Cluster, store: &Path) -> anyhow::Resu
 
 fn left(networks: usize) -> String {
     format!(
-        "{networks} networks are left by Slurm's limit on jobs (MaxJobCount): run the same command again when \
-         some are done, or put several into each with --per-job"
+        "{} {} left by Slurm's limit on jobs (MaxJobCount): run the same command again when some are done, or put \
+         several into each with --per-job",
+        networks_of(networks),
+        are(networks)
     )
 }
 
@@ -367,7 +372,8 @@ impl Submitted {
             let after = after
                 .as_ref()
                 .map_or_else(String::new, |after| format!(", each after its base in job {after}"));
-            let _ = writeln!(text, "job {job}: {} in {elements} elements{after}", networks_of(*networks));
+            let (networks, elements) = (networks_of(*networks), counted(*elements, "element"));
+            let _ = writeln!(text, "job {job}: {networks} in {elements}{after}");
         }
         let _ = write!(text, "{} submitted, {} done before", networks_of(self.networks), self.done);
         if self.elsewhere > 0 {

@@ -281,10 +281,10 @@ fn sides_that_cannot_be_compared_are_refused() {
     let (_, other) = manifest(good_store(), "mixed/1/baseA");
     let nowhere = Path::new("/no/such/store");
     for (left, right, options, says) in [
-        (good_store(), nowhere, &[][..], "is no selffer store"),
+        (good_store(), nowhere, &[][..], "is not there"),
         (good_store(), text.as_path(), &[], "it is no manifest"),
-        (good_store(), good_store(), &["--run", "mixed/1/A9B"], "`selffer plan` lists them"),
-        (Path::new("live"), Path::new("live"), &[], "has no record of a run"),
+        (good_store(), good_store(), &["--run", "mixed/1/A9B"], "`selffer plan` lists all"),
+        (Path::new("live"), Path::new("live"), &[], "is one side alone"),
         (file.as_path(), other.as_path(), &[], "name two records of one run"),
     ] {
         let ran = bisect(left, right, options).expect(2);
@@ -295,7 +295,7 @@ fn sides_that_cannot_be_compared_are_refused() {
     let mut call = selffer(["bisect", "-q", "--protocol", "smoke"]);
     call.arg(good_store()).arg(good_store());
     let ran = run(call).expect(2);
-    assert!(ran.err.contains("name stores of this --protocol"), "{}", ran.err);
+    assert!(ran.err.contains("none of the protocol smoke"), "{}", ran.err);
 }
 
 /// More images have more steps: a ledger is longer by them, and nobody edited it.

@@ -402,7 +402,7 @@ fn wrong_sources_are_one_sentence_and_write_nothing() {
     let out = dir.path().join("out");
     let nothing = dir.path().join("nothing");
     for (store, archive, named) in [
-        (Some(nothing.as_path()), None, "is no selffer store"),
+        (Some(nothing.as_path()), None, "is not there"),
         (None, Some(nothing.as_path()), "holds neither a published archive"),
         (Some(good_store()), Some(nothing.as_path()), "holds neither a published archive"),
     ] {
@@ -410,8 +410,16 @@ fn wrong_sources_are_one_sentence_and_write_nothing() {
         assert!(ran.err.contains(named) && ran.err.trim().lines().count() == 1, "{}", ran.err);
         assert!(!out.exists());
     }
-    let ran = run(selffer(["report"])).expect(2);
-    assert!(ran.err.contains("--store"), "{}", ran.err);
+    // Each by the other's name; and by none, `store` in the working directory.
+    let ran = report(None, Some(good_store()), &out).expect(2);
+    assert!(ran.err.contains("is a selffer store; name it with --store"), "{}", ran.err);
+    let ran = report(Some(archive::small()), None, &out).expect(2);
+    assert!(ran.err.contains("is a published archive; name it with --archive"), "{}", ran.err);
+    let mut call = selffer(["report"]);
+    call.current_dir(dir.path());
+    let ran = run(call).expect(2);
+    assert!(ran.err.starts_with("error: store: is not there"), "{}", ran.err);
+    assert!(!out.exists() && !dir.path().join("store").exists());
 }
 
 #[test]

@@ -119,7 +119,7 @@ fn what_is_no_store_is_refused_and_left_alone() {
             let ran = on_store(command, &protocol(), store);
             sentence(
                 ran,
-                &[store.to_str().unwrap(), "name one with --store, or make it with `selffer reproduce`"],
+                &[store.to_str().unwrap(), "name a selffer store, or make one with `selffer reproduce`"],
             );
         }
     }

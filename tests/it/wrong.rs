@@ -277,3 +277,78 @@ fn a_golden_directory_that_is_not_there_is_refused_before_training() {
     refused(call, &[golden.to_str().unwrap()], "name the directory of golden snapshots");
     assert!(!store.exists());
 }
+
+/// Who forgets --protocol is told so, and not to train another's networks.
+#[test]
+fn a_store_of_another_protocol_is_told_as_such() {
+    let dir = scratch();
+    let store = dir.path().join("store");
+    let smoke = fs::read_to_string(repository("src/protocols/smoke.toml")).unwrap();
+    let (head, _) = smoke.split_once("treatments = [").unwrap();
+    let of_mine = dir.path().join("mine.toml");
+    fs::write(&of_mine, format!("{head}treatments = [\"baseA\"]\n").replace("\"smoke\"", "\"mine\""))
+        .unwrap();
+    run(reproduce(&of_mine, &store)).expect(0);
+    let manifest = fs::read_dir(store.join("manifests")).unwrap().next().unwrap().unwrap().path();
+    let golden = repository("golden");
+    let at = |command: &[&str], protocol: &Path| {
+        let mut call = selffer(command);
+        call.arg("--protocol").arg(protocol);
+        if command[0] != "audit" && command[0] != "bisect" {
+            call.arg("--store").arg(&store);
+        }
+        call
+    };
+    let out = dir.path().join("out");
+    let out = out.to_str().unwrap();
+    let (path, golden) = (store.to_str().unwrap(), golden.to_str().unwrap());
+    let manifest = manifest.to_str().unwrap();
+    let commands: [&[&str]; 9] = [
+        &["verify"],
+        &["table"],
+        &["show", "mixed/1/A4B"],
+        &["audit", path],
+        &["bisect", path, "live"],
+        &["bisect", manifest, manifest, "--run", "mixed/1/A4B"],
+        &["golden", "check", "--golden", golden],
+        &["golden", "accept", "--golden", golden, "--reason", "none"],
+        &["report", "--out", out],
+    ];
+    let problem = [path, "has 1 network, and none of the protocol store as it is now"];
+    for command in commands {
+        refused(at(command, &protocol()), &problem, "name theirs with --protocol, smoke by the look of them");
+    }
+    // Those that may go on say so.
+    for command in [&["plan"][..], &["status"], &["submit", "--engine", "local", "--dry-run"]] {
+        let ran = run(at(command, &protocol())).expect(0);
+        assert!(problem.iter().all(|words| ran.err.contains(words)), "{command:?}: {}", ran.err);
+    }
+    // One that was edited since is another.
+    let edited = dir.path().join("edited.toml");
+    fs::write(&edited, fs::read_to_string(&of_mine).unwrap().replace("rate = 0.01", "rate = 0.02")).unwrap();
+    refused(
+        at(&["verify"], &edited),
+        &["none of the protocol mine as it is now"],
+        "smoke by the look of them",
+    );
+    // More seeds and treatments are not.
+    let more = fs::read_to_string(&of_mine)
+        .unwrap()
+        .replace("[1]", "[1, 2]")
+        .replace("\"baseA\"", "\"baseA\", \"baseB\"");
+    fs::write(&edited, more).unwrap();
+    assert_eq!(run(at(&["verify", "--format", "json"], &edited)).expect(1).findings().len(), 3);
+}
+
+#[test]
+fn images_that_are_not_there_can_be_said_to_lie_elsewhere() {
+    let dir = scratch();
+    for source in
+        ["idx = \"gone\"", "pack = \"gone\"", "cifar = \"gone\"", "images = { dir = \"gone\", size = 16 }"]
+    {
+        let path = dir.path().join("mine.toml");
+        fs::write(&path, with("\"embedded\"", &format!("{{ {source} }}"))).unwrap();
+        let store = dir.path().join("store");
+        refused(reproduce(&path, &store), &["gone: is not there"], "or say with --data DIR where they lie");
+    }
+}
