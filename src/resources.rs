@@ -323,10 +323,13 @@ mod tests {
         let network = |lines: &str| format!("time = \"3\"\n\n[[network]]\n{lines}");
         for (text, says) in [
             ("max_runing = 1".to_owned(), ", line 1: unknown field `max_runing`"),
-            ("\nmax_running = \"4\"".to_owned(), ", line 2: invalid type: string \"4\", expected u32"),
+            (
+                "\nmax_running = \"4\"".to_owned(),
+                ", line 2: string \"4\" stands where this belongs: a whole number",
+            ),
             ("[slurm]\ntime = \"3\"".to_owned(), ", line 1: unknown field `slurm`"),
             (network("treatment = [\"AnB\"]"), ", line 4: unknown field `treatment`"),
-            (network("treatments = \"AnB\""), ", line 4: invalid type: string \"AnB\", expected a sequence"),
+            (network("treatments = \"AnB\""), ", line 4: string \"AnB\" stands where this belongs: a list, "),
             (
                 network("treatments = [\"A9B\"]"),
                 ": `network`: `A9B` copies 9 layers: of the 8 layers, 1 to 7 can be copied; \

@@ -31,5 +31,61 @@ fn sentence(text: &str, origin: &str, shows: &str, error: &toml::de::Error) -> E
         Some(nearest) => format!("the nearest that is known is `{nearest}`"),
         None => shows.to_owned(),
     };
-    Error::invalid(subject, message, mend)
+    Error::invalid(subject, plain(message), mend)
+}
+
+/// What serde says of a value of the wrong kind, without the words of Rust.
+fn plain(message: String) -> String {
+    let kinds = message.strip_prefix("invalid type: ").and_then(|kinds| kinds.split_once(", expected "));
+    let Some((found, wanted)) = kinds else { return message };
+    let found = match found.split_once(' ') {
+        None if found == "map" => "a table",
+        None if found == "sequence" => "a list",
+        Some(("unit", "variant")) => "a name alone",
+        _ => found,
+    };
+    let wanted = match wanted {
+        "a sequence" => "a list, […]; of tables, [[…]]",
+        "a string" | "a borrowed string" | "path string" => "a text in quotes",
+        "newtype variant" => "a table of that name, { … = … }",
+        integer if integer.starts_with(['u', 'i']) && integer[1..].parse::<u8>().is_ok() => "a whole number",
+        "f32" | "f64" => "a number",
+        wanted if wanted.starts_with("struct") => "a table, { … }",
+        wanted => wanted,
+    };
+    format!("{found} stands where this belongs: {wanted}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{DataSource, Halves};
+    use std::collections::BTreeMap;
+
+    fn told<T: DeserializeOwned + std::fmt::Debug>(value: &str) -> String {
+        let read = read::<BTreeMap<String, T>>(&format!("key = {value}"), "a test", "a mend");
+        read.unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_value_of_the_wrong_kind_is_told_without_words_of_rust() {
+        let cases = [
+            (
+                told::<DataSource>("{ images = 'here' }"),
+                "string \"here\" stands where this belongs: { dir = \"DIR\"",
+            ),
+            (told::<DataSource>("'pack'"), "a name alone stands where this belongs: a table of that name"),
+            (told::<Halves>("{ named = 0 }"), "integer `0` stands where this belongs: a table"),
+            (told::<Vec<u64>>("1"), "integer `1` stands where this belongs: a list"),
+            (
+                told::<Vec<u64>>("{ a = 1 }"),
+                "a table stands where this belongs: a list, […]; of tables, [[…]]",
+            ),
+            (told::<u32>("'many'"), "string \"many\" stands where this belongs: a whole number"),
+            (told::<String>("[1]"), "a list stands where this belongs: a text in quotes"),
+        ];
+        for (told, expected) in cases {
+            assert!(told.contains(expected), "{told}");
+        }
+    }
 }

@@ -28,7 +28,7 @@ pub enum DataSource {
 
 /// Image files, a folder for each class or with lists, to be decoded in memory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "{ dir = \"DIR\", size = PIXELS }")]
 pub struct Folder {
     /// The directory that has `train` and `valid`, as for `selffer data pack`.
     #[serde(skip_serializing)]
