@@ -112,7 +112,7 @@ impl Inputs {
     }
 }
 
-/// The images of a protocol; of an embedded one that brings none, where they come from is said.
+/// The images of a protocol; where they are not, it is said where they come from.
 ///
 /// # Errors
 /// As of [`Dataset::read`].
@@ -121,10 +121,10 @@ fn images(protocol: &Protocol) -> Result<Dataset> {
         "standard" => "make it in the working directory with `ci/fixtures --all digits-garments`",
         "paper" => "get ILSVRC2012 and pack it in the working directory: `selffer data pack DIR ilsvrc2012`",
         "cifar100" => "unpack CIFAR-100's binary version in the working directory",
-        _ => "",
+        _ => "bring the protocol's images there",
     };
-    if let Some(dir) = protocol.data.dir().filter(|dir| !mend.is_empty() && !dir.exists()) {
-        let mend = format!("{mend}, or say with --data DIR where it lies");
+    if let Some(dir) = protocol.data.dir().filter(|dir| !dir.exists()) {
+        let mend = format!("{mend}, or say with --data DIR where they lie");
         return Err(Error::invalid(dir.display().to_string(), "is not there", mend));
     }
     let DataSource::Images(files) = &protocol.data else { return Dataset::read(&protocol.data) };
