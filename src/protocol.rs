@@ -6,7 +6,7 @@
 
 use crate::canonical;
 use crate::digest::{Digest, ProtocolDigest};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, nearest};
 use crate::published::{Published, SEEDS};
 use crate::resources::Cluster;
 use crate::toml_text;
@@ -137,9 +137,11 @@ impl Protocol {
         }
         let path = Path::new(name);
         if !path.exists() {
-            let names = EMBEDDED.map(|(name, _)| name).join(", ");
-            let problem = "is neither an embedded protocol nor a file";
-            return Err(Error::invalid(name, problem, format!("name one of {names}, or a TOML file")));
+            let names = EMBEDDED.map(|(name, _)| name);
+            let near = nearest(name, names).map_or(String::new(), |near| format!("; the nearest is {near}"));
+            let problem = "is neither a protocol that is built in nor a file";
+            let mend = format!("name one of {}, or a TOML file{near}", names.join(", "));
+            return Err(Error::invalid(name, problem, mend));
         }
         let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
         String::from_utf8(bytes).map_err(|_| Error::invalid(name, "is not UTF-8 text", "name a TOML file"))
@@ -292,7 +294,11 @@ impl Check<'_> {
         self.that((0.0..1.0).contains(decay), "solver.decay", decay, below_one)?;
         for drop in rate_drops {
             let good = drop > &0 && drop < epochs;
-            self.that(good, "solver.rate_drops", drop, "name epochs after 0 and before the last")?;
+            let mend = match *epochs {
+                1 => "leave it out: there is one epoch".to_owned(),
+                epochs => format!("name epochs from 1 to {}: the first is 0", epochs - 1),
+            };
+            self.that(good, "solver.rate_drops", drop, &mend)?;
         }
         if rate_drops.is_empty() { Ok(()) } else { self.distinct("solver.rate_drops", rate_drops) }
     }

@@ -252,7 +252,10 @@ fn a_file_is_read_from_where_it_lies() {
     let path = dir.path().join("mine.toml");
     let name = path.to_str().unwrap();
     let missing = Protocol::named(name).unwrap_err().to_string();
-    assert!(missing.contains("neither an embedded protocol nor a file; name one of smoke, ci"), "{missing}");
+    assert!(
+        missing.contains("neither a protocol that is built in nor a file; name one of smoke, ci"),
+        "{missing}"
+    );
     std::fs::write(&path, edited(TINY, &[(r#""embedded""#, r#"{ idx = "images" }"#)])).unwrap();
     let protocol = Protocol::named(name).unwrap();
     assert_eq!(protocol.data, DataSource::Idx(dir.path().join("images")));
