@@ -74,7 +74,7 @@ pub fn run(args: &CancelArgs) -> anyhow::Result<Verdict> {
     match left > 0 && args.runs.is_empty() {
         true => {
             let problem =
-                format!("{left} networks may be in jobs that could not be asked after, nor cancelled");
+                format!("{} may be in jobs that could not be asked after, nor cancelled", networks(left));
             Err(Error::invalid(store.dir().display().to_string(), problem, FORGET).into())
         }
         false => Ok(Verdict::Clean),

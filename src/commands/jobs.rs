@@ -12,6 +12,7 @@ use selffer::recipe::Policy;
 use selffer::run::Runner;
 use selffer::status::{Standing, Status, Watch};
 use selffer::store::Store;
+use selffer::text::networks;
 use selffer::{Error, Result};
 use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
@@ -98,13 +99,14 @@ pub fn leave(runner: &Runner<'_>, quiet: bool) -> Result<()> {
         }
         if alive > 0 && !said {
             say(&format!(
-                "jobs have {alive} networks; waiting for them (`selffer status` shows how they stand, `selffer \
-                 cancel` takes them back)"
+                "jobs have {}; waiting (`selffer status` shows how it stands, `selffer cancel` takes them back)",
+                networks(alive)
             ));
             said = true;
         }
         if unknown > 0 && !said_unknown {
-            say(&format!("jobs may have {unknown} networks; waiting until they can be asked ({FORGET})"));
+            let perhaps = networks(unknown);
+            say(&format!("jobs may have {perhaps}; waiting until they can be asked ({FORGET})"));
             said_unknown = true;
         }
         let until = Instant::now() + ASK_AGAIN * ASKS_LONGEST.min(asked);

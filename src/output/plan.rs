@@ -9,7 +9,7 @@ use selffer::plan::{PlannedRun, operations_in_a_row};
 use selffer::protocol::Layout;
 use selffer::recipe::Policy;
 use selffer::split::Split;
-use selffer::text::{self, networks};
+use selffer::text::{self, are, networks};
 use selffer::treatment::{Task, Treatment};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -240,7 +240,7 @@ impl Plan {
         let _ = write!(text, "{}, {:.0} GFLOP", networks(self.runs.len()), self.operations as f64 / 1e9);
         let _ = match done {
             0 => write!(text, "; none is in the store"),
-            _ => write!(text, "; {done} are in the store"),
+            _ => write!(text, "; {done} {} in the store", are(done)),
         };
         let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         let (disk, memory) = (mib(self.disk), mib(self.memory));

@@ -174,13 +174,19 @@ impl Status {
             }
             lines
         });
+        if !self.failed.is_empty() || !self.stopped.is_empty() {
+            text.push_str(
+                "\n`selffer reproduce`, or `selffer submit`, goes on from the last state of each\n",
+            );
+        }
         for (host, runs) in &self.troubled {
+            let (count, more) = (runs.len(), if runs.len() > 3 { ", …" } else { "" });
+            let names = runs.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
             let _ = writeln!(
                 text,
-                "\n{host}: {} networks failed or were lost there ({}); leave that machine out (for Slurm: \
-                 --sbatch=--exclude={host})",
-                runs.len(),
-                runs.iter().take(3).cloned().collect::<Vec<_>>().join(", ")
+                "\n{host}: {} failed or were lost there ({names}{more}); where other machines do better, leave it out \
+                 (for Slurm: --sbatch=--exclude={host})",
+                networks(count)
             );
         }
         let findings: Vec<&Finding> = self.findings.iter().collect();
