@@ -9,9 +9,10 @@ use crate::cli::ReproduceArgs;
 use crate::output;
 use crate::progress::Progress;
 use selffer::report::files;
-use selffer::run::{Done, Runner, Snapshots, all_fit};
+use selffer::run::{Done, Every, Runner, Snapshots, all_fit, survey};
 use selffer::store::{REPORT, Store};
 use selffer::table::Table;
+use selffer::text::{counted, networks};
 use selffer::train::Torch;
 use selffer::verify::golden::{self, Golden, Scope};
 use selffer::verify::{Context, verify};
@@ -47,6 +48,9 @@ pub fn run(args: &ReproduceArgs) -> anyhow::Result<Verdict> {
         stop: &stop,
         observer: &progress,
     };
+    if !common.output.quiet {
+        say_begun(&runner)?;
+    }
     let done = train(&runner, common.output.quiet);
     progress.finish();
     let done = done?;
@@ -89,6 +93,27 @@ fn place_for_report(store: &Store) -> Result<()> {
         }
         other => other,
     })
+}
+
+/// Says what is about to be trained, where anything is.
+fn say_begun(runner: &Runner<'_>) -> Result<()> {
+    let Runner { plan, store, policy, jobs, .. } = *runner;
+    let (all, found) = (plan.runs.len(), survey(plan, store, policy)?.iter().flatten().count());
+    if found == all {
+        return Ok(());
+    }
+    let kept = match runner.snapshots.every {
+        Every::Never => "no state kept".to_owned(),
+        Every::Steps(steps) => format!("a state kept every {}", counted(steps as usize, "step")),
+        Every::Time(time) => format!("a state kept every {} min", time.as_secs() / 60),
+    };
+    let (protocol, dir, policy) = (&plan.protocol.name, store.dir().display(), policy.name());
+    say(&format!(
+        "{protocol}: {} of {} to train into {dir}, {jobs} at once, under {policy} numerics; {kept}",
+        all - found,
+        networks(all)
+    ));
+    Ok(())
 }
 
 /// Trains what is not there. What jobs have, they train.

@@ -17,8 +17,12 @@ fn progress_without_a_terminal_is_plain_lines() {
     assert_eq!((told.json()["trained"].as_u64(), quiet.json()["trained"].as_u64()), (Some(3), Some(3)));
     assert_eq!(told.json()["cells"], quiet.json()["cells"]);
     assert!(told.err.chars().all(|letter| letter == '\n' || !letter.is_control()), "{:?}", told.err);
-    // A line for each network as it is done: its name, its accuracy, and how many are done.
+    // What is begun; a line for each network as it is done: its name, its accuracy, and how many are done; the page.
     let mut lines: Vec<&str> = told.err.lines().collect();
+    let first = lines.remove(0);
+    let begun = "3 of 3 networks to train into ";
+    let how = ", 1 at once, under portable numerics; a state kept every 10 min";
+    assert!(first.contains(begun) && first.ends_with(how), "{first}");
     let page = lines.pop().unwrap_or_default();
     assert!(page.starts_with("figures and tables: ") && page.ends_with("report/index.html"), "{page}");
     assert_eq!(lines.len(), 3, "{}", told.err);
