@@ -1,7 +1,7 @@
 //! The fence around a network: of all processes that would train it, one may, and it knows when it may not
 //! any more.
 //!
-//! Uses `claim` and `store`; used by `run`. Two things together: the lock, which the system gives up when a
+//! Uses `claim` and `store`; used by `run`, and by `status` for what silence means. Two things together: the lock, which the system gives up when a
 //! process ends, but which a shared file system may not show to other machines; and numbered claims, each
 //! made by one process alone, whatever the file system does with locks. To finish a network is to make the
 //! next claim: a process that was replaced meanwhile cannot, and writes nothing. ARCHITECTURE.md has why.

@@ -1,7 +1,7 @@
 //! The weights that a network starts from.
 //!
 //! Uses `architecture`, `recipe`, `seed` and `weights`; used by `run` (to train), by `verify` (to
-//! compute them again), by `speed` and by `numerics`' probe. Four roles have streams of their own: `base` (a base network's layers),
+//! compute them again), by `bisect`, `report` and `speed`, and by `numerics`' probe. Four roles have streams of their own: `base` (a base network's layers),
 //! `top` (the layers above those that a treatment takes from elsewhere: shared by all treatments of a target,
 //! and independent of its base network), `random` (the random-weight control's frozen layers) and `reduced`
 //! (a base network's on fewer images: shared by all of a target, however few, and no layer of the base

@@ -1,7 +1,7 @@
 //! A recipe: all that determines the bits of one network.
 //!
-//! Uses `protocol`, `treatment` and `digest`; used by `init`, `train`, `store` and `verify`. To resume
-//! is to look up a recipe: a network is trained unless the store has one made by the same recipe.
+//! Uses `protocol`, `treatment` and `digest`; used by all that makes, keeps or checks networks: `plan`,
+//! `init`, `train`, `run`, `manifest`, `verify`. To resume is to look up a recipe: a network is trained unless the store has one made by the same recipe.
 
 use crate::canonical;
 use crate::digest::{DataDigest, Digest, OrderDigest, RecipeDigest, SplitDigest, WeightsDigest};

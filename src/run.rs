@@ -1,7 +1,7 @@
 //! Runs a plan: trains what the store lacks, each network after the one it copies from.
 //!
-//! Uses `plan`, `init`, `store`, `fence` and a [`Trainer`]; used by the command line. The results do not
-//! depend on the number of jobs, on the order in which runs are ready, or on what was there before.
+//! Uses `plan`, `init`, `store`, `fence` and a [`Trainer`]; used by the command line, and by `bisect` and `audit` to train a
+//! network again. The results do not depend on the number of jobs, on the order in which runs are ready, or on what was there before.
 
 mod lookup;
 mod states;

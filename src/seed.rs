@@ -1,7 +1,7 @@
 //! Every random draw of an experiment, from streams that are named by what they are for.
 //!
-//! Uses nothing of this crate but [`crate::digest`]; used by `split`, `init` and `train`. There is no
-//! global generator: a draw depends on its stream's name and on its position in that stream, hence
+//! Uses nothing of this crate but [`crate::digest`]; used by all that draws, `split`, `init`, `input` and `recipe` above
+//! all. There is no global generator: a draw depends on its stream's name and on its position in that stream, hence
 //! not on the order of runs, on how many run at once, or on the device. A stream is ChaCha20 keyed
 //! with a SHA-256 of its name. The shuffle and the Gaussian are written out here and held to known
 //! values, because a library may change a distribution's values in a minor release.

@@ -1,6 +1,6 @@
 //! How fast a trainer trains a protocol's base network: some steps on noise, timed.
 //!
-//! Uses `train` through its trait, `cost`, `init`, `plan`, `split`; used by `selffer plan --measure`, so that a plan's time can be
+//! Uses `train` through its trait, `cost`, `init`, `split`; used by `selffer plan --measure`, so that a plan's time can be
 //! told before a network of it is trained, and by `benches/step`. Nothing is kept.
 
 use crate::architecture::layers;

@@ -1,6 +1,6 @@
 //! This machine as an engine: one `selffer work` in the background, for all networks of a plan.
 //!
-//! Uses nothing of this crate but `claim` and `arrange`; used by the command line through [`Engine`].
+//! Uses `claim` and `arrange`; used by the command line through [`Engine`].
 
 use super::arrange::Batch;
 use super::{After, Element, Engine, Limits, Phase};

@@ -1,4 +1,5 @@
-//! The code map of ARCHITECTURE.md against the code: every file is in it, and modules use those above them alone.
+//! The code map of ARCHITECTURE.md against the code: every file is in it, and modules use those above them alone. The heads
+//! of modules too: what they say that they use, and are used by, is so.
 
 use crate::common::repository;
 use std::collections::BTreeSet;
@@ -110,4 +111,47 @@ fn the_code_map_has_every_file_and_modules_use_those_above_them() {
             assert!(above, "{shown} uses {used}, which does not stand above it in the map");
         }
     }
+}
+
+/// The modules that a head names, in the first sentence or part of one that begins with those words.
+fn named<'a>(head: &'a str, begins: &str) -> Vec<&'a str> {
+    let Some((_, rest)) = head.split_once(begins) else { return Vec::new() };
+    let clause = rest.split(". ").next().unwrap().split("; ").next().unwrap();
+    clause.split('`').skip(1).step_by(2).map(|name| name.split("::").next().unwrap()).collect()
+}
+
+#[test]
+fn heads_name_modules_that_are_used_and_that_use() {
+    let rows = rows();
+    let order: Vec<&str> = rows.iter().flatten().map(|name| module(name)).collect();
+    let of_library = &order[..order.iter().position(|module| *module == "main").unwrap()];
+    let sources = sources();
+    let code = |path: &&PathBuf| path.extension().is_some_and(|ending| ending == "rs");
+    let users = |of: &str, used: &str| {
+        let mut files = sources.iter().filter(code).filter(|path| module(path.to_str().unwrap()) == of);
+        files.any(|path| uses(path).contains(used))
+    };
+    let mut looked_at = 0;
+    for path in &sources {
+        let ours = module(path.to_str().unwrap());
+        let is_head =
+            [format!("{ours}.rs"), format!("{ours}/mod.rs")].iter().any(|name| path.ends_with(name));
+        if !is_head || path.components().count() > 2 || !of_library.contains(&ours) {
+            continue;
+        }
+        let text = fs::read_to_string(repository("src").join(path)).unwrap();
+        let lines: Vec<&str> =
+            text.lines().filter_map(|line| line.strip_prefix("//!")).map(str::trim).collect();
+        let head = lines.join(" ");
+        let known = |name: &&str| of_library.contains(name) && *name != ours;
+        for used in named(&head, "Uses ").into_iter().filter(known) {
+            assert!(users(ours, used), "the head of {ours} says that it uses {used}");
+            looked_at += 1;
+        }
+        for user in named(&head, "used by ").into_iter().filter(known) {
+            assert!(users(user, ours), "the head of {ours} says that {user} uses it");
+            looked_at += 1;
+        }
+    }
+    assert!(looked_at > 50, "{looked_at}");
 }
