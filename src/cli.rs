@@ -37,10 +37,6 @@ use std::time::Duration;
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
-    /// With a command that reads a protocol's images: the directory in which they lie, instead of the one that the
-    /// protocol names. No digest depends on it.
-    #[arg(long, value_name = "DIR", global = true)]
-    pub data: Option<PathBuf>,
 }
 
 impl Cli {
@@ -59,6 +55,27 @@ impl Cli {
             Command::Report(args) => args.quiet,
             _ => false,
         }
+    }
+
+    /// Where a protocol's images lie, if it is said.
+    pub fn data(&self) -> Option<&Path> {
+        let place = match &self.command {
+            Command::Plan(args) => &args.common.which.place,
+            Command::Reproduce(args) => &args.common.which.place,
+            Command::Verify(common) => &common.which.place,
+            Command::Golden(Golden::Check { of, .. } | Golden::Accept { of, .. }) => &of.common.which.place,
+            Command::Table(TableArgs { common, .. }) => &common.which.place,
+            Command::Show(args) => &args.which.place,
+            Command::Status(args) => &args.which.place,
+            Command::Submit(args) => &args.which.place,
+            Command::Cancel(args) => &args.which.place,
+            Command::Audit(args) => &args.place,
+            Command::Bisect(args) => &args.place,
+            Command::Replay(args) => &args.place,
+            Command::Report(args) => &args.place,
+            Command::Work(_) | Command::Fingerprint(_) | Command::Data(_) => return None,
+        };
+        place.data.as_deref()
     }
 }
 
@@ -162,13 +179,23 @@ pub enum Golden {
     },
 }
 
+/// Where a protocol's images lie.
+#[derive(Args)]
+pub struct Place {
+    /// The directory in which the protocol's images lie, instead of the one that it names. No digest depends on it.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+}
+
 /// Which networks of which store.
 #[derive(Args)]
 pub struct Which {
-    /// The protocol: an embedded one (smoke: seconds; ci: minutes; standard, cifar100: hours, on images of yours;
+    /// The protocol: one that is built in (smoke: seconds; ci: minutes; standard, cifar100: hours, on images of yours;
     /// paper: ILSVRC2012), or a TOML file.
     #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
     pub protocol: String,
+    #[command(flatten)]
+    pub place: Place,
     /// The directory of checkpoints and manifests; `reproduce` makes it.
     #[arg(long, value_name = "DIR", default_value = "store")]
     pub store: PathBuf,
@@ -316,6 +343,8 @@ pub struct AuditArgs {
     /// For a store: its protocol, one that is built in or a TOML file.
     #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
     pub protocol: String,
+    #[command(flatten)]
+    pub place: Place,
     /// For a store: train so many of its networks again, drawn by --seed, and compare every bit.
     #[arg(long, value_name = "K", requires = "seed", value_parser = clap::value_parser!(u32).range(1..))]
     pub sample: Option<u32>,
@@ -357,6 +386,8 @@ pub struct BisectArgs {
     /// The protocol of both: one that is built in, or a TOML file.
     #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
     pub protocol: String,
+    #[command(flatten)]
+    pub place: Place,
     /// The one run to look at, as `selffer plan` names it. [default: all, until one parts]
     #[arg(long, value_name = "RUN")]
     pub run: Option<String>,
@@ -377,6 +408,8 @@ pub struct ReplayArgs {
     /// Its protocol.
     #[arg(long)]
     pub protocol: String,
+    #[command(flatten)]
+    pub place: Place,
     /// Epoch and step behind which states are wanted.
     #[arg(long, num_args = 2, required = true)]
     pub after: Vec<u32>,

@@ -49,7 +49,7 @@ pub enum Verdict {
 /// Runs the command that was asked for.
 pub fn run(mut cli: Cli) -> anyhow::Result<Verdict> {
     cli.command.settle()?;
-    inputs::from(&cli)?;
+    inputs::from(&cli);
     match cli.command {
         Command::Plan(args) => plan::run(&args),
         Command::Reproduce(args) => reproduce::run(&args),

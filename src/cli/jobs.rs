@@ -24,7 +24,7 @@ impl EngineName {
 }
 
 #[derive(Args)]
-#[command(mut_arg("protocol", |arg| arg.help("The protocol: an embedded one, or a TOML file. Its text goes with the jobs")))]
+#[command(mut_arg("protocol", |arg| arg.help("The protocol: one that is built in, or a TOML file. Its text goes with the jobs")))]
 #[command(mut_arg("store", |arg| arg.help("The store, on a file system that all machines share")))]
 pub struct SubmitArgs {
     #[command(flatten)]

@@ -4,7 +4,7 @@
 //! whole process is kept here once.
 
 use super::say;
-use crate::cli::{Cli, Command};
+use crate::cli::Cli;
 use selffer::data::{Dataset, folder};
 use selffer::plan::Plan;
 use selffer::protocol::{DataSource, Protocol};
@@ -25,21 +25,9 @@ struct Asked {
 static ASKED: OnceLock<Asked> = OnceLock::new();
 
 /// Takes what concerns all that is read, before anything is.
-///
-/// # Errors
-/// Where `--data` is of no use to the command.
-pub fn from(cli: &Cli) -> Result<()> {
-    let useless = match &cli.command {
-        Command::Data(_) | Command::Fingerprint(_) => Some("leave it out: it reads no protocol's images"),
-        Command::Work(_) => Some("leave it out: its work order says where they lie"),
-        _ => None,
-    };
-    if let (Some(mend), Some(_)) = (useless, &cli.data) {
-        return Err(Error::invalid("--data", "is not for this command", mend));
-    }
-    let asked = Asked { data: cli.data.clone(), quiet: cli.quiet() };
+pub fn from(cli: &Cli) {
+    let asked = Asked { data: cli.data().map(Path::to_owned), quiet: cli.quiet() };
     assert!(ASKED.set(asked).is_ok(), "a process runs one command");
-    Ok(())
 }
 
 /// The directory that `--data` named.

@@ -30,6 +30,8 @@ pub struct ReportArgs {
     #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
     pub protocol: String,
     #[command(flatten)]
+    pub place: crate::cli::Place,
+    #[command(flatten)]
     pub numerics: crate::cli::Numerics,
     /// No messages but errors.
     #[arg(long, short)]
