@@ -81,6 +81,8 @@ struct PlanSplit {
     a: PlanTask,
     #[serde(rename = "B")]
     b: PlanTask,
+    /// Classes of the data that are in none of the two.
+    neither: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -146,13 +148,16 @@ impl Listed {
 }
 
 impl PlanSplit {
-    fn of(split: &Split, digest: SplitDigest) -> Self {
+    fn of(split: &Split, digest: SplitDigest, classes: &[String]) -> Self {
         let task = |task| PlanTask {
             classes: split.task(task).iter().map(|class| class.name.clone()).collect(),
             train: split.count(task, Part::Train),
             valid: split.count(task, Part::Valid),
         };
-        Self { name: split.name.clone(), digest, a: task(Task::A), b: task(Task::B) }
+        let (a, b) = (task(Task::A), task(Task::B));
+        let divided = |class: &&String| a.classes.contains(class) || b.classes.contains(class);
+        let neither = classes.iter().filter(|class| !divided(class)).cloned().collect();
+        Self { name: split.name.clone(), digest, a, b, neither }
     }
 }
 
@@ -195,7 +200,11 @@ impl Plan {
             protocol_digest: plan.protocol.digest(),
             data: plan.catalog.digest,
             numerics: policy,
-            splits: plan.splits.iter().map(|(split, digest)| PlanSplit::of(split, *digest)).collect(),
+            splits: plan
+                .splits
+                .iter()
+                .map(|(split, digest)| PlanSplit::of(split, *digest, &plan.catalog.data.classes))
+                .collect(),
             operations: sum(&mut costs.iter().map(|cost| cost.operations)),
             operations_left: sum(&mut to_train.iter().copied().flatten()),
             runs,
@@ -217,7 +226,7 @@ impl Plan {
             self.data,
             self.numerics.name()
         );
-        for PlanSplit { name, digest, a, b } in &self.splits {
+        for PlanSplit { name, digest, a, b, neither } in &self.splits {
             let _ = writeln!(text, "split {name} {digest}");
             for (task, PlanTask { classes, train, valid }) in [("A", a), ("B", b)] {
                 if !classes.is_empty() {
@@ -227,6 +236,9 @@ impl Plan {
                         classes.join(", ")
                     );
                 }
+            }
+            if !neither.is_empty() {
+                let _ = writeln!(text, "  in neither task: {}", neither.join(", "));
             }
         }
         let mut table = text::plain(["run", "copies from", "images", "GFLOP", ""]);

@@ -111,7 +111,7 @@ fn shapes() -> [(&'static str, Value); 8] {
     let task = json!({"classes": ["text"], "train": "count", "valid": "count"});
     let plan = json!({
         "protocol": "text", "protocol_digest": "digest", "data": "digest", "numerics": "text",
-        "splits": [{"name": "text", "digest": "digest", "A": task, "B": task}],
+        "splits": [{"name": "text", "digest": "digest", "A": task, "B": task, "neither": ["text"]}],
         "runs": [{
             "run": "text", "split": "text", "target": "task", "treatment": "text", "n": "count", "seed": "count",
             "parent": "text or null", "images": "count", "operations": "count", "done": "truth",
@@ -210,6 +210,9 @@ fn plan_as_json() {
         (&json!("mixed"), &json!(160), &json!(80))
     );
     assert_eq!(mixed["B"]["classes"], json!(["digit-6", "digit-7", "dress", "bag"]));
+    // Of 20 classes 8 are named.
+    assert_eq!(mixed["neither"].as_array().unwrap().len(), 12);
+    assert!(mixed["neither"].as_array().unwrap().contains(&json!("digit-2")));
     // 23 networks of 4 bytes a weight or bias, and what training holds at once.
     assert!(fresh["disk"].as_u64().unwrap() > 23 * 4 * 1000 && fresh["memory"].as_u64().unwrap() > 0);
     let twice = |speed: &str| {
