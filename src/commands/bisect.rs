@@ -69,9 +69,6 @@ pub fn run(mut args: BisectArgs) -> anyhow::Result<Verdict> {
     let numerics = args.numerics.engage(args.output.quiet)?;
     let inputs = Inputs::read(&args.protocol)?;
     let plan = inputs.plan()?;
-    for store in [&left, &right].into_iter().filter_map(Named::store) {
-        acquaint(store, &plan, args.numerics.policy, true)?;
-    }
     let trainer = Torch::new(numerics);
     let wanted = wanted(args, &plan, [&left, &right])?;
     let stop = stop_on_signals()?;
@@ -100,6 +97,9 @@ pub fn run(mut args: BisectArgs) -> anyhow::Result<Verdict> {
         );
     }
     if compared == 0 {
+        for store in [&left, &right].into_iter().filter_map(Named::store) {
+            acquaint(store, &plan, args.numerics.policy, true)?;
+        }
         let problem = format!("has no record of a run that {} has too", args.left);
         let mend = "name stores of this --protocol, or a --run that both have";
         return Err(Error::invalid(&args.right, problem, mend).into());

@@ -84,13 +84,10 @@ pub fn strangers(store: &Store, plan: &Plan<'_>) -> Result<Option<(String, Strin
         Protocol::named(name).is_ok_and(|theirs| records.iter().all(|manifest| is_of(manifest, &theirs)))
     });
     let mend = like.map_or_else(
-        || "name theirs with --protocol, as it was when they were trained".to_owned(),
+        || "name theirs with --protocol, as both were when they were trained".to_owned(),
         |name| format!("name theirs with --protocol, {name} by the look of them"),
     );
-    let problem = format!(
-        "has {}, and none of the protocol {} as it is now",
-        networks(records.len()),
-        plan.protocol.name
-    );
+    let (count, name) = (networks(records.len()), &plan.protocol.name);
+    let problem = format!("has {count}, and none of the protocol {name} and its images as they are now");
     Ok(Some((problem, mend)))
 }

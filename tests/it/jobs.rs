@@ -3,7 +3,7 @@
 
 use crate::common::{
     Ran, essence, executable, files, good_copy, good_store, make_pipe, names, on_store, protocol,
-    read_by_now, repository, run, scratch, selffer, signal, wait_for,
+    read_by_now, repository, run, scratch, selffer, sentence, signal, wait_for,
 };
 use rustix::process::Signal;
 use serde_json::Value;
@@ -136,8 +136,12 @@ fn what_was_finished_and_is_gone_is_told_from_what_failed() {
 }
 
 fn submit(protocol: &Path, store: &Path, more: &[&str]) -> Command {
-    let mut call = selffer(["submit", "--format", "json", "--protocol"]);
+    let mut call = selffer(["submit", "--protocol"]);
     call.arg(protocol).arg("--store").arg(store).args(more);
+    // Scripts are no JSON.
+    if !more.contains(&"--dry-run") {
+        call.args(["--format", "json"]);
+    }
     call
 }
 
@@ -611,6 +615,9 @@ fn the_environment_does_not_undo_a_script() {
 fn what_slurm_would_read_otherwise_is_refused_first() {
     let dir = scratch();
     let store = dir.path().join("store");
+    let mut call = submit(&protocol(), &store, &["--engine", "local", "--dry-run"]);
+    call.args(["--format", "json"]);
+    sentence(run(call), &["--dry-run: prints scripts, which are no JSON"]);
     for (store, more, says) in [
         (dir.path().join("back\\slash"), &[][..], "has a backslash in it"),
         (dir.path().join("line\nbreak"), &[], "has a line break"),
@@ -618,10 +625,8 @@ fn what_slurm_would_read_otherwise_is_refused_first() {
         (store.clone(), &["--sbatch=--job-name=mine"], "sets sbatch's --job-name"),
         (store.clone(), &["--time", "2"], "take a longer --time, or fewer --warn-seconds"),
     ] {
-        for dry in [true, false] {
-            let mut call = submit(&protocol(), &store, more);
-            call.args(dry.then_some("--dry-run"));
-            let ran = run(call).expect(2);
+        for more in [more.to_vec(), [more, &["--dry-run"]].concat()] {
+            let ran = run(submit(&protocol(), &store, &more)).expect(2);
             assert!(ran.err.contains(says) && ran.err.lines().count() == 1, "{}", ran.err);
             assert!(!store.exists());
         }

@@ -96,7 +96,7 @@ fn a_store_of_another_protocol_is_no_report() {
     let ran = run(call).expect(2);
     assert_eq!(ran.err.lines().count(), 1, "{}", ran.err);
     assert!(
-        ran.err.contains("has no network of the protocol ci under portable numerics; name"),
+        ran.err.contains("has 23 networks, and none of the protocol ci and its images as they are now; name"),
         "{}",
         ran.err
     );
