@@ -222,7 +222,7 @@ fn a_folder_of_images_trains_the_networks_of_its_pack() {
 
     // The images moved: where they are now is said, and all is as it was.
     fs::rename(other.path().join("images"), other.path().join("elsewhere")).unwrap();
-    let gone = &["cannot read the directory", "images", "check the name"];
+    let gone = &["images: is not there", "or say with --data DIR where they lie"];
     sentence(on_store(&["plan"], &direct, &other.path().join("store")), gone);
     fs::write(&direct, text.replace("images/val.txt", "elsewhere/val.txt")).unwrap();
     let moved = other.path().join("elsewhere").display().to_string();
