@@ -164,6 +164,14 @@ impl Torch {
             meddler: None,
         }
     }
+
+    /// What was computed for that run, where the GPU's memory sufficed for it.
+    fn sound<T>(&self, run: &str, computed: T) -> Result<T> {
+        match self.numerics.memory_sufficed() {
+            Ok(()) => Ok(computed),
+            Err(message) => Err(Error::Torch { run: run.to_owned(), message }),
+        }
+    }
 }
 
 impl Trainer for Torch {
@@ -175,11 +183,13 @@ impl Trainer for Torch {
             #[cfg(test)]
             passes.meddler.clone_from(&self.meddler);
             self.numerics.release_memory();
-            passes.run(along)
+            // No state is kept that a GPU may have come to otherwise.
+            let keep = |state| self.sound(task.name, ()).and_then(|()| (along.keep)(state));
+            passes.run(&Along { from: None, every: along.every, watch: along.watch, keep: &keep })
         };
         let trained = trained();
         self.numerics.release_memory();
-        trained.map_err(|problem| problem.of(task.name))
+        self.sound(task.name, trained.map_err(|problem| problem.of(task.name))?)
     }
 
     fn evaluate(
@@ -197,7 +207,7 @@ impl Trainer for Torch {
         };
         let evaluated = evaluated();
         self.numerics.release_memory();
-        evaluated.map_err(|problem| problem.of(name))
+        self.sound(name, evaluated.map_err(|problem| problem.of(name))?)
     }
 
     fn environment(&self) -> Result<Environment> {

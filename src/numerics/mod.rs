@@ -78,6 +78,9 @@ const AGAINST_CUDA: [(&str, &str); 3] = [
     ("PYTORCH_TUNABLEOP_ENABLED", "has libtorch take whichever product is the fastest just then"),
 ];
 
+/// Variables by which a user chooses what hands out a GPU's memory.
+const ALLOCATORS: [&str; 2] = ["PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"];
+
 /// Variables that make libtorch's parts write to standard output, which holds results alone.
 const TALKATIVE: [&str; 4] = ["ONEDNN_VERBOSE", "DNNL_VERBOSE", "MKLDNN_VERBOSE", "MKL_VERBOSE"];
 
@@ -214,10 +217,27 @@ impl Numerics {
     pub fn fingerprint(&self) -> Result<FingerprintDigest> {
         let compute = || {
             self.enter_thread();
-            fingerprint::compute(self.device())
-                .map_err(|error| format!("libtorch failed at the fingerprint's probe: {}", net::said(&error)))
+            let fingerprint = fingerprint::compute(self.device()).map_err(|error| {
+                format!("libtorch failed at the fingerprint's probe: {}", net::said(&error))
+            })?;
+            self.memory_sufficed().map(|()| fingerprint)
         };
         FINGERPRINT.get_or_init(compute).clone().map_err(|problem| refused(self.policy, problem))
+    }
+
+    /// That the GPU's memory did not run out in this process. Where cuDNN finds no room for a workspace, libtorch takes
+    /// another of its ways, for the rest of the thread and without a word, and the bits are others.
+    ///
+    /// # Errors
+    /// Where it did, with the mend, or nobody counted.
+    pub fn memory_sufficed(&self) -> Result<(), String> {
+        match self.gpu.as_ref().map(|gpu| readback::ran_out_of_memory(gpu.ordinal)) {
+            None | Some(Some(0)) => Ok(()),
+            Some(Some(_)) => {
+                Err("the GPU ran out of memory and may have computed otherwise; take fewer --jobs".to_owned())
+            }
+            Some(None) => Err("libtorch does not tell whether the GPU ran out of memory".to_owned()),
+        }
     }
 
     /// Where and with what is computed in this process, for the record.
@@ -283,6 +303,14 @@ fn begin(policy: Policy, ordinal: u32) -> Result<Numerics, String> {
             if let Some(value) = env::var_os(name).filter(|value| value != "0") {
                 let value = value.to_string_lossy();
                 return Err(format!("the environment has {name}={value}, which {does}; unset {name}"));
+            }
+        }
+        for name in ALLOCATORS {
+            if let Some(value) = env::var(name).ok().filter(|value| value.contains("cudaMallocAsync")) {
+                return Err(format!(
+                    "the environment has {name}={value}, which was not seen to count where a GPU's memory runs out; \
+                     unset {name}"
+                ));
             }
         }
         cuda::open(&cuda::find()?)?;

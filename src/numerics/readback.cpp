@@ -4,6 +4,7 @@
 #include <ATen/Version.h>
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/AutogradState.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>
 
@@ -103,5 +104,15 @@ extern "C" int32_t selffer_enter_cuda(int32_t ordinal) noexcept {
         return 1;
     } catch (...) {
         return 0;
+    }
+}
+
+// How often that GPU's memory ran out for this process, whether or not libtorch went on in another way; -1 where nobody counts.
+extern "C" int64_t selffer_ran_out_of_memory(int32_t ordinal) noexcept {
+    try {
+        auto* allocator = c10::getDeviceAllocator(c10::DeviceType::CUDA);
+        return allocator->getDeviceStats(static_cast<c10::DeviceIndex>(ordinal)).num_ooms;
+    } catch (...) {
+        return -1;
     }
 }

@@ -36,6 +36,7 @@ unsafe extern "C" {
     fn selffer_be_deterministic_on_cuda() -> i32;
     fn selffer_read_back_cuda(raw: *mut RawCuda) -> i32;
     fn selffer_enter_cuda(ordinal: i32) -> i32;
+    fn selffer_ran_out_of_memory(ordinal: i32) -> i64;
 }
 
 /// What libtorch says of itself.
@@ -123,6 +124,14 @@ pub(super) fn read_back_cuda() -> Option<Cuda> {
 pub(super) fn enter_cuda(ordinal: u32) -> Option<()> {
     // SAFETY: it takes a number, and catches what C++ throws, a GPU that is not there included.
     (unsafe { selffer_enter_cuda(i32::try_from(ordinal).ok()?) } == 1).then_some(())
+}
+
+/// How often a GPU's memory ran out for this process, the times included that libtorch said nothing of; none where
+/// nobody counts.
+#[allow(unsafe_code)]
+pub(super) fn ran_out_of_memory(ordinal: u32) -> Option<u64> {
+    // SAFETY: it takes a number, and catches what C++ throws, a count that is not there included.
+    u64::try_from(unsafe { selffer_ran_out_of_memory(i32::try_from(ordinal).ok()?) }).ok()
 }
 
 /// The name of a branch, from MKL's `mkl_types.h`.

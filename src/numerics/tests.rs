@@ -104,6 +104,22 @@ fn a_gpu_is_held_to_float32_and_to_one_way() {
 }
 
 #[test]
+fn without_a_gpu_nobody_counts_its_memory() {
+    assert_eq!(readback::ran_out_of_memory(0), None);
+    let numerics = portable();
+    assert_eq!(numerics.memory_sufficed(), Ok(()), "a CPU's is not asked for");
+    let gpu = Gpu {
+        ordinal: 0,
+        name: "G".to_owned(),
+        capability: "9.0".to_owned(),
+        memory: 1,
+        driver: "13.0".to_owned(),
+    };
+    let on_gpu = Numerics { gpu: Some(gpu), ..numerics.clone() };
+    assert!(on_gpu.memory_sufficed().unwrap_err().contains("does not tell"));
+}
+
+#[test]
 fn a_gpu_that_is_too_old_is_passed_over() {
     let gpu = |driver: &str, capability: &str| {
         let (driver, capability) = (driver.to_owned(), capability.to_owned());

@@ -135,6 +135,12 @@ fn libraries_that_do_not_fit_are_not_opened() {
         let ran = fingerprint(&["--device", "cuda"], &[(name, "1")], torch.path());
         assert!(ran.err.contains(&format!("; unset {name}\n")), "{}", ran.err);
     }
+    for name in ["PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"] {
+        let ran = fingerprint(&["--device", "cuda"], &[(name, "backend:cudaMallocAsync")], torch.path());
+        assert!(ran.err.contains(&format!("runs out; unset {name}\n")), "{}", ran.err);
+        let ran = fingerprint(&["--device", "cuda"], &[(name, "expandable_segments:True")], torch.path());
+        assert!(ran.err.contains("libtorch_cuda.so cannot be loaded: "), "{}", ran.err);
+    }
 }
 
 #[test]

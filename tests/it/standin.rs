@@ -227,6 +227,41 @@ fn a_gpu_that_does_not_repeat_is_found_out() {
     assert!(said.contains(" retraining  of 8 of ") && !said.contains("Bitwise      retraining"), "{said}");
 }
 
+/// Where a GPU's memory ran out, libtorch goes on in another way and says nothing: nothing of it is kept or told.
+#[test]
+fn what_a_gpu_without_memory_came_to_is_refused() {
+    let dir = scratch();
+    let refused = |mut command: Command, at: usize, what: &str| {
+        command.env("STANDIN_OOM", at.to_string());
+        let said = run(command).expect(2).err;
+        let why = "the GPU ran out of memory and may have computed otherwise; take fewer --jobs\n";
+        assert!(said.ends_with(&format!("{what}: {why}")), "{said}");
+    };
+    let probe = || {
+        let mut probe = selffer(["fingerprint", "--device", "cuda"]);
+        shown(&mut probe);
+        probe
+    };
+    refused(probe(), 1, "cannot compute with `cuda` numerics");
+    // Each operation takes memory once at the most: it runs out after the probe, in training.
+    let log = dir.path().join("log");
+    logged(probe(), &log);
+    let after = fs::read_to_string(log).unwrap().lines().count() + 50;
+    let store = dir.path().join("store");
+    let options =
+        ["reproduce", "--no-report", "--quiet", "--jobs", "1", "--device", "cuda", "--snapshot-every", "1"];
+    refused(on_gpu(&options, &protocol(), &store), after, "whole/1/baseA");
+    for part in ["manifests", "checkpoints", "snapshots"] {
+        assert_eq!(names(&store.join(part)), BTreeSet::new(), "{part}");
+    }
+    // In evaluation, where no probe comes before.
+    let trained = dir.path().join("trained");
+    train(&protocol(), &trained, "cuda");
+    let mut audit = selffer(["audit", "--quiet", "--device", "cuda"]);
+    shown(audit.arg(&trained).arg("--protocol").arg(protocol()));
+    refused(audit, after, "");
+}
+
 /// Networks of a GPU's are audited where there is none: what they record is held against the CPU's numerics, and where a
 /// network comes out otherwise that alone refutes nothing.
 #[test]

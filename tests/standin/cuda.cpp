@@ -6,14 +6,16 @@
 // - a stream whose work comes from more than one thread, which have to wait for each other.
 // It is stricter than a GPU in some things (numbers of the CPU as tensors, copies between GPUs, results that are resized).
 // It says nothing of a GPU's arithmetic, of its speed, of which operations are deterministic there or there at all for a
-// type of numbers, or of memory that runs out. Built by ci/standin; opened as the real one is. Variables of the environment:
+// type of numbers, or of memory that runs out, but for the count. Built by ci/standin; opened as the real one is. Variables of the environment:
 // - STANDIN_LOG=FILE: a line for each operation: device, stream, name; a copy between the machine's memory and a
 //   device's is called `aten::copy_to` or `aten::copy_from` the device;
+// - STANDIN_OOM=N: the N-th time that memory is taken counts as one where there was none, and nothing comes of it;
 // - STANDIN_WOBBLE=N: one in N gradients of a convolution, at random, is wrong in the last place of its first number.
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/core/stack.h>
 #include <ATen/detail/CUDAHooksInterface.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <torch/library.h>
 
@@ -109,6 +111,34 @@ REGISTER_CUDA_HOOKS(CUDAHooks)
 
 namespace {
 
+// Counts memory; `Operation` takes it.
+struct Counting final : c10::DeviceAllocator {
+    std::array<std::atomic<int64_t>, DEVICES> ooms = {};
+    std::atomic<int> taken = 0;
+
+    void take(c10::DeviceIndex device) {
+        static const char* given = std::getenv("STANDIN_OOM");
+        static const int at = given ? std::atoi(given) : 0;
+        if (++taken == at) ++ooms.at(device);
+    }
+    c10::CachingDeviceAllocator::DeviceStats getDeviceStats(c10::DeviceIndex device) override {
+        c10::CachingDeviceAllocator::DeviceStats stats;
+        stats.num_ooms = ooms.at(device);
+        return stats;
+    }
+    bool initialized() override { return true; }
+    void emptyCache(c10::MempoolId_t) override {}
+    void recordStream(const c10::DataPtr&, c10::Stream) override {}
+    void resetAccumulatedStats(c10::DeviceIndex) override {}
+    void resetPeakStats(c10::DeviceIndex) override {}
+    c10::DataPtr allocate(size_t) override { TORCH_CHECK(false, "stand-in: memory is taken past its operations"); }
+    void copy_data(void*, const void*, size_t) const override { TORCH_CHECK(false, "stand-in: memory is copied past its operations"); }
+};
+
+Counting counting;
+
+REGISTER_ALLOCATOR(CUDA, &counting)
+
 // The work of a stream has to come from one thread.
 void one_thread(const c10::Stream& stream) {
     static std::mutex lock;
@@ -164,6 +194,7 @@ public:
         for (const auto& [tensor, of] : sides)
             if (of.storage().is_alias_of(side.storage())) return lay(tensor.storage(), side);
         const auto stream = guard.getStream(*device);
+        counting.take(device->index());
         const auto& numbers = side.storage();
         auto* address = static_cast<char*>(const_cast<void*>(numbers.data()));
         auto storage = c10::make_intrusive<c10::StorageImpl>(c10::StorageImpl::use_byte_size_t(), numbers.nbytes(),
