@@ -82,7 +82,16 @@ const AGAINST_CUDA: [(&str, &str); 3] = [
 const ALLOCATORS: [&str; 2] = ["PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"];
 
 /// Variables that make libtorch's parts write to standard output, which holds results alone.
-const TALKATIVE: [&str; 4] = ["ONEDNN_VERBOSE", "DNNL_VERBOSE", "MKLDNN_VERBOSE", "MKL_VERBOSE"];
+const TALKATIVE: [&str; 8] = [
+    "ONEDNN_VERBOSE",
+    "DNNL_VERBOSE",
+    "MKLDNN_VERBOSE",
+    "MKL_VERBOSE",
+    "CUBLAS_LOGDEST_DBG",
+    "CUBLASLT_LOG_LEVEL",
+    "CUBLASLT_LOG_MASK",
+    "CUDNN_LOGDEST_DBG",
+];
 
 /// What a policy sets which of [`VARIABLES`] to; nothing where it leaves libtorch its choice. `COMPATIBLE` is MKL's one
 /// code path that Intel's and other CPUs share: `AVX2` would mean AUTO on a CPU that is not Intel's.

@@ -360,6 +360,10 @@ fn a_gpu_is_given_what_was_looked_up_and_waited_for_when_its_work_is_told() {
     assert_eq!(seen, looked_up);
 }
 
+/// Variables that have NVIDIA's libraries write to standard output, seen of cuBLASLt's and cuDNN's own.
+const LOGS: [&str; 4] =
+    ["CUBLAS_LOGDEST_DBG", "CUBLASLT_LOG_LEVEL", "CUBLASLT_LOG_MASK", "CUDNN_LOGDEST_DBG"];
+
 /// Runs `body` in a process of its own that is shown the stand-in: this test's, once more, by its name. What came of it;
 /// none in that process.
 fn inside(test: &str, body: impl FnOnce()) -> Option<Output> {
@@ -369,7 +373,11 @@ fn inside(test: &str, body: impl FnOnce()) -> Option<Output> {
     }
     let mut again = Command::new(env::current_exe().unwrap());
     shown(&mut again);
-    again.env("STANDIN_INSIDE", "1").args(["--exact", &format!("standin::{test}"), "--nocapture"]);
+    again.env("STANDIN_INSIDE", "1").envs(LOGS.map(|name| (name, "stdout"))).args([
+        "--exact",
+        &format!("standin::{test}"),
+        "--nocapture",
+    ]);
     Some(again.output().unwrap())
 }
 
@@ -378,6 +386,7 @@ fn inside(test: &str, body: impl FnOnce()) -> Option<Output> {
 fn what_would_be_wrong_on_a_gpu_is_refused() {
     let came = inside("what_would_be_wrong_on_a_gpu_is_refused", || {
         Numerics::engage(Policy::Cuda).unwrap().enter_thread();
+        assert_eq!(LOGS.map(env::var_os), [const { None }; 4], "results alone are written");
         let there = |gpu| Tensor::ones([2, 3], (Kind::Float, Device::Cuda(gpu)));
         let (a, b, other) = (there(0), there(0), there(1));
         let sum = a.f_add(&b).unwrap().f_mul_scalar(0.5).unwrap();
