@@ -18,6 +18,7 @@ from pathlib import Path
 
 if "cuda" in sys.argv:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    os.environ.setdefault("DISABLE_ADDMM_CUDA_LT", "1")
 BEGIN = time.perf_counter()
 
 import numpy as np

@@ -13,6 +13,7 @@ from pathlib import Path
 
 if "cuda" in sys.argv:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    os.environ.setdefault("DISABLE_ADDMM_CUDA_LT", "1")
 
 import torch
 import torch.nn.functional as F

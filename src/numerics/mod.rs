@@ -30,7 +30,7 @@ pub const LIBTORCH: &str = "2.11.0";
 
 /// The environment variables that decide on libtorch's code paths. It and its parts read each at their
 /// first use and never again.
-const VARIABLES: [&str; 5] = [
+const VARIABLES: [&str; 6] = [
     // ATen's own kernels.
     "ATEN_CPU_CAPABILITY",
     // oneDNN's convolutions.
@@ -41,6 +41,8 @@ const VARIABLES: [&str; 5] = [
     "MKL_DYNAMIC",
     // cuBLAS's scratch memory: with less, it may sum in another order from time to time.
     "CUBLAS_WORKSPACE_CONFIG",
+    // Whether cuBLASLt has products with a bias: where it fails, libtorch goes on by cuBLAS with no more than a warning.
+    "DISABLE_ADDMM_CUDA_LT",
 ];
 
 /// Variables that a policy neither sets nor forbids, and that may change what `native` computes. Those that are
@@ -54,7 +56,7 @@ const OTHERS: [&str; 5] = [
 ];
 
 /// The same where a GPU computes; where none does they say nothing.
-const OTHERS_OF_CUDA: [&str; 14] = [
+const OTHERS_OF_CUDA: [&str; 13] = [
     "CUDA_VISIBLE_DEVICES",
     "TORCH_BLAS_PREFER_CUBLASLT",
     "CUBLAS_EMULATION_STRATEGY",
@@ -66,7 +68,6 @@ const OTHERS_OF_CUDA: [&str; 14] = [
     "CUDA_LAUNCH_BLOCKING",
     "CUBLASLT_WORKSPACE_SIZE",
     "TORCH_CUBLASLT_UNIFIED_WORKSPACE",
-    "DISABLE_ADDMM_CUDA_LT",
     "TORCH_CUDNN_V8_API_DISABLED",
     "TORCH_CUDNN_USE_HEURISTIC_MODE_B",
 ];
@@ -100,7 +101,9 @@ fn pins(policy: Policy) -> Vec<(&'static str, &'static str)> {
         Policy::Portable => &["avx2", "AVX2", "COMPATIBLE", "FALSE"],
         Policy::Baseline => &["default", "SSE41", "COMPATIBLE", "FALSE"],
         Policy::Native => &[],
-        Policy::Cuda => return vec![("CUBLAS_WORKSPACE_CONFIG", ":4096:8")],
+        Policy::Cuda => {
+            return vec![("CUBLAS_WORKSPACE_CONFIG", ":4096:8"), ("DISABLE_ADDMM_CUDA_LT", "1")];
+        }
     };
     VARIABLES.into_iter().zip(values.iter().copied()).collect()
 }

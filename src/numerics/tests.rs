@@ -119,6 +119,14 @@ fn without_a_gpu_nobody_counts_its_memory() {
     assert!(on_gpu.memory_sufficed().unwrap_err().contains("does not tell"));
 }
 
+/// What of a GPU's variables decides on bits is pinned, and none is both pinned and left to the user.
+#[test]
+fn a_gpu_s_products_have_one_way() {
+    let pinned = pins(Policy::Cuda);
+    assert_eq!(pinned, [("CUBLAS_WORKSPACE_CONFIG", ":4096:8"), ("DISABLE_ADDMM_CUDA_LT", "1")]);
+    assert!(pinned.iter().all(|(name, _)| VARIABLES.contains(name) && !OTHERS_OF_CUDA.contains(name)));
+}
+
 #[test]
 fn a_gpu_that_is_too_old_is_passed_over() {
     let gpu = |driver: &str, capability: &str| {
