@@ -279,10 +279,14 @@ impl Numerics {
         }
     }
 
-    /// What the calling thread keeps of large tensors' memory for its next ones goes back to the system. To be called where
-    /// the next ones are others: before a network's first step, and after its last.
+    /// What the calling thread keeps of large tensors' memory for its next ones goes back to the system, and so does what
+    /// libtorch keeps of a GPU's, for other processes. To be called where the next ones are others: before a network's
+    /// first step, and after its last.
     pub fn release_memory(&self) {
         memory::release();
+        if self.gpu.is_some() {
+            readback::release_cuda();
+        }
     }
 }
 

@@ -116,3 +116,11 @@ extern "C" int64_t selffer_ran_out_of_memory(int32_t ordinal) noexcept {
         return -1;
     }
 }
+
+// Gives the system what libtorch keeps of GPUs' memory and no tensor has; nothing where there is none.
+extern "C" void selffer_release_cuda() noexcept {
+    try {
+        c10::getDeviceAllocator(c10::DeviceType::CUDA)->emptyCache();
+    } catch (...) {
+    }
+}

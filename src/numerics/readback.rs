@@ -37,6 +37,7 @@ unsafe extern "C" {
     fn selffer_read_back_cuda(raw: *mut RawCuda) -> i32;
     fn selffer_enter_cuda(ordinal: i32) -> i32;
     fn selffer_ran_out_of_memory(ordinal: i32) -> i64;
+    fn selffer_release_cuda();
 }
 
 /// What libtorch says of itself.
@@ -132,6 +133,13 @@ pub(super) fn enter_cuda(ordinal: u32) -> Option<()> {
 pub(super) fn ran_out_of_memory(ordinal: u32) -> Option<u64> {
     // SAFETY: it takes a number, and catches what C++ throws, a count that is not there included.
     u64::try_from(unsafe { selffer_ran_out_of_memory(i32::try_from(ordinal).ok()?) }).ok()
+}
+
+/// What libtorch keeps of GPUs' memory for later goes back to their driver.
+#[allow(unsafe_code)]
+pub(super) fn release_cuda() {
+    // SAFETY: it takes nothing, catches what C++ throws, and has the allocator's own lock.
+    unsafe { selffer_release_cuda() }
 }
 
 /// The name of a branch, from MKL's `mkl_types.h`.

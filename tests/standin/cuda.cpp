@@ -8,7 +8,7 @@
 // It says nothing of a GPU's arithmetic, of its speed, of which operations are deterministic there or there at all for a
 // type of numbers, or of memory that runs out, but for the count. Built by ci/standin; opened as the real one is. Variables of the environment:
 // - STANDIN_LOG=FILE: a line for each operation: device, stream, name; a copy between the machine's memory and a
-//   device's is called `aten::copy_to` or `aten::copy_from` the device;
+//   device's is called `aten::copy_to` or `aten::copy_from` the device, what is kept and given back `aten::empty_cache`;
 // - STANDIN_OOM=N: the N-th time that memory is taken counts as one where there was none, and nothing comes of it;
 // - STANDIN_WOBBLE=N: one in N gradients of a convolution, at random, is wrong in the last place of its first number.
 #include <ATen/core/LegacyTypeDispatch.h>
@@ -111,6 +111,15 @@ REGISTER_CUDA_HOOKS(CUDAHooks)
 
 namespace {
 
+// A line of the log.
+void write_log(c10::DeviceIndex device, c10::StreamId stream, const std::string& name) {
+    static const char* path = std::getenv("STANDIN_LOG");
+    static const int file = path ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666) : -1;
+    if (file < 0) return;
+    const auto line = c10::str(int{device}, ' ', stream, ' ', name, '\n');
+    TORCH_CHECK(write(file, line.data(), line.size()) == static_cast<ssize_t>(line.size()), "stand-in: no log");
+}
+
 // Counts memory; `Operation` takes it.
 struct Counting final : c10::DeviceAllocator {
     std::array<std::atomic<int64_t>, DEVICES> ooms = {};
@@ -127,7 +136,10 @@ struct Counting final : c10::DeviceAllocator {
         return stats;
     }
     bool initialized() override { return true; }
-    void emptyCache(c10::MempoolId_t) override {}
+    void emptyCache(c10::MempoolId_t) override {
+        const auto stream = Guard().getStream({CUDA, device_now});
+        write_log(device_now, stream.id(), "aten::empty_cache");
+    }
     void recordStream(const c10::DataPtr&, c10::Stream) override {}
     void resetAccumulatedStats(c10::DeviceIndex) override {}
     void resetPeakStats(c10::DeviceIndex) override {}
@@ -204,14 +216,8 @@ public:
         return lay(c10::Storage(std::move(storage)), side);
     }
 
-    // A line of the log.
     void log() const {
-        static const char* path = std::getenv("STANDIN_LOG");
-        static const int file = path ? open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666) : -1;
-        if (file < 0 || !device) return;
-        const auto line = c10::str(int{device->index()}, ' ', guard.getStream(*device).id(), ' ', name,
-            arrives ? "to" : leaves ? "from" : "", '\n');
-        TORCH_CHECK(write(file, line.data(), line.size()) == static_cast<ssize_t>(line.size()), "stand-in: no log");
+        if (device) write_log(device->index(), guard.getStream(*device).id(), name + (arrives ? "to" : leaves ? "from" : ""));
     }
 
 private:
