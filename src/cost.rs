@@ -54,9 +54,9 @@ pub fn trained_image(protocol: &Protocol, image: [usize; 3], classes: usize) -> 
     2 * 3 * shapes.iter().map(|layer| layer.products).sum::<u64>()
 }
 
-/// Bytes for each number of an image while images enter whole: the byte as it is read and as libtorch has it, and the
-/// number that it becomes (`net::scaled`).
-const ENTERING: u64 = 2 + 4;
+/// Bytes for each number of an image while images enter whole: the byte as it is read and the number that it becomes
+/// (`net::scaled`).
+const ENTERING: u64 = 1 + 4;
 
 /// Bytes in memory at once, at the least: weights as they were and as they are (and the parent's), and momentum; beside
 /// them what a step takes, or, where that is more, what making images ready to train on takes.
@@ -82,8 +82,8 @@ fn memory(
     };
     if protocol.input.is_some() {
         // Beside the activations, windows as numbers and the bytes of the two batches ahead, hence a half of it more; before
-        // them, their mean and the bytes of this batch twice as well: see `train::features` and `train::feed`.
-        let within = (activations + step * entering * 3 / 2).max(step * entering * 3);
+        // them, their mean and the bytes of this batch as well: see `train::features` and `train::feed`.
+        let within = (activations + step * entering * 3 / 2).max(step * entering * 11 / 4);
         return 4 * (weights + trained + within);
     }
     // What enters that layer waits for every image. A step has gradients too.

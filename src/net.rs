@@ -175,7 +175,12 @@ fn wake(x: &Tensor) -> Result<Tensor, TchError> {
 /// Images, whose shape and bytes those are, as numbers 0 to 255, as [`rest`] lays them out, on that device.
 pub(crate) fn numbers(shape: [usize; 3], bytes: &[u8], device: Device) -> Result<Tensor, TchError> {
     let [channels, rows, cols] = shape.map(|side| side as i64);
-    let numbers = Tensor::f_from_slice(bytes)?.f_to_device(device)?.f_to_kind(Kind::Float)?;
+    // SAFETY: the bytes are borrowed for longer than the tensor over them is: `f_to_kind` copies, and so does a GPU.
+    #[allow(unsafe_code)]
+    let lent = unsafe {
+        Tensor::f_from_blob(bytes.as_ptr(), &[bytes.len() as i64], &[1], Kind::Uint8, Device::Cpu)?
+    };
+    let numbers = lent.f_to_device(device)?.f_to_kind(Kind::Float)?;
     numbers.f_reshape([-1, rows, cols, channels])
 }
 

@@ -170,9 +170,9 @@ fn a_cost_by_hand() {
         let frozen: u64 = products[..4].iter().sum();
         let operations = 2 * frozen * (train + valid) + (all - frozen) * passes;
         // From conv5 on 91 are trained, with 17 activations; 3 channels of 2×2 enter it. Before that, while 64 pixels of
-        // each of 4 images enter, 6 bytes each, there are three sets of weights and the momentum, which is more.
+        // each of 4 images, scaled, are replaced by those, there are three sets of weights and the momentum, which is more.
         let training = 4 * (3 * 281 + 2 * 91 + 4 * 17 + 6 * 12);
-        let memory = 4 * (3 * 281 + 91) + 6 * 4 * 64;
+        let memory = 4 * (3 * 281 + 91) + 4 * (64 + 2 * 12) * 4;
         assert!(memory > training);
         assert_eq!(cost("A4B"), Cost { images: 8, operations, memory, checkpoint: 4 * 281 });
     });
@@ -190,10 +190,10 @@ fn images_that_enter_whole_take_memory_by_hand() {
         plan.cost(run).memory
     };
     // 1,000 training and 200 validation images of 64 pixels.
-    assert_eq!(memory("baseB"), 4 * 3 * 281 + 6 * 1000 * 64);
-    // Four layers leave 12 numbers of an image: the pixels as they enter are more.
-    assert_eq!(memory("A4B"), 4 * (3 * 281 + 91) + 6 * 1000 * 64);
-    // One layer leaves 2 channels of 4×4: with these twice, in pieces and put together, the pixels are less.
+    assert_eq!(memory("baseB"), 4 * 3 * 281 + 5 * 1000 * 64);
+    // Four layers leave 12 numbers of an image, one layer 2 channels of 4×4: with these twice, in pieces and put together,
+    // the pixels as they are scaled are more than as they enter.
+    assert_eq!(memory("A4B"), 4 * (3 * 281 + 91) + 4 * (64 + 2 * 12) * 1000);
     assert_eq!(memory("A1B"), 4 * (3 * 281 + 261) + 4 * (64 + 2 * 32) * 1000);
     // Windows are cut out as they are asked for: one batch as numbers, two ahead as bytes.
     let protocol = tiny(&[
