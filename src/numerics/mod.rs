@@ -206,11 +206,12 @@ impl Numerics {
         self.gpu.as_ref()
     }
 
-    /// Bytes of memory that networks in training may take together, at the most. Of a GPU's no more than six tenths: what
-    /// a network takes is counted without the workspaces of CUDA's libraries, and where these find no room they
-    /// may compute in another way, hence to other bits, without a word. The machine has to hold as much too.
+    /// Bytes of memory that networks in training may take together, at the most. Of a GPU's no more than four tenths: what
+    /// a network takes is counted without what pooling and normalisation keep for their gradients, which doubles the
+    /// paper's network's activations, and without the workspaces of CUDA's libraries. It is an estimate that no GPU has
+    /// confirmed. The machine has to hold as much too.
     pub fn memory_at_hand(&self) -> u64 {
-        let gpu = self.gpu.as_ref().map_or(u64::MAX, |gpu| gpu.memory / 10 * 6);
+        let gpu = self.gpu.as_ref().map_or(u64::MAX, |gpu| gpu.memory / 10 * 4);
         gpu.min(machine::memory_at_hand())
     }
 

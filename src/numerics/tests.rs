@@ -6,6 +6,12 @@ fn portable() -> &'static Numerics {
     Numerics::engage(Policy::Portable).expect("a CPU that can")
 }
 
+/// What would be in force on a GPU of so many bytes.
+fn on_a_gpu(memory: u64) -> Numerics {
+    let [name, capability, driver] = ["G", "9.0", "13.0"].map(str::to_owned);
+    Numerics { gpu: Some(Gpu { ordinal: 0, name, capability, memory, driver }), ..portable().clone() }
+}
+
 #[test]
 fn another_policy_in_the_same_process_is_refused() {
     let first = portable();
@@ -106,17 +112,14 @@ fn a_gpu_is_held_to_float32_and_to_one_way() {
 #[test]
 fn without_a_gpu_nobody_counts_its_memory() {
     assert_eq!(readback::ran_out_of_memory(0), None);
-    let numerics = portable();
-    assert_eq!(numerics.memory_sufficed(), Ok(()), "a CPU's is not asked for");
-    let gpu = Gpu {
-        ordinal: 0,
-        name: "G".to_owned(),
-        capability: "9.0".to_owned(),
-        memory: 1,
-        driver: "13.0".to_owned(),
-    };
-    let on_gpu = Numerics { gpu: Some(gpu), ..numerics.clone() };
-    assert!(on_gpu.memory_sufficed().unwrap_err().contains("does not tell"));
+    assert_eq!(portable().memory_sufficed(), Ok(()), "a CPU's is not asked for");
+    assert!(on_a_gpu(1).memory_sufficed().unwrap_err().contains("does not tell"));
+}
+
+#[test]
+fn of_a_gpu_s_memory_networks_take_four_tenths() {
+    assert_eq!(on_a_gpu(1_000).memory_at_hand(), 400);
+    assert!(on_a_gpu(u64::MAX).memory_at_hand() <= portable().memory_at_hand() * 2, "the machine's own counts too");
 }
 
 /// What of a GPU's variables decides on bits is pinned, and none is both pinned and left to the user.
