@@ -4,7 +4,8 @@
 //! does what training does (convolution, pooling, linear layers, softmax and cross-entropy, their
 //! gradients, a step of momentum), in the layouts that `net` uses and the sizes of the `ci` protocol,
 //! and in a few odd sizes, where kernels take their other ways; and the paper's network, narrower, up to its gradients, for
-//! what it alone has (strides, groups, overlapping pooling, normalisation, dropped units). Its data come from this crate's own
+//! what it alone has (strides, groups, overlapping pooling, normalisation, dropped units); on a GPU one gradient of it at full
+//! width. Its data come from this crate's own
 //! streams. A digest that differs says that this machine computes otherwise; the same digest does not prove that every size of
 //! every operation is the same.
 
@@ -50,6 +51,13 @@ const PAPER_IMAGES: i64 = 3;
 const PAPER_CLASSES: usize = 21;
 /// The largest pixel, less the mean: so that what is normalised lies where it does in training.
 const PAPER_PIXEL: f64 = 120.0;
+
+/// The paper's fifth convolution: images at once, sides of what enters it, channels in and out, groups.
+const WIDE_IMAGES: i64 = 64;
+const WIDE_SIDE: i64 = 13;
+const WIDE_FROM: i64 = 384;
+const WIDE_TO: i64 = 256;
+const WIDE_GROUPS: i64 = 2;
 
 /// Rate, momentum and decay of a step.
 const STEP: (f64, f64, f64) = (0.005, 0.9, 5e-4);
@@ -99,6 +107,9 @@ pub(super) fn compute(device: Device) -> Result<FingerprintDigest, TchError> {
         probe.add(&name, &draw(&name, &[length])?.f_mul_scalar(30.0)?.f_exp()?)?;
     }
     probe.paper_s_network(device)?;
+    if device != Device::Cpu {
+        probe.wide_gradient(device)?;
+    }
     Ok(FingerprintDigest(probe.sum.finish()))
 }
 
@@ -161,6 +172,29 @@ impl Probe {
             self.add("paper gradient", &gradient)?;
         }
         Ok(())
+    }
+
+    /// Adds the gradient of the paper's fifth convolution at full width by its weight. For convolutions as large cuDNN has
+    /// another engine than for all above.
+    fn wide_gradient(&mut self, device: Device) -> Result<(), TchError> {
+        let name = "paper wide";
+        // As `net` has it: the channel fastest in memory.
+        let drawn = |of: &str, channels| {
+            let shape = [WIDE_IMAGES, WIDE_SIDE, WIDE_SIDE, channels];
+            draw(&format!("{name} {of}"), &shape, device)?.f_permute([0, 3, 1, 2])
+        };
+        let (weight, _) = layer(name, &[WIDE_TO, WIDE_FROM / WIDE_GROUPS, 3, 3], device)?;
+        let output = drawn("input", WIDE_FROM)?.f_conv2d(
+            &weight,
+            None::<&Tensor>,
+            [1, 1],
+            [1, 1],
+            [1, 1],
+            WIDE_GROUPS,
+        )?;
+        let loss = output.f_mul(&drawn("output", WIDE_TO)?)?.f_sum(Kind::Float)?;
+        let gradients = Tensor::f_run_backward(&[&loss], &[&weight], false, false)?;
+        self.add(name, &gradients[0])
     }
 
     /// Adds a tensor: its name, its shape, and the bits of its numbers in the order of its indices.

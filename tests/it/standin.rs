@@ -245,7 +245,9 @@ fn what_a_gpu_without_memory_came_to_is_refused() {
     refused(probe(), 1, "cannot compute with `cuda` numerics");
     // Each operation takes memory once at the most: it runs out after the probe, in training.
     let log = dir.path().join("log");
-    logged(probe(), &log);
+    let streams = logged(probe(), &log);
+    let gradients = streams.values().flatten().filter(|name| *name == "convolution_backward").count();
+    assert_eq!(gradients, 10 + 5 + 1, "on a GPU, one at the paper's full width");
     let after = fs::read_to_string(log).unwrap().lines().count() + 50;
     let store = dir.path().join("store");
     let options =
