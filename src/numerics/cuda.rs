@@ -68,7 +68,8 @@ pub fn find() -> Result<PathBuf, String> {
 /// Where the system cannot load it.
 pub fn open(root: &Path) -> Result<(), String> {
     // CUDA's compiler at run time asks the loader for this one by its bare name, and finds what is loaded. Without it cuDNN
-    // passes over kernels that it would compile, so that bits would depend on what else the machine has.
+    // passes over kernels that it would compile, so that bits would depend on what else the machine has. It is a precaution:
+    // for no convolution of the built-in networks does cuDNN 9.19.0 choose such a kernel (METHODOLOGY.md has what was asked).
     for library in beside(root, COMPILER_S_OWN) {
         load(&library)?;
     }
