@@ -1,7 +1,7 @@
 //! Whether two networks are as good as one another on the same images, and what a sample of networks
 //! says of those that were not in it.
 //!
-//! Uses nothing of this crate; used by `audit::trial` and `verify::statistical`. The comparison is paired and has a margin: two
+//! Uses nothing of this crate; used by `audit::{effect, trial}` and `verify::statistical`. The comparison is paired and has a margin: two
 //! one-sided tests, which is to ask that a 90 % interval of the difference lies within the margin.
 
 use serde::Serialize;
@@ -74,16 +74,18 @@ pub fn lies(low: f64, high: f64, margin: f64) -> Lies {
     }
 }
 
-/// The variance of the difference of two accuracies by the sampling of images, as if each side had drawn its own; `sides` are
-/// right answers and images. Half an image is added to either side of a count, so that none or all right is not
-/// taken for certainty.
+/// The variance of an accuracy by the sampling of its images, of which so many are right. Half an image is added to either side
+/// of the count, so that none or all right is not taken for certainty.
+pub fn sampling(right: f64, images: f64) -> f64 {
+    let images = images + 1.0;
+    let share = (right + 0.5) / images;
+    share * (1.0 - share) / images
+}
+
+/// The variance of the difference of two accuracies by [`sampling`], as if each side had drawn its own images; `sides` are right
+/// answers and images.
 pub fn variance(sides: [(u32, u32); 2]) -> f64 {
-    let one = |(correct, total): (u32, u32)| {
-        let total = f64::from(total) + 1.0;
-        let share = (f64::from(correct) + 0.5) / total;
-        share * (1.0 - share) / total
-    };
-    sides.into_iter().map(one).sum()
+    sides.into_iter().map(|(right, images)| sampling(f64::from(right), f64::from(images))).sum()
 }
 
 /// What a difference has to exceed to be far off: the margin, and what chance would do in one of twenty cases to any of

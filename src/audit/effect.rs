@@ -1,10 +1,11 @@
 //! Accuracies as points, and the difference between two groups of them with an interval.
 //!
-//! Uses `audit::stats` and `treatment`; used by `audit::{table1, claims, questions}`. Points come from the
+//! Uses `audit::stats`, `equivalence` and `treatment`; used by `audit::{table1, claims, questions}`. Points come from the
 //! published archive or from a selffer store: nothing here knows which.
 
 use super::names::SplitKind;
 use super::stats::{Interval, RESAMPLES, mean, resample};
+use crate::equivalence;
 use crate::seed::{Name as StreamName, Stream};
 use crate::treatment::Kind;
 use serde::Serialize;
@@ -198,7 +199,8 @@ fn units<'a>(values: impl Iterator<Item = (&'a str, Value)>) -> Units {
 
 /// The variance of an accuracy by the choice of validation images.
 fn sampling(point: &Point) -> f64 {
-    point.accuracy * (1.0 - point.accuracy) / point.images.max(1) as f64
+    let images = point.images as f64;
+    equivalence::sampling(point.accuracy * images, images)
 }
 
 /// The variance of the mean over units. Runs of one unit share their images, so more of them help nothing.
@@ -266,8 +268,20 @@ pub(crate) mod tests {
         assert!(effect.value.abs() < 1e-12);
         assert_eq!(effect.right, ["0B base 0"]);
         // Two runs share one target's images, hence one image error of each side.
-        let error = (2.0 * 0.62 * 0.38 / 25_000.0f64).sqrt();
+        let share = 15_500.5 / 25_001.0f64;
+        let error = (2.0 * share * (1.0 - share) / 25_001.0).sqrt();
         assert!((effect.interval.high - 1.959_963_984_540_054 * error).abs() < 1e-12);
+    }
+
+    /// As few images as there can be: that all of them are right is no certainty.
+    #[test]
+    fn none_and_all_right_leave_an_interval() {
+        for (base, tuned) in [(0.0, 0.0), (1.0, 1.0), (0.0, 1.0)] {
+            let mut points = [point("0A", Kind::Base, 0, base), point("0A", Kind::TransferTuned, 1, tuned)];
+            points.iter_mut().for_each(|point| point.images = 10);
+            let Interval { low, high } = effect(&points, Kind::TransferTuned, Kind::Base).unwrap().interval;
+            assert!(low < tuned - base - 0.1 && high > tuned - base + 0.1, "{base} {tuned}: {low} to {high}");
+        }
     }
 
     #[test]
