@@ -150,7 +150,7 @@ pub fn compare(points: &[Point], left: &Side, right: &Side, stream: &StreamName)
         Interval::of(drawn.collect())
     };
     // Few targets may agree by luck, but no closer than their images can tell: the wider interval counts.
-    let images = Interval::around(value, (variance(&a) + variance(&b)).sqrt());
+    let images = Interval::around(value, (variance(basis, &a, &b) + variance(basis, &b, &a)).sqrt());
     let resampled = if several(&a) && several(&b) { bootstrap() } else { None };
     let (interval, source) = match resampled.filter(|found| found.width() > images.width()) {
         Some(found) => (found, Source::Bootstrap),
@@ -203,11 +203,29 @@ fn sampling(point: &Point) -> f64 {
     equivalence::sampling(point.accuracy * images, images)
 }
 
-/// The variance of the mean over units. Runs of one unit share their images, so more of them help nothing.
-fn variance(units: &Units) -> f64 {
-    let each =
-        units.iter().map(|unit| unit.iter().map(|value| value.variance).sum::<f64>() / unit.len() as f64);
-    each.sum::<f64>() / (units.len().max(1) * units.len().max(1)) as f64
+/// The variance that images give to a side's part of the difference: of each unit, by the weight that its runs have there
+/// together. They share their images, so more of them help nothing.
+fn variance(basis: Basis, side: &Units, other: &Units) -> f64 {
+    let weight = weight(basis, &side.concat(), &other.concat());
+    let unit = |unit: &Vec<Value>| {
+        let whole: f64 = unit.iter().map(|value| weight(value.n)).sum();
+        whole * unit.iter().map(|value| weight(value.n) * value.variance).sum::<f64>()
+    };
+    side.iter().map(unit).sum()
+}
+
+/// The weight of one run of a side, by its depth: the same for all, or where depths are compared one by one, for those of a
+/// depth that the other side has as well.
+fn weight(basis: Basis, side: &[Value], other: &[Value]) -> impl Fn(u8) -> f64 + use<> {
+    let runs = side.len();
+    let mut depths: BTreeMap<u8, usize> = BTreeMap::new();
+    side.iter().for_each(|value| *depths.entry(value.n).or_default() += 1);
+    depths.retain(|n, _| other.iter().any(|value| value.n == *n));
+    move |n| match (basis, depths.get(&n)) {
+        (Basis::RelativeToBase, None) => 0.0,
+        (Basis::RelativeToBase, Some(at)) => 1.0 / (depths.len() * at) as f64,
+        (Basis::SameTarget | Basis::Unpaired, _) => 1.0 / runs as f64,
+    }
 }
 
 fn average(values: &[Value]) -> Option<f64> {
@@ -282,6 +300,29 @@ pub(crate) mod tests {
             let Interval { low, high } = effect(&points, Kind::TransferTuned, Kind::Base).unwrap().interval;
             assert!(low < tuned - base - 0.1 && high > tuned - base + 0.1, "{base} {tuned}: {low} to {high}");
         }
+    }
+
+    /// By how much an interval by images reaches over its value, squared, in standard errors.
+    fn by_images(effect: &Effect) -> f64 {
+        assert_eq!(effect.source, Source::Images);
+        ((effect.interval.high - effect.value) / 1.959_963_984_540_054).powi(2)
+    }
+
+    #[test]
+    fn a_target_s_images_count_by_its_share_of_the_runs() {
+        // Three runs on one target, one on the other, all of the same accuracy, so that resampling gives no width.
+        let mut points: Vec<Point> = (1..=3).map(|n| point("0A", Kind::TransferTuned, n, 0.6)).collect();
+        points.push(point("0B", Kind::TransferTuned, 1, 0.6));
+        points.extend(["0A", "0B"].map(|unit| point(unit, Kind::Base, 0, 0.6)));
+        let found = effect(&points, Kind::TransferTuned, Kind::Base).unwrap();
+        let pair = 2.0 * sampling(&points[0]);
+        assert!((by_images(&found) / ((9.0 + 1.0) / 16.0 * pair) - 1.0).abs() < 1e-9, "{found:?}");
+        // By depth: 0A has half of depth 1 and all of depth 2, and 3 is not on the other side.
+        points.extend((1..=2).map(|n| point("1A", Kind::SelfferTuned, n, 0.6)));
+        points.push(point("1A", Kind::Base, 0, 0.6));
+        let found = effect(&points, Kind::TransferTuned, Kind::SelfferTuned).unwrap();
+        assert_eq!(found.basis, Basis::RelativeToBase);
+        assert!((by_images(&found) / ((9.0 + 1.0) / 16.0 * pair + pair) - 1.0).abs() < 1e-9, "{found:?}");
     }
 
     #[test]

@@ -19,6 +19,9 @@ import sys
 
 import numpy as np
 
+# The normal distribution's 97.5 % point.
+Z = 1.959963984540054
+
 LINE = re.compile(r"^[IWEF](\d{4} \d\d:\d\d:\d\d\.\d+) +\d+ \S+\] (.*)$")
 
 
@@ -83,6 +86,22 @@ def main(archive, audit=None):
 
     base = {kind(run)[3]: accuracy[run] for run in accuracy if kind(run)[:2] == ("random", "base")}
     own = lambda run: accuracy[run] - base[kind(run)[3]]
+
+    def sampling(share, images=25_000):
+        share = (share * images + 0.5) / (images + 1)
+        return share * (1 - share) / (images + 1)
+
+    def by_images(value, *sides):
+        """The middle 95 % by images: each side has runs with weights, and a target's runs share its images."""
+        variance = 0
+        for side in sides:
+            targets = collections.defaultdict(list)
+            for run, weight in side:
+                target = kind(run)[3]
+                targets[target].append((weight, sampling(accuracy[run]) + sampling(base[target])))
+            variance += sum(sum(w for w, _ in runs) * sum(w * v for w, v in runs) for runs in targets.values())
+        return value - Z * variance**0.5, value + Z * variance**0.5
+
     table = []
     for low, high in ((1, 7), (3, 7), (5, 7)):
         pick = lambda name: [run for run in accuracy if kind(run)[:2] == ("random", name) and low <= kind(run)[2] <= high]
@@ -98,8 +117,16 @@ def main(archive, audit=None):
             "over_base_target_matched": np.mean([own(run) for run in tuned]),
             "over_selffer_target_matched": np.mean([at(tuned, n) - at(selffer, n) for n in range(low, high + 1)]),
         }
-        table.append(row)
+        depths = {kind(run)[2] for run in tuned} & {kind(run)[2] for run in selffer}
+        share = lambda run, runs: 1 / (len(depths) * sum(kind(r)[2] == kind(run)[2] for r in runs))
+        by_depth = lambda runs: [(run, share(run, runs)) for run in runs if kind(run)[2] in depths]
+        intervals = {
+            "target_matched": by_images(row["over_base_target_matched"], [(run, 1 / len(tuned)) for run in tuned]),
+            "over_selffer_target_matched": by_images(row["over_selffer_target_matched"], by_depth(tuned), by_depth(selffer)),
+        }
+        table.append((row, intervals))
         print(f"table 1, layers {low}-{high}:", " ".join(f"{name} {value:.10f}" for name, value in row.items()))
+        print("  by images:", " ".join(f"{name} {low:.10f} to {high:.10f}" for name, (low, high) in intervals.items()))
 
     for n in range(1, 8):
         pick = lambda name: {kind(r)[3]: accuracy[r] for r in accuracy if kind(r)[:3] == ("random", name, n)}
@@ -149,10 +176,14 @@ def compare(audit, accuracy, last, cells, excess, table):
         same(str(cell["runs"]), np.mean([last[run] for run in cell["runs"]]), cell["mean_last"])
     same("excess", excess.mean(), audit["selection"]["mean"])
     same("excess", np.median(excess), audit["selection"]["median"])
-    for row, ours in zip(audit["table1"], table, strict=True):
+    for row, (ours, intervals) in zip(audit["table1"], table, strict=True):
         for name, value in ours.items():
             theirs = row[name]["value"] if isinstance(row[name], dict) else row[name]
             same(f"table 1 {row['layers']} {name}", value, theirs)
+        for name, (low, high) in intervals.items():
+            assert row[name]["source"] == "images", f"table 1 {row['layers']} {name}"
+            same(f"table 1 {row['layers']} {name}", low, row[name]["interval"]["low"])
+            same(f"table 1 {row['layers']} {name}", high, row[name]["interval"]["high"])
     print(f"the audit's JSON agrees in all {count} numbers")
 
 
