@@ -18,6 +18,8 @@ pub struct Point {
     pub run: String,
     /// What kind of split its task is of.
     pub split: SplitKind,
+    /// The target: whose validation images it was seen on, whatever its seed.
+    pub target: String,
     /// The target and, where there are several, the seed: what paired runs have in common.
     pub unit: String,
     /// The kind of treatment.
@@ -57,9 +59,9 @@ impl Side {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Basis {
-    /// Run by run, with one of the same target (and depth, where both have one).
+    /// Run by run, with one of the same target and seed (and depth, where both have one).
     SameTarget,
-    /// Each run with the base network of its own target, then the two groups of differences, depth by
+    /// Each run with the base network of its own target and seed, then the two groups of differences, depth by
     /// depth: no target has both.
     RelativeToBase,
     /// Mean against mean.
@@ -103,7 +105,8 @@ struct Value {
     variance: f64,
 }
 
-type Units = Vec<Vec<Value>>;
+/// The values of each target.
+type Targets = Vec<Vec<Value>>;
 
 /// The difference between two sides; none where there are no runs to compare. Runs at chance are left out.
 pub fn compare(points: &[Point], left: &Side, right: &Side, stream: &StreamName) -> Option<Effect> {
@@ -140,7 +143,7 @@ pub fn compare(points: &[Point], left: &Side, right: &Side, stream: &StreamName)
         Basis::RelativeToBase => by_depth(a, b),
     };
     let value = statistic(&a.concat(), &b.concat())?;
-    let several = |units: &Units| units.len() > 1 || units.is_empty();
+    let several = |targets: &Targets| targets.len() > 1 || targets.is_empty();
     let bootstrap = || {
         let mut stream = Stream::open(stream);
         let drawn = (0..RESAMPLES).filter_map(|_| {
@@ -159,7 +162,7 @@ pub fn compare(points: &[Point], left: &Side, right: &Side, stream: &StreamName)
     Some(Effect { value, interval, source, basis, left: left_runs, right: right_runs })
 }
 
-/// Each left point with the right points of its target, and of its depth where those have one.
+/// Each left point with the right points of its target and seed, and of its depth where those have one.
 fn pairs<'a>(lefts: &[&'a Point], rights: &[&'a Point]) -> Vec<(&'a Point, Vec<&'a Point>)> {
     let mut by_unit: BTreeMap<&str, Vec<&Point>> = BTreeMap::new();
     for right in rights {
@@ -173,28 +176,29 @@ fn pairs<'a>(lefts: &[&'a Point], rights: &[&'a Point]) -> Vec<(&'a Point, Vec<&
     lefts.iter().filter_map(partners).collect()
 }
 
-fn differences(pairs: &[(&Point, Vec<&Point>)]) -> Units {
-    units(pairs.iter().map(|(left, rights)| {
+fn differences(pairs: &[(&Point, Vec<&Point>)]) -> Targets {
+    by_target(pairs.iter().map(|(left, rights)| {
         let right: Vec<f64> = rights.iter().map(|right| right.accuracy).collect();
         let variances: f64 = rights.iter().map(|right| sampling(right)).sum();
         let value = left.accuracy - mean(&right).unwrap_or(f64::NAN);
         let variance = sampling(left) + variances / (rights.len() * rights.len()) as f64;
-        (left.unit.as_str(), Value { n: left.n, value, variance })
+        (left.target.as_str(), Value { n: left.n, value, variance })
     }))
 }
 
-fn plain(points: &[&Point]) -> Units {
-    units(points.iter().map(|point| {
-        (point.unit.as_str(), Value { n: point.n, value: point.accuracy, variance: sampling(point) })
+fn plain(points: &[&Point]) -> Targets {
+    by_target(points.iter().map(|point| {
+        (point.target.as_str(), Value { n: point.n, value: point.accuracy, variance: sampling(point) })
     }))
 }
 
-fn units<'a>(values: impl Iterator<Item = (&'a str, Value)>) -> Units {
-    let mut units: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
-    for (unit, value) in values {
-        units.entry(unit).or_default().push(value);
+/// What was found by the target that it is of, in the order of targets.
+pub(super) fn by_target<'a, T>(found: impl Iterator<Item = (&'a str, T)>) -> Vec<Vec<T>> {
+    let mut targets: BTreeMap<&str, Vec<T>> = BTreeMap::new();
+    for (target, one) in found {
+        targets.entry(target).or_default().push(one);
     }
-    units.into_values().collect()
+    targets.into_values().collect()
 }
 
 /// The variance of an accuracy by the choice of validation images.
@@ -203,15 +207,15 @@ fn sampling(point: &Point) -> f64 {
     equivalence::sampling(point.accuracy * images, images)
 }
 
-/// The variance that images give to a side's part of the difference: of each unit, by the weight that its runs have there
+/// The variance that images give to a side's part of the difference: of each target, by the weight that its runs have there
 /// together. They share their images, so more of them help nothing.
-fn variance(basis: Basis, side: &Units, other: &Units) -> f64 {
+fn variance(basis: Basis, side: &Targets, other: &Targets) -> f64 {
     let weight = weight(basis, &side.concat(), &other.concat());
-    let unit = |unit: &Vec<Value>| {
-        let whole: f64 = unit.iter().map(|value| weight(value.n)).sum();
-        whole * unit.iter().map(|value| weight(value.n) * value.variance).sum::<f64>()
+    let target = |runs: &Vec<Value>| {
+        let whole: f64 = runs.iter().map(|value| weight(value.n)).sum();
+        whole * runs.iter().map(|value| weight(value.n) * value.variance).sum::<f64>()
     };
-    side.iter().map(unit).sum()
+    side.iter().map(target).sum()
 }
 
 /// The weight of one run of a side, by its depth: the same for all, or where depths are compared one by one, for those of a
@@ -241,12 +245,12 @@ fn by_depth(a: &[Value], b: &[Value]) -> Option<f64> {
     mean(&depths.into_iter().filter_map(|n| Some(at(a, n)? - at(b, n)?)).collect::<Vec<_>>())
 }
 
-/// As many units as there are, and of each as many runs as it has, with replacement.
-fn draw(units: &Units, stream: &mut Stream) -> Vec<Value> {
-    let chosen = resample(units, stream);
+/// As many targets as there are, and of each as many runs as it has, with replacement.
+fn draw(targets: &Targets, stream: &mut Stream) -> Vec<Value> {
+    let chosen = resample(targets, stream);
     chosen
         .into_iter()
-        .flat_map(|unit| resample(unit, stream).into_iter().copied().collect::<Vec<_>>())
+        .flat_map(|runs| resample(runs, stream).into_iter().copied().collect::<Vec<_>>())
         .collect()
 }
 
@@ -260,8 +264,23 @@ pub(crate) mod tests {
 
     pub fn point(unit: &str, kind: Kind, n: u8, accuracy: f64) -> Point {
         let run = format!("{unit} {} {n}", kind.name());
-        let unit = unit.to_owned();
-        Point { run, split: SplitKind::Random, unit, kind, n, accuracy, images: 25_000, at_chance: false }
+        let target = unit.to_owned();
+        Point {
+            run,
+            split: SplitKind::Random,
+            unit: target.clone(),
+            target,
+            kind,
+            n,
+            accuracy,
+            images: 25_000,
+            at_chance: false,
+        }
+    }
+
+    /// The same with that seed, beside others of the target.
+    pub fn seeded(target: &str, seed: u64, kind: Kind, n: u8, accuracy: f64) -> Point {
+        Point { target: target.to_owned(), ..point(&format!("{target}/{seed}"), kind, n, accuracy) }
     }
 
     fn side(kind: Kind) -> Side {
@@ -323,6 +342,23 @@ pub(crate) mod tests {
         let found = effect(&points, Kind::TransferTuned, Kind::SelfferTuned).unwrap();
         assert_eq!(found.basis, Basis::RelativeToBase);
         assert!((by_images(&found) / ((9.0 + 1.0) / 16.0 * pair + pair) - 1.0).abs() < 1e-9, "{found:?}");
+    }
+
+    #[test]
+    fn seeds_of_one_target_share_its_images_and_are_paired_by_themselves() {
+        let seed = |seed: u64, base: f64| {
+            [seeded("0A", seed, Kind::Base, 0, base), seeded("0A", seed, Kind::TransferTuned, 1, base + 0.01)]
+        };
+        let [one, both] = [vec![1], vec![1, 2]].map(|seeds| {
+            let points: Vec<Point> =
+                seeds.into_iter().flat_map(|at| seed(at, 0.5 + 0.1 * at as f64)).collect();
+            effect(&points, Kind::TransferTuned, Kind::Base).unwrap()
+        });
+        // Were a run compared with the base of another seed, it would be off by 0.1.
+        assert!((one.value - 0.01).abs() < 1e-12 && (both.value - 0.01).abs() < 1e-12);
+        // More seeds are no more images: the error is that of a mean seed, not of half its variance.
+        let other = sampling(&seed(2, 0.7)[0]) + sampling(&seed(2, 0.7)[1]);
+        assert!((by_images(&both) / ((by_images(&one) + other) / 2.0) - 1.0).abs() < 1e-9, "{both:?}");
     }
 
     #[test]

@@ -101,6 +101,7 @@ impl Run {
         Some(Point {
             run: self.run.clone(),
             split: self.split,
+            target: self.target.clone(),
             // Networks on reduced data are no controls of anything but each other.
             unit: match name.split {
                 Split::Reduced(count) => format!("reduced{count:04}"),

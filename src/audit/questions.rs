@@ -3,7 +3,7 @@
 //!
 //! Uses `audit::effect`; used by `audit`, for the published archive and for a selffer store alike.
 
-use super::effect::{Effect, Point, Side, compare};
+use super::effect::{Effect, Point, Side, by_target, compare};
 use super::names::SplitKind;
 use super::stats::{Interval, RESAMPLES, mean, resample};
 use crate::seed::{Name as StreamName, Stream};
@@ -108,7 +108,7 @@ fn negated(effect: Effect) -> Effect {
     }
 }
 
-/// The mean accuracy by target of a kind on random splits.
+/// The mean accuracy by target and seed of a kind on random splits.
 fn by_unit(points: &[Point], kind: Kind, n: u8) -> BTreeMap<&str, f64> {
     let mut units: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for point in points.iter().filter(|point| side(kind, n).matches(point)) {
@@ -120,8 +120,8 @@ fn by_unit(points: &[Point], kind: Kind, n: u8) -> BTreeMap<&str, f64> {
 fn generality(points: &[Point], n: u8, stream: &StreamName) -> Option<(Estimate, Form)> {
     let (transfer, selffer) = (by_unit(points, Kind::Transfer, n), by_unit(points, Kind::Selffer, n));
     let random = by_unit(points, Kind::Random, n);
-    let three = |unit: &&str| Some((*transfer.get(*unit)?, *selffer.get(*unit)?, *random.get(*unit)?));
-    let same: Vec<(f64, f64, f64)> = transfer.keys().filter_map(three).collect();
+    let three = |unit: &str| Some((*transfer.get(unit)?, *selffer.get(unit)?, *random.get(unit)?));
+    let same = with_target(points, transfer.keys().filter_map(|unit| Some((*unit, three(unit)?))));
     if !same.is_empty() {
         return estimate(&same, &same, 0.0, stream).map(|found| (found, Form::SameTarget));
     }
@@ -134,32 +134,38 @@ fn generality(points: &[Point], n: u8, stream: &StreamName) -> Option<(Estimate,
     };
     let floor = whole(Kind::Random)? / whole(Kind::Base)?;
     let base = by_unit(points, Kind::Base, n);
-    let relative = |found: BTreeMap<&str, f64>| -> Vec<(f64, f64, f64)> {
-        let shares = found.into_iter().filter_map(|(unit, accuracy)| Some(accuracy / base.get(unit)?));
-        shares.map(|share| (share, share, 0.0)).collect()
+    let relative = |found: BTreeMap<&str, f64>| {
+        let shares =
+            found.into_iter().filter_map(|(unit, accuracy)| Some((unit, accuracy / base.get(unit)?)));
+        with_target(points, shares.map(|(unit, share)| (unit, (share, share, 0.0))))
     };
     let (transfer, selffer) = (relative(transfer), relative(selffer));
     estimate(&transfer, &selffer, floor, stream).map(|found| (found, Form::RelativeToBase))
 }
 
+/// What is known of each target and seed, by target: seeds of one target share its images, and are drawn together.
+fn with_target<'a, T>(points: &[Point], found: impl Iterator<Item = (&'a str, T)>) -> Vec<Vec<T>> {
+    let targets: BTreeMap<&str, &str> =
+        points.iter().map(|point| (point.unit.as_str(), point.target.as_str())).collect();
+    by_target(found.filter_map(|(unit, one)| Some((*targets.get(unit)?, one))))
+}
+
+/// Three accuracies of one target and seed.
+type Three = (f64, f64, f64);
+
 /// The ratio (A - R) / (B - R) of means, A the first numbers of `a`, B the second of `b`, R their third
-/// and `floor`; with a bootstrap over both lists, or over the one where they are the same.
-fn estimate(
-    a: &[(f64, f64, f64)],
-    b: &[(f64, f64, f64)],
-    floor: f64,
-    stream: &StreamName,
-) -> Option<Estimate> {
-    let ratio = |a: &[(f64, f64, f64)], b: &[(f64, f64, f64)]| {
+/// and `floor`; with a bootstrap over the targets of both lists, or of the one where they are the same.
+fn estimate(a: &[Vec<Three>], b: &[Vec<Three>], floor: f64, stream: &StreamName) -> Option<Estimate> {
+    let ratio = |a: &[Three], b: &[Three]| {
         let top = mean(&a.iter().map(|(a, _, random)| a - random).collect::<Vec<_>>())? - floor;
         let bottom = mean(&b.iter().map(|(_, b, random)| b - random).collect::<Vec<_>>())? - floor;
         // Where the task's own layers are worth no more than random ones, there is nothing to keep.
         (bottom > 0.0).then(|| top / bottom)
     };
-    let value = ratio(a, b)?;
+    let value = ratio(&a.concat(), &b.concat())?;
     let mut stream = Stream::open(stream);
     let mut draw =
-        |list: &[(f64, f64, f64)]| resample(list, &mut stream).into_iter().copied().collect::<Vec<_>>();
+        |list: &[Vec<Three>]| resample(list, &mut stream).into_iter().flatten().copied().collect::<Vec<_>>();
     let paired = std::ptr::eq(a, b);
     let resampled = (0..RESAMPLES).filter_map(|_| {
         let first = draw(a);
@@ -171,7 +177,7 @@ fn estimate(
 }
 
 fn transition(points: &[Point]) -> Option<Transition> {
-    // The curve of BnB - AnB of each target that has both at every depth.
+    // The curve of BnB - AnB of each target and seed that has both at every depth.
     let curves: BTreeMap<&str, Vec<f64>> = {
         let pairs: Vec<_> =
             DEPTHS.map(|n| (by_unit(points, Kind::Selffer, n), by_unit(points, Kind::Transfer, n))).collect();
@@ -181,17 +187,24 @@ fn transition(points: &[Point]) -> Option<Transition> {
         };
         units.into_iter().filter_map(|unit| Some((unit, curve(unit)?))).collect()
     };
-    let all: Vec<&Vec<f64>> = curves.values().collect();
-    let (layer, layers) = turning(&all)?;
+    let targets: BTreeSet<&str> = points
+        .iter()
+        .filter(|point| curves.contains_key(point.unit.as_str()))
+        .map(|point| point.target.as_str())
+        .collect();
+    let all = with_target(points, curves.iter().map(|(unit, curve)| (*unit, curve)));
+    let (layer, layers) = turning(&all.concat())?;
     let mut stream = Stream::open(&StreamName::new("audit question").and("question", "transition"));
     let drawn: Vec<(f64, f64)> = (0..RESAMPLES)
-        .filter_map(|_| turning(&resample(&all, &mut stream).into_iter().copied().collect::<Vec<_>>()))
+        .filter_map(|_| {
+            turning(&resample(&all, &mut stream).into_iter().flatten().copied().collect::<Vec<_>>())
+        })
         .collect();
     let interval = |values: Vec<f64>| (all.len() > 1).then(|| Interval::of(values)).flatten();
     Some(Transition {
         layer: Estimate { value: layer, interval: interval(drawn.iter().map(|one| one.0).collect()) },
         layers: Estimate { value: layers, interval: interval(drawn.iter().map(|one| one.1).collect()) },
-        targets: curves.keys().map(|unit| (*unit).to_owned()).collect(),
+        targets: targets.into_iter().map(str::to_owned).collect(),
     })
 }
 
@@ -214,7 +227,7 @@ fn turning(curves: &[&Vec<f64>]) -> Option<(f64, f64)> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::effect::tests::point;
+    use super::super::effect::tests::{point, seeded};
     use super::*;
 
     fn table(random_on_target: bool) -> Vec<Point> {
@@ -248,6 +261,32 @@ mod tests {
             (transition.layer.value - 5.0).abs() < 1e-12 && (transition.layers.value - 2.0).abs() < 1e-12
         );
         assert_eq!(transition.targets, ["0A", "1A", "2A"]);
+    }
+
+    #[test]
+    fn seeds_of_one_target_are_no_more_targets() {
+        // Seeds that differ in all but what is paired: at 0A each transfer keeps half, whatever its seed.
+        let seed = |target: &'static str, seed: u64| {
+            let (random, lift) = (0.1 * seed as f64, 0.02 * seed as f64);
+            DEPTHS.flat_map(move |n| {
+                let kept = 0.2 + lift;
+                [(Kind::Selffer, 2.0 * kept), (Kind::Transfer, kept), (Kind::Random, 0.0)]
+                    .map(|(kind, worth)| seeded(target, seed, kind, n, random + worth))
+            })
+        };
+        let points: Vec<Point> = (1..=3).flat_map(|at| seed("0A", at)).collect();
+        let answers = answer(&points);
+        let generality = answers.layers[0].generality.unwrap();
+        assert!((generality.value - 0.5).abs() < 1e-12 && generality.interval.is_none(), "{generality:?}");
+        let transition = answers.transition.unwrap();
+        assert_eq!(
+            (transition.targets.as_slice(), transition.layer.interval),
+            (&["0A".to_owned()][..], None)
+        );
+        let more: Vec<Point> = points.into_iter().chain((1..=3).flat_map(|at| seed("0B", at))).collect();
+        let answers = answer(&more);
+        assert!(answers.layers[0].generality.unwrap().interval.is_some());
+        assert_eq!(answers.transition.unwrap().targets, ["0A", "0B"]);
     }
 
     #[test]

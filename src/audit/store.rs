@@ -71,6 +71,7 @@ fn run(plan: &Plan<'_>, cell: &Cell) -> Option<(Run, Point)> {
     let point = Point {
         run: run.run.clone(),
         split: kind,
+        target: run.target.clone(),
         // Networks on reduced data are no controls of anything but each other.
         unit: match cell.treatment.examples() {
             Some(examples) => format!("{}/{}/{}@{examples}", cell.split, cell.seed, cell.target),
