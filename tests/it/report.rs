@@ -318,6 +318,17 @@ fn all_treatments() -> &'static Path {
     dir.path()
 }
 
+/// Behind the means of Table 1 are base networks too that no run is compared with by itself.
+#[test]
+fn the_runs_of_table_1_are_those_of_its_means() {
+    let page = fs::read_to_string(all_treatments().join("store/report/index.html")).unwrap();
+    let list = page.split_once("id=\"store-table-1-1-7\"").expect("the list").1;
+    let list = list.split_once("</details>").unwrap().0;
+    for run in ["baseA", "baseB", "B1B+", "B5B+", "A1B+", "A5B+"] {
+        assert!(list.contains(&format!(">random-0/1/{run}</a>")), "{run}: {list}");
+    }
+}
+
 #[test]
 fn every_run_of_every_treatment_is_in_a_figure() {
     let dir = all_treatments();

@@ -48,9 +48,7 @@ pub fn table1(sides: &[Side]) -> Markup {
         }
         @for side in sides {
             @for row in &side.audit.table1 {
-                @let mut names: Vec<String> = row.target_matched.left.iter().chain(&row.target_matched.right).cloned().collect();
-                @let more: Vec<String> = row.over_selffer_target_matched.iter().flat_map(|effect| effect.right.clone()).collect();
-                @let () = { names.extend(more); names.sort(); names.dedup(); };
+                @let names = row_runs(side, row);
                 (runs::links(
                     side, &runs_id(side, row), &names,
                     &format!("{}, layers {}-{}: {}", side.title, row.layers.0, row.layers.1, counted(names.len())),
@@ -60,14 +58,22 @@ pub fn table1(sides: &[Side]) -> Markup {
     }
 }
 
+/// The runs of a treatment that the means of a row are of.
+fn on(side: &Side, row: &Row, kind: Kind) -> Vec<String> {
+    let all = side.points.iter().filter(|point| {
+        let depth = kind == Kind::Base || (row.layers.0..=row.layers.1).contains(&point.n);
+        point.split == SplitKind::Random && point.kind == kind && depth
+    });
+    all.map(|point| point.run.clone()).collect()
+}
+
+/// All runs that a row rests on: those of its means, and with them those that are compared with their own base networks.
+fn row_runs(side: &Side, row: &Row) -> Vec<String> {
+    let kinds = [Kind::Base, Kind::SelfferTuned, Kind::TransferTuned];
+    kinds.into_iter().flat_map(|kind| on(side, row, kind)).collect()
+}
+
 fn table1_row(side: &Side, row: &Row, right: Kind) -> Markup {
-    let on = |kind: Kind| {
-        let all = side.points.iter().filter(|point| {
-            let depth = kind == Kind::Base || (row.layers.0..=row.layers.1).contains(&point.n);
-            point.split == SplitKind::Random && point.kind == kind && depth
-        });
-        all.map(|point| point.run.clone()).collect::<Vec<_>>()
-    };
     let (printed, means, matched) = match right {
         Kind::Base => (row.published_over_base, row.over_base, Some(&row.target_matched)),
         _ => (row.published_over_selffer, row.over_selffer, row.over_selffer_target_matched.as_ref()),
@@ -77,7 +83,7 @@ fn table1_row(side: &Side, row: &Row, right: Kind) -> Markup {
             td { (row.layers.0) "–" (row.layers.1) br; small { (side.title) } }
             td.n { (format!("{:+.1}", 100.0 * printed)) }
             td.n { a href={ "#" (runs_id(side, row)) } { (points(means)) } br; small {
-                (on(Kind::TransferTuned).len()) " and " (of_runs(side, &on(right)))
+                (on(side, row, Kind::TransferTuned).len()) " and " (of_runs(side, &on(side, row, right)))
             } }
             td.n { @match matched {
                 None => "–",
