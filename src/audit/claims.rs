@@ -178,8 +178,7 @@ fn claim(points: &[Point], statement: &Statement) -> Claim {
         }
     }
     let effects = parts.iter().filter_map(|part| part.effect.as_ref());
-    let runs: std::collections::BTreeSet<&String> =
-        effects.flat_map(|effect| effect.left.iter().chain(&effect.right)).collect();
+    let runs: std::collections::BTreeSet<&String> = effects.flat_map(Effect::runs).collect();
     Claim {
         name: statement.name.clone(),
         says: statement.says.clone(),

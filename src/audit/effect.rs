@@ -94,6 +94,15 @@ pub struct Effect {
     pub left: Vec<String>,
     /// The runs of the right side.
     pub right: Vec<String>,
+    /// The base networks that both sides are relative to; none where they are not.
+    pub bases: Vec<String>,
+}
+
+impl Effect {
+    /// All runs that it rests on.
+    pub fn runs(&self) -> impl Iterator<Item = &String> {
+        self.left.iter().chain(&self.right).chain(&self.bases)
+    }
 }
 
 /// One run's value, at its depth.
@@ -115,6 +124,7 @@ pub fn compare(points: &[Point], left: &Side, right: &Side, stream: &StreamName)
     let rights: Vec<&Point> = used.iter().copied().filter(|point| right.matches(point)).collect();
     let across = left.split.is_some() && right.split.is_some() && left.split != right.split;
     let pairs = if across { Vec::new() } else { pairs(&lefts, &rights) };
+    let mut bases = Vec::new();
     let (basis, (a, left_runs), (b, right_runs)) = if !pairs.is_empty() {
         let runs = |points: &mut dyn Iterator<Item = &Point>| names(points);
         let right = runs(&mut pairs.iter().flat_map(|(_, found)| found.iter().copied()));
@@ -127,10 +137,11 @@ pub fn compare(points: &[Point], left: &Side, right: &Side, stream: &StreamName)
         let plain = |points: &[&Point]| (plain(points), names(&mut points.iter().copied()));
         (Basis::Unpaired, plain(&lefts), plain(&rights))
     } else {
-        let relative = |points: &[&Point]| {
-            let bases: Vec<&Point> = used.iter().copied().filter(|point| point.kind == Kind::Base).collect();
-            let found = self::pairs(points, &bases);
-            (differences(&found), names(&mut found.iter().map(|(point, _)| *point)))
+        let all: Vec<&Point> = used.iter().copied().filter(|point| point.kind == Kind::Base).collect();
+        let [lefts, rights] = [lefts, rights].map(|points| self::pairs(&points, &all));
+        bases = names(&mut lefts.iter().chain(&rights).flat_map(|(_, own)| own.iter().copied()));
+        let relative = |found: &[(&Point, Vec<&Point>)]| {
+            (differences(found), names(&mut found.iter().map(|(point, _)| *point)))
         };
         (Basis::RelativeToBase, relative(&lefts), relative(&rights))
     };
@@ -159,7 +170,7 @@ pub fn compare(points: &[Point], left: &Side, right: &Side, stream: &StreamName)
         Some(found) => (found, Source::Bootstrap),
         None => (images, Source::Images),
     };
-    Some(Effect { value, interval, source, basis, left: left_runs, right: right_runs })
+    Some(Effect { value, interval, source, basis, left: left_runs, right: right_runs, bases })
 }
 
 /// Each left point with the right points of its target and seed, and of its depth where those have one.
@@ -373,6 +384,8 @@ pub(crate) mod tests {
         let effect = effect(&points, Kind::TransferTuned, Kind::SelfferTuned).unwrap();
         assert_eq!(effect.basis, Basis::RelativeToBase);
         assert!((effect.value - 0.01).abs() < 1e-12);
+        assert_eq!(effect.bases, ["0A base 0", "0B base 0"]);
+        assert_eq!(effect.runs().count(), 5);
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub fn all(side: &Side) -> Result<Vec<Figure>> {
             n,
             value: 100.0 * effect.value,
             interval: Some(Interval { low: 100.0 * low, high: 100.0 * high }),
-            runs: effect.left.iter().chain(&effect.right).cloned().collect(),
+            runs: effect.runs().cloned().collect(),
         })
     };
     let form = layers.iter().find_map(|layer| layer.generality_form);

@@ -5,7 +5,7 @@
 use super::super::model::{Side, runs as counted};
 use super::{points, runs};
 use crate::audit::claims::{Claim, Judged, Relation, Verdict, depths};
-use crate::audit::effect::Basis;
+use crate::audit::effect::{Basis, Effect};
 use maud::{Markup, html};
 
 /// Every claim.
@@ -37,12 +37,8 @@ pub fn tag(verdict: Verdict) -> Markup {
 }
 
 fn judged(side: &Side, claim: &Claim, named: bool) -> Markup {
-    let mut names: Vec<String> = claim
-        .parts
-        .iter()
-        .filter_map(|part| part.effect.as_ref())
-        .flat_map(|effect| effect.left.iter().chain(&effect.right).cloned())
-        .collect();
+    let mut names: Vec<String> =
+        claim.parts.iter().filter_map(|part| part.effect.as_ref()).flat_map(Effect::runs).cloned().collect();
     names.sort();
     names.dedup();
     let id = format!("{}-claim-{}", side.key, claim.name);

@@ -13,6 +13,7 @@ use super::filters::Filters;
 use super::model::{ACCURACIES, CONCLUSIONS, FINDINGS, Side, runs as counted};
 use crate::audit::Source;
 use crate::audit::claims::Verdict;
+use crate::audit::effect::Effect;
 use crate::filters::Reading;
 use crate::verify::Severity;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -156,8 +157,7 @@ fn card(side: &Side) -> Markup {
 /// How many runs the transition rests on: those of every layer's specificity.
 fn specific(side: &Side) -> usize {
     let effects = side.audit.questions.layers.iter().filter_map(|layer| layer.specificity.as_ref());
-    let runs: BTreeSet<&String> =
-        effects.flat_map(|effect| effect.left.iter().chain(&effect.right)).collect();
+    let runs: BTreeSet<&String> = effects.flat_map(Effect::runs).collect();
     runs.len()
 }
 
