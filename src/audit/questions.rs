@@ -44,6 +44,8 @@ pub struct Layer {
     pub generality: Option<Estimate>,
     /// Which form of it.
     pub generality_form: Option<Form>,
+    /// The runs that it rests on.
+    pub generality_runs: Vec<String>,
 }
 
 /// Where layers turn from general to specific.
@@ -84,9 +86,9 @@ fn layer(points: &[Point], n: u8) -> Layer {
         compare(points, &side(Kind::Selffer, n), &side(Kind::Base, n), &stream("coadaptation"));
     let specificity =
         compare(points, &side(Kind::Transfer, n), &side(Kind::Selffer, n), &stream("specificity"));
-    let (generality, generality_form) = match generality(points, n, &stream("generality")) {
-        Some((estimate, form)) => (Some(estimate), Some(form)),
-        None => (None, None),
+    let (generality, generality_form, generality_runs) = match generality(points, n, &stream("generality")) {
+        Some((estimate, form, runs)) => (Some(estimate), Some(form), runs),
+        None => (None, None, Vec::new()),
     };
     Layer {
         n,
@@ -94,6 +96,7 @@ fn layer(points: &[Point], n: u8) -> Layer {
         specificity: specificity.map(negated),
         generality,
         generality_form,
+        generality_runs,
     }
 }
 
@@ -117,30 +120,49 @@ fn by_unit(points: &[Point], kind: Kind, n: u8) -> BTreeMap<&str, f64> {
     units.into_iter().filter_map(|(unit, values)| Some((unit, mean(&values)?))).collect()
 }
 
-fn generality(points: &[Point], n: u8, stream: &StreamName) -> Option<(Estimate, Form)> {
+/// The generality at a depth, its form, and the runs that it rests on.
+fn generality(points: &[Point], n: u8, stream: &StreamName) -> Option<(Estimate, Form, Vec<String>)> {
+    let runs = |used: &dyn Fn(&Point) -> bool| -> Vec<String> {
+        points.iter().filter(|point| used(point)).map(|point| point.run.clone()).collect()
+    };
+    let of = |point: &Point, kind: Kind| side(kind, n).matches(point);
     let (transfer, selffer) = (by_unit(points, Kind::Transfer, n), by_unit(points, Kind::Selffer, n));
     let random = by_unit(points, Kind::Random, n);
     let three = |unit: &str| Some((*transfer.get(unit)?, *selffer.get(unit)?, *random.get(unit)?));
     let same = with_target(points, transfer.keys().filter_map(|unit| Some((*unit, three(unit)?))));
     if !same.is_empty() {
-        return estimate(&same, &same, 0.0, stream).map(|found| (found, Form::SameTarget));
+        let found = estimate(&same, &same, 0.0, stream)?;
+        let kinds = [Kind::Transfer, Kind::Selffer, Kind::Random];
+        let used =
+            |point: &Point| three(&point.unit).is_some() && kinds.into_iter().any(|kind| of(point, kind));
+        return Some((found, Form::SameTarget, runs(&used)));
     }
     // The random controls of all classes, and their base network.
+    let on_whole = |point: &Point, kind: Kind| {
+        point.split == SplitKind::Whole && point.kind == kind && (kind == Kind::Base || point.n == n)
+    };
     let whole = |kind: Kind| {
-        let on = |point: &&Point| {
-            point.split == SplitKind::Whole && point.kind == kind && (kind == Kind::Base || point.n == n)
-        };
-        mean(&points.iter().filter(on).map(|point| point.accuracy).collect::<Vec<_>>())
+        let all = points.iter().filter(|point| on_whole(point, kind));
+        mean(&all.map(|point| point.accuracy).collect::<Vec<_>>())
     };
     let floor = whole(Kind::Random)? / whole(Kind::Base)?;
     let base = by_unit(points, Kind::Base, n);
-    let relative = |found: BTreeMap<&str, f64>| {
-        let shares =
-            found.into_iter().filter_map(|(unit, accuracy)| Some((unit, accuracy / base.get(unit)?)));
+    let relative = |found: &BTreeMap<&str, f64>| {
+        let shares = found.iter().filter_map(|(unit, accuracy)| Some((*unit, accuracy / base.get(unit)?)));
         with_target(points, shares.map(|(unit, share)| (unit, (share, share, 0.0))))
     };
-    let (transfer, selffer) = (relative(transfer), relative(selffer));
-    estimate(&transfer, &selffer, floor, stream).map(|found| (found, Form::RelativeToBase))
+    let used = |point: &Point| {
+        let grafted = |point: &Point| of(point, Kind::Transfer) || of(point, Kind::Selffer);
+        let both = |unit: &str| {
+            base.contains_key(unit) && (transfer.contains_key(unit) || selffer.contains_key(unit))
+        };
+        on_whole(point, Kind::Random)
+            || on_whole(point, Kind::Base)
+            || both(&point.unit) && (grafted(point) || of(point, Kind::Base))
+    };
+    let runs = runs(&used);
+    let found = estimate(&relative(&transfer), &relative(&selffer), floor, stream)?;
+    Some((found, Form::RelativeToBase, runs))
 }
 
 /// What is known of each target and seed, by target: seeds of one target share its images, and are drawn together.
@@ -256,11 +278,23 @@ mod tests {
         assert!((layer.specificity.as_ref().unwrap().value - 0.1).abs() < 1e-12);
         assert!((layer.generality.unwrap().value - 0.8).abs() < 1e-12);
         assert_eq!(layer.generality_form, Some(Form::SameTarget));
+        assert_eq!(layer.generality_runs.len(), 9);
         let transition = answers.transition.unwrap();
         assert!(
             (transition.layer.value - 5.0).abs() < 1e-12 && (transition.layers.value - 2.0).abs() < 1e-12
         );
         assert_eq!(transition.targets, ["0A", "1A", "2A"]);
+    }
+
+    #[test]
+    fn a_target_without_all_three_is_no_part_of_its_generality() {
+        let mut points = table(true);
+        points.push(point("3A", Kind::Transfer, 5, 0.9));
+        points.push(point("3A", Kind::Selffer, 5, 0.9));
+        let layers = answer(&points).layers;
+        assert_eq!(layers[4].generality, answer(&table(true)).layers[4].generality);
+        let runs = &layers[4].generality_runs;
+        assert!(runs.len() == 9 && !runs.iter().any(|run| run.starts_with("3A")), "{runs:?}");
     }
 
     #[test]
@@ -302,7 +336,13 @@ mod tests {
         assert_eq!(layer.generality_form, Some(Form::RelativeToBase));
         let expected = (0.48 / 0.6 - 0.2) / (0.58 / 0.6 - 0.2);
         assert!((layer.generality.unwrap().value - expected).abs() < 1e-12);
-        assert_eq!(answers.layers[0].generality, None);
+        // Three targets with their base networks, and two networks of all classes.
+        assert_eq!(layer.generality_runs.len(), 3 * 3 + 2);
+        assert_eq!((answers.layers[0].generality, answers.layers[0].generality_runs.len()), (None, 0));
+        let lone = point("3A", Kind::Transfer, 5, 0.9);
+        points.push(lone.clone());
+        assert_eq!(answer(&points).layers[4], *layer, "it has no base network");
+        points.retain(|point| *point != lone);
         points.iter_mut().filter(|point| point.kind == Kind::Random).for_each(|point| point.at_chance = true);
         assert_eq!(answer(&points).layers[4].generality, None);
     }

@@ -214,6 +214,14 @@ fn numbers_are_those_that_other_commands_give() {
     let (cell, row) = (cell.unwrap(), means.iter().find(|row| row[0] == "AnB" && row[1] == "5").unwrap());
     assert_eq!(row[2], format!("{:.3}", 100.0 * cell["mean"].as_f64().unwrap()));
     assert_eq!(row[4], cell["runs"].as_array().unwrap().len().to_string());
+    // What a generality rests on.
+    let layers = audit["questions"]["layers"].as_array().unwrap();
+    let generality = csv("archive-generality.csv");
+    assert_eq!(generality.len(), layers.len());
+    for (row, layer) in generality.iter().zip(layers) {
+        let runs = layer["generality_runs"].as_array().unwrap().len();
+        assert!(runs > 0 && row[4] == runs.to_string() && row[5].split(' ').count() == runs, "{row:?}");
+    }
     // Every score of every run.
     let scores: u64 =
         audit["runs"].as_array().unwrap().iter().map(|run| run["scores"].as_u64().unwrap()).sum();

@@ -13,7 +13,7 @@ mod first_layer;
 mod label;
 mod others;
 pub mod plot;
-pub mod questions;
+mod questions;
 mod rows;
 
 use super::model::Side;

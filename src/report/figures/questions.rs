@@ -99,12 +99,7 @@ pub fn all(side: &Side) -> Result<Vec<Figure>> {
         ),
     ];
     let mut figures = Vec::new();
-    for (question, mut answers) in questions {
-        if question.kind == Kind::Generality {
-            for answer in &mut answers {
-                answer.runs = sources(side, answer.n);
-            }
-        }
+    for (question, answers) in questions {
         if !answers.is_empty() {
             figures.push(figure(side, question, &answers)?);
         }
@@ -114,29 +109,8 @@ pub fn all(side: &Side) -> Result<Vec<Figure>> {
 
 fn generality(layer: &Layer) -> Option<Answer> {
     let found = layer.generality?;
-    Some(Answer { n: layer.n, value: found.value, interval: found.interval, runs: Vec::new() })
-}
-
-/// The runs that a generality rests on: of its depth, the three treatments; and their base networks where it is relative.
-pub fn sources(side: &Side, n: u8) -> Vec<String> {
-    use crate::audit::names::SplitKind;
-    use crate::treatment::Kind as Treated;
-    let layer = side.audit.questions.layers.iter().find(|layer| layer.n == n);
-    let relative = layer.and_then(|layer| layer.generality_form) == Some(Form::RelativeToBase);
-    let used = |point: &&crate::audit::effect::Point| {
-        let split = match (relative, point.kind) {
-            (true, Treated::Random) => SplitKind::Whole,
-            _ => SplitKind::Random,
-        };
-        let base = point.kind == Treated::Base
-            && relative
-            && matches!(point.split, SplitKind::Random | SplitKind::Whole);
-        let graft = matches!(point.kind, Treated::Random | Treated::Transfer | Treated::Selffer)
-            && point.n == n
-            && point.split == split;
-        !point.at_chance && (base || graft)
-    };
-    side.points.iter().filter(used).map(|point| point.run.clone()).collect()
+    let runs = layer.generality_runs.clone();
+    Some(Answer { n: layer.n, value: found.value, interval: found.interval, runs })
 }
 
 fn figure(side: &Side, question: Question, answers: &[Answer]) -> Result<Figure> {

@@ -2,13 +2,12 @@
 //!
 //! Used by `page`.
 
-use super::super::figures::questions::sources;
 use super::super::model::{Side, cell_anchor, runs as counted, split_words};
 use super::{points, runs};
 use crate::audit::effect::Effect;
 use crate::audit::names::SplitKind;
 use crate::audit::numbers::Cell;
-use crate::audit::questions::Estimate;
+use crate::audit::questions::Layer;
 use crate::audit::stats::mean;
 use crate::audit::table1::Row;
 use crate::treatment::Kind;
@@ -219,7 +218,7 @@ pub fn questions(sides: &[Side]) -> Markup {
                 th.n { (layer.n) }
                 td.n { (effect(side, layer.coadaptation.as_ref(), Kind::Selffer, layer.n)) }
                 td.n { (effect(side, layer.specificity.as_ref(), Kind::Transfer, layer.n)) }
-                td.n { (estimate(side, layer.generality.as_ref(), layer.n)) }
+                td.n { (generality(side, layer)) }
             } } }
         } }
     } } } }
@@ -236,15 +235,15 @@ fn effect(side: &Side, effect: Option<&Effect>, kind: Kind, n: u8) -> Markup {
     } }
 }
 
-fn estimate(side: &Side, estimate: Option<&Estimate>, n: u8) -> Markup {
-    let names = sources(side, n);
+fn generality(side: &Side, layer: &Layer) -> Markup {
+    let names = &layer.generality_runs;
     let random =
         names.iter().filter_map(|name| side.run(name)).find(|run| run.treatment.kind() == Kind::Random);
     let split = random.map_or(SplitKind::Random, |run| run.split);
-    html! { @match estimate {
+    html! { @match &layer.generality {
         None => "–",
         Some(found) => {
-            a href={ "#" (cell_anchor(side.key, split, Kind::Random, n)) } { (format!("{:.3}", found.value)) }
+            a href={ "#" (cell_anchor(side.key, split, Kind::Random, layer.n)) } { (format!("{:.3}", found.value)) }
             @if let Some(interval) = found.interval { br; small { (format!("{:.3} to {:.3}", interval.low, interval.high)) } }
             br; small { (counted(names.len())) }
         }
