@@ -79,6 +79,8 @@ pub struct Trial {
     pub verdict: Verdict,
     /// Why.
     pub reason: String,
+    /// Whether it was evaluated or trained: not where it, or what it copies from, is not there.
+    pub tried: bool,
 }
 
 /// What a stage came to.
@@ -208,13 +210,14 @@ impl Prover<'_> {
         ];
         let mut findings = report.findings;
         findings.extend(evaluated);
+        let mut not_trained_again = context.plan.runs.len();
         if self.again != Again::Nothing {
             let (retrained, found) = pool.install(|| self.retraining(context, under))?;
+            not_trained_again -= tried(&retrained.trials);
             stages.push(retrained);
             findings.extend(found);
         }
         let verdict = worst(stages.iter().map(|staged| staged.verdict));
-        let not_trained_again = context.plan.runs.len() - self.again.chosen(context.plan).len();
         Ok((Proof { under, verdict, stages, not_trained_again }, findings, counts))
     }
 }
@@ -228,20 +231,29 @@ pub(super) fn staged(stage: Stage, reason: String, trials: Vec<Trial>) -> Staged
     Staged { stage, verdict: worst(trials.iter().map(|trial| trial.verdict)), reason, trials }
 }
 
-/// How many trials came to what, in words.
+/// How many networks were evaluated, or trained.
+pub(super) fn tried(trials: &[Trial]) -> usize {
+    trials.iter().filter(|trial| trial.tried).count()
+}
+
+/// How many of those that were tried came to what, in words, and how many could not be.
 pub(super) fn tally(trials: &[Trial]) -> String {
-    let count = |verdict| trials.iter().filter(|trial| trial.verdict == verdict).count();
+    let count = |verdict| trials.iter().filter(|trial| trial.tried && trial.verdict == verdict).count();
     let all = [
         (Verdict::Bitwise, "are the same to the last bit"),
         (Verdict::Equivalent, "are equivalent"),
         (Verdict::Unverifiable, "cannot be verified"),
         (Verdict::Refuted, "are refuted"),
     ];
-    let parts: Vec<String> = all
+    let mut parts: Vec<String> = all
         .into_iter()
         .filter(|(verdict, _)| count(*verdict) > 0)
         .map(|(verdict, words)| format!("{} {words}", count(verdict)))
         .collect();
+    let not = trials.len() - tried(trials);
+    if not > 0 {
+        parts.push(format!("{not} could not be tried"));
+    }
     if parts.is_empty() { "none was tried".to_owned() } else { parts.join(", ") }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Uses `run` and a [`Trainer`](crate::train::Trainer); part of `audit::proof`.
 
-use super::proof::{Again, Counts, Prover, Stage, Staged, Trial, Under, Verdict, staged, tally};
+use super::proof::{Again, Counts, Prover, Stage, Staged, Trial, Under, Verdict, staged, tally, tried};
 use crate::architecture::{LAYERS, NAMES};
 use crate::data::Part;
 use crate::equivalence::{Lies, Paired, far_off, most_unseen, variance};
@@ -53,9 +53,7 @@ impl Prover<'_> {
     ) -> Result<(Staged, Vec<Finding>, Counts)> {
         let look = |index: usize| -> Result<Option<Look>> {
             let run = context.plan.name(&context.plan.runs[index]);
-            let trial =
-                |verdict, reason: &str| Trial { run: run.clone(), verdict, reason: reason.to_owned() };
-            let open = |reason: &str| Ok(Some((trial(Verdict::Unverifiable, reason), None, None)));
+            let open = |reason: &str| Ok(Some((untried(&run, reason), None, None)));
             let Some(manifest) = &context.manifests[index] else { return open("it is not in the store") };
             // Where training diverged there is nothing to evaluate.
             let Some(layers) = manifest.trained() else { return Ok(None) };
@@ -74,7 +72,8 @@ impl Prover<'_> {
                     .with(format!("evaluated {}, loss {}", show(count), evaluation.loss));
                 graded(finding, verdict, otherwise)
             });
-            Ok(Some((trial(verdict, reason), finding, Some(count))))
+            let trial = Trial { run, verdict, reason: reason.to_owned(), tried: true };
+            Ok(Some((trial, finding, Some(count))))
         };
         let looks: Vec<_> =
             (0..context.plan.runs.len()).into_par_iter().map(look).collect::<Result<Vec<_>>>()?;
@@ -85,7 +84,7 @@ impl Prover<'_> {
             trials.push(trial);
         }
         let reason =
-            format!("of the checkpoints of {}, evaluated here, {}", networks(trials.len()), tally(&trials));
+            format!("of the checkpoints of {}, evaluated here, {}", networks(tried(&trials)), tally(&trials));
         Ok((staged(Stage::Tables, reason, trials), findings, counts))
     }
 
@@ -110,18 +109,14 @@ impl Prover<'_> {
             .map(|index| self.retrain(context, under, *index, chosen.len()))
             .collect::<Result<Vec<(Trial, Option<Finding>)>>>()?;
         let (trials, findings): (Vec<Trial>, Vec<Option<Finding>>) = trials.into_iter().unzip();
-        let (all, tried) = (context.plan.runs.len(), trials.len());
-        let mut reason = match self.again {
-            Again::Sample { seed, .. } => {
-                format!(
-                    "of {tried} of {}, drawn by seed {seed} and trained again, {}",
-                    networks(all),
-                    tally(&trials)
-                )
-            }
-            _ if all == 1 => format!("of the 1 network, trained again, {}", tally(&trials)),
-            _ => format!("of all {all} networks, trained again, {}", tally(&trials)),
+        let (all, tried) = (context.plan.runs.len(), tried(&trials));
+        let which = match self.again {
+            Again::Sample { seed, .. } => format!("{tried} of {}, drawn by seed {seed} and", networks(all)),
+            _ if tried < all => format!("{tried} of {},", networks(all)),
+            _ if all == 1 => "the 1 network,".to_owned(),
+            _ => format!("all {all} networks,"),
         };
+        let mut reason = format!("of {which} trained again, {}", tally(&trials));
         // Only a sample without exception says something of the rest.
         if tried < all && tried > 0 && trials.iter().all(|trial| trial.verdict == Verdict::Bitwise) {
             let most = most_unseen(all, tried);
@@ -143,10 +138,7 @@ impl Prover<'_> {
         self.go_on()?;
         let plan = context.plan;
         let run = plan.name(&plan.runs[index]);
-        let open = |reason: &str| {
-            let trial = Trial { run: run.clone(), verdict: Verdict::Unverifiable, reason: reason.to_owned() };
-            Ok((trial, None))
-        };
+        let open = |reason: &str| Ok((untried(&run, reason), None));
         let Some(then) = &context.manifests[index] else { return open("it is not in the store") };
         let parent = match then.recipe.parent {
             None => None,
@@ -179,7 +171,7 @@ impl Prover<'_> {
                 .with(format!("trained again {}", outcome(&now)));
             graded(finding, verdict, otherwise)
         });
-        Ok((Trial { run, verdict, reason }, finding))
+        Ok((Trial { run, verdict, reason, tried: true }, finding))
     }
 
     /// Holds a network against what it was trained again to: other weights, or another end.
@@ -212,6 +204,11 @@ impl Prover<'_> {
         }
         Ok(beside_other_weights([&old, &new], self.margin, compared, otherwise))
     }
+}
+
+/// A network that there was nothing to try with.
+fn untried(run: &str, reason: &str) -> Trial {
+    Trial { run: run.to_owned(), verdict: Verdict::Unverifiable, reason: reason.to_owned(), tried: false }
 }
 
 /// What is refuted is an error, what is not the same or not known a warning; what is equivalent where nobody promised the

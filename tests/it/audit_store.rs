@@ -109,6 +109,22 @@ fn what_is_not_there_is_unverifiable_and_concludes_nothing() {
         assert!(open.iter().all(|trial| trial["verdict"] == "unverifiable"), "{open:?}");
         assert_eq!(open.len(), lost, "{stage_name}: {open:?}");
     }
+    // Only what was tried is counted as tried.
+    for (stage_name, reason) in [
+        (
+            "tables",
+            "of the checkpoints of 22 networks, evaluated here, 22 are the same to the last bit, 1 could not be tried",
+        ),
+        (
+            "retraining",
+            "of 18 of 23 networks, trained again, 18 are the same to the last bit, 5 could not be tried",
+        ),
+    ] {
+        assert_eq!(stage(&broken, stage_name)["reason"], reason);
+        let trials = stage(&broken, stage_name)["trials"].as_array().unwrap();
+        assert!(trials.iter().all(|trial| trial["tried"] == (trial["verdict"] == "bitwise")), "{trials:?}");
+    }
+    assert_eq!(broken["proof"]["not_trained_again"], 5);
     let runs = |audit: &Value| audit["runs"].as_array().unwrap().len();
     assert_eq!(runs(&broken), runs(&whole) - 1);
 }
