@@ -127,7 +127,7 @@ pub struct Cell {
     pub n: u8,
     /// Examples per class, of networks on reduced data.
     pub examples: Option<u32>,
-    /// The target, where a kind's targets are told apart (the dissimilar split).
+    /// The target, where a kind's targets are told apart (the dissimilar split, reduced data).
     pub target: Option<String>,
     /// The mean accuracy.
     pub mean: f64,
@@ -147,9 +147,13 @@ pub struct Cell {
 pub fn cells<'a>(runs: impl Iterator<Item = (&'a Run, Option<u32>)>) -> Vec<Cell> {
     let mut groups: BTreeMap<_, Vec<&Run>> = BTreeMap::new();
     for (run, examples) in runs.filter(|(run, _)| run.accuracy.is_some()) {
-        // The paper's figure 3 shows the two targets of the dissimilar split apart, since one is easier.
-        let target = (run.split == SplitKind::Dissimilar).then(|| run.target.clone());
-        let key = (run.split, run.treatment.kind(), target, examples, run.n);
+        // The paper's figure 3 shows the two targets of the dissimilar split apart, since one is easier; networks on
+        // fewer images are told apart as well, for there may be any tasks among them.
+        let apart = matches!(run.split, SplitKind::Dissimilar | SplitKind::Reduced);
+        let target = apart.then(|| run.target.clone());
+        // The archive's are base networks by their names.
+        let kind = if run.split == SplitKind::Reduced { Kind::Reduced } else { run.treatment.kind() };
+        let key = (run.split, kind, target, examples, run.n);
         groups.entry(key).or_default().push(run);
     }
     let cell = |((split, kind, target, examples, n), runs): ((SplitKind, Kind, _, _, u8), Vec<&Run>)| {
@@ -207,4 +211,28 @@ pub fn selection(runs: &[Run]) -> Option<Selection> {
         largest: *largest,
         largest_run: largest_run.run.clone(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::treatment::Task;
+
+    #[test]
+    fn networks_on_fewer_images_are_pooled_by_task() {
+        let run = |name: &str, target: &str, accuracy: f64| Run {
+            accuracy: Some(accuracy),
+            last: Some(accuracy),
+            ..Run::named(name.into(), SplitKind::Reduced, target.into(), Treatment::Base(Task::A))
+        };
+        let runs = [run("a", "s/A", 0.2), run("b", "s/B", 0.4), run("c", "s/A", 0.4), run("d", "s/A", 0.9)];
+        let cells = cells(runs.iter().zip([25, 25, 25, 100].map(Some)));
+        let found: Vec<_> =
+            cells.iter().map(|cell| (cell.target.as_deref(), cell.examples, cell.runs.len())).collect();
+        let (a, b) = (Some("s/A"), Some("s/B"));
+        assert_eq!(found, [(a, Some(25), 2), (a, Some(100), 1), (b, Some(25), 1)]);
+        assert!((cells[0].mean - 0.3).abs() < 1e-12);
+        // As a store has it, whatever the archive calls them.
+        assert!(cells.iter().all(|cell| cell.treatment == "base@m"));
+    }
 }

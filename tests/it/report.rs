@@ -338,6 +338,13 @@ fn the_runs_of_table_1_are_those_of_its_means() {
 }
 
 #[test]
+fn networks_on_fewer_examples_are_in_one_table() {
+    let page = fs::read_to_string(all_treatments().join("store/report/index.html")).unwrap();
+    let (head, table) = ("<h3>These runs: fewer examples</h3>", "examples of<br>each class");
+    assert_eq!((page.matches(head).count(), page.matches(table).count()), (1, 1));
+}
+
+#[test]
 fn every_run_of_every_treatment_is_in_a_figure() {
     let dir = all_treatments();
     let plan = on_store(&["plan"], &dir.join("all.toml"), &dir.join("store")).expect(0).json();

@@ -7,7 +7,7 @@ use super::proof::proof;
 use crate::audit::claims::{Verdict, depths};
 use crate::audit::effect::{Basis, Effect};
 use crate::audit::names::SplitKind;
-use crate::audit::numbers::Cell;
+use crate::audit::numbers::{Cell, Run};
 use crate::audit::questions::Form;
 use crate::audit::splits::State;
 use crate::audit::stats::Interval;
@@ -16,7 +16,7 @@ use crate::audit::{Audit, Source};
 use crate::text::{lines, numeric, plain};
 use crate::treatment::DEPTHS;
 use crate::verify::{Finding, Severity};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 /// Different messages of one code that are printed; JSON has them all.
@@ -189,20 +189,30 @@ fn others(audit: &Audit) -> String {
     if reduced.is_empty() {
         return String::new();
     }
-    let chance = |cell: &Cell| audit.runs.iter().any(|run| run.at_chance && cell.runs.contains(&run.run));
-    let mut table =
-        plain(std::iter::once("examples of a class".to_owned()).chain(
-            reduced.iter().map(|cell| cell.examples.map_or_else(String::new, |count| count.to_string())),
-        ));
-    table.add_row(
-        std::iter::once("accuracy, %".to_owned()).chain(
-            reduced
-                .iter()
-                .map(|cell| format!("{}{}", percent(cell.mean), if chance(cell) { "\nchance" } else { "" })),
-        ),
+    let chance = |cell: &Cell| {
+        let at_chance = |run: &&Run| run.at_chance && cell.runs.contains(&run.run);
+        match (audit.runs.iter().filter(at_chance).count(), cell.runs.len()) {
+            (0, _) => String::new(),
+            (chance, all) if chance == all => "\nchance".to_owned(),
+            (chance, all) => format!("\n{chance} of {all}\nat chance"),
+        }
+    };
+    let examples: BTreeSet<u32> = reduced.iter().filter_map(|cell| cell.examples).collect();
+    let targets: BTreeSet<&str> = reduced.iter().filter_map(|cell| cell.target.as_deref()).collect();
+    let mut table = plain(
+        std::iter::once("examples of a class".to_owned()).chain(examples.iter().map(ToString::to_string)),
     );
-    numeric(&mut table, 1..=reduced.len());
-    format!("Fewer examples (supplement)\n{}\n", lines(&table))
+    for target in targets {
+        let at = |examples: &u32| {
+            let here =
+                |cell: &&&Cell| cell.target.as_deref() == Some(target) && cell.examples == Some(*examples);
+            let cell = reduced.iter().find(here);
+            cell.map_or_else(String::new, |cell| percent(cell.mean) + &chance(cell))
+        };
+        table.add_row(std::iter::once(target.to_owned()).chain(examples.iter().map(at)));
+    }
+    numeric(&mut table, 1..=examples.len());
+    format!("Fewer examples (supplement): accuracy in percent, by task\n{}\n", lines(&table))
 }
 
 fn selection(audit: &Audit) -> String {

@@ -123,23 +123,24 @@ pub fn accuracies(sides: &[Side]) -> Markup {
 }
 
 fn splits(side: &Side) -> Vec<(SplitKind, Option<String>)> {
-    let mut found: Vec<_> = side.audit.cells.iter().map(|cell| (cell.split, cell.target.clone())).collect();
-    found.dedup();
+    // All networks on fewer examples are in one table.
+    let target = |cell: &Cell| cell.target.clone().filter(|_| cell.split != SplitKind::Reduced);
+    let mut found: Vec<_> = side.audit.cells.iter().map(|cell| (cell.split, target(cell))).collect();
     found.sort();
     found.dedup();
     found
 }
 
 fn grid(side: &Side, split: SplitKind, target: Option<&str>) -> Markup {
+    if split == SplitKind::Reduced {
+        return reduced(side);
+    }
     let cells: Vec<&Cell> = side
         .audit
         .cells
         .iter()
         .filter(|cell| cell.split == split && cell.target.as_deref() == target)
         .collect();
-    if split == SplitKind::Reduced {
-        return reduced(side);
-    }
     let base = cells.iter().find(|cell| cell.n == 0).map(|cell| cell.mean);
     let at = |kind: Kind, n: u8| cells.iter().find(|cell| cell.n == n && cell.treatment == kind.name());
     let kinds: BTreeSet<Kind> = side.points.iter().map(|point| point.kind).collect();
