@@ -7,6 +7,7 @@ use super::effect::{Effect, Point, Side, compare};
 use super::names::SplitKind;
 use crate::error::{Error, Result};
 use crate::seed::Name as StreamName;
+use crate::text::counted;
 use crate::treatment::{DEPTHS, Kind};
 use crate::verify::{Code, Finding};
 use serde::{Deserialize, Serialize};
@@ -97,6 +98,10 @@ pub struct Judged {
     pub left: &'static str,
     /// The treatment on the right.
     pub right: &'static str,
+    /// The kind of split of the left side; any where there is none.
+    pub left_split: Option<SplitKind>,
+    /// Of the right side, likewise.
+    pub right_split: Option<SplitKind>,
     /// The depths; none where both sides are base networks.
     pub depths: Vec<u8>,
     /// How the effect should lie.
@@ -109,6 +114,24 @@ pub struct Judged {
     pub effect: Option<Effect>,
     /// Runs that it would be about but that never left chance.
     pub left_out: Vec<String>,
+}
+
+impl Judged {
+    /// What is compared, for people: `AnB - base at n = 7`, and where the sides are of splits of different kinds
+    /// `dissimilar AnB - random AnB at n = 7`.
+    pub fn difference(&self) -> String {
+        let [left, right] = self.sides();
+        format!("{left} - {right}{}", depths(&self.depths))
+    }
+
+    /// What the sides are called, for people.
+    pub fn sides(&self) -> [String; 2] {
+        let apart = self.left_split != self.right_split;
+        [(self.left, self.left_split), (self.right, self.right_split)].map(|(name, split)| match split {
+            Some(split) if apart => format!("{} {name}", split.name()),
+            _ => name.to_owned(),
+        })
+    }
 }
 
 /// A claim, judged.
@@ -203,6 +226,8 @@ fn judged(points: &[Point], name: &str, part: &Part, depths: Option<Vec<u8>>) ->
     Judged {
         left: left.kind.name(),
         right: right.kind.name(),
+        left_split: left.split,
+        right_split: right.split,
         relation: part.relation,
         margin: part.margin,
         verdict: effect
@@ -238,14 +263,12 @@ fn finding(claim: &Claim) -> Finding {
     for part in claim.parts.iter().filter(|part| part.verdict == Verdict::Refuted) {
         if let Some(Effect { value, interval, left, right, .. }) = &part.effect {
             finding = finding.with(format!(
-                "{} less {}{}: {value:+.4} ({:+.4} to {:+.4}), from {} and {} runs",
-                part.left,
-                part.right,
-                depths(&part.depths),
+                "{}: {value:+.4} ({:+.4} to {:+.4}), from {} and {}",
+                part.difference(),
                 interval.low,
                 interval.high,
                 left.len(),
-                right.len()
+                counted(right.len(), "run")
             ));
         }
     }
@@ -310,6 +333,17 @@ mod tests {
             claims.iter().find(|claim| claim.name == "random-features-collapse-at-the-third-layer").unwrap();
         assert_eq!(claim.verdict, Verdict::Untestable);
         assert_eq!(claim.parts[0].left_out, ["0A RnB 3"]);
+    }
+
+    #[test]
+    fn sides_of_different_splits_are_told_apart() {
+        let (claims, _) = judge(&[]).unwrap();
+        let first =
+            |name: &str| claims.iter().find(|claim| claim.name == name).unwrap().parts[0].difference();
+        assert_eq!(first("dissimilar-tasks-transfer-worse"), "dissimilar AnB - random AnB at n = 3");
+        assert_eq!(first("fewer-classes-are-easier"), "random base - whole base");
+        assert_eq!(first("transfer-below-selffer-at-the-top"), "AnB - BnB at n = 6");
+        assert_eq!(first("random-features-fall-at-once"), "RnB - base at n = 1");
     }
 
     #[test]

@@ -58,6 +58,16 @@ pub enum SplitKind {
 }
 
 impl SplitKind {
+    /// Its word, in JSON and for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Random => "random",
+            Self::Dissimilar => "dissimilar",
+            Self::Whole => "whole",
+            Self::Reduced => "reduced",
+        }
+    }
+
     /// The kind of a protocol's split: halves by name are the paper's dissimilar tasks.
     pub fn of(halves: &Halves) -> Self {
         match halves {

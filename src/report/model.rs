@@ -257,12 +257,7 @@ pub fn split_words(kind: SplitKind) -> &'static str {
 /// The anchor of the runs behind a mean: those of one kind of split, treatment and depth.
 pub fn cell_anchor(key: &str, split: SplitKind, kind: crate::treatment::Kind, n: u8) -> String {
     use crate::treatment::Kind::*;
-    let split = match split {
-        SplitKind::Random => "random",
-        SplitKind::Dissimilar => "dissimilar",
-        SplitKind::Whole => "whole",
-        SplitKind::Reduced => "reduced",
-    };
+    let split = split.name();
     let kind = match kind {
         Base => "base",
         Selffer => "selffer",

@@ -4,7 +4,7 @@
 //! they have the same rows.
 
 use super::text::{known, range};
-use crate::audit::claims::{Claim, Judged, Verdict, depths};
+use crate::audit::claims::{Claim, Judged, Verdict};
 use crate::audit::{Audit, Beside, Source, proof};
 use crate::text::{are, counted, lines, numeric, plain};
 
@@ -15,8 +15,7 @@ pub(super) fn beside(audit: &Audit, other: &Beside) -> String {
     for (left, right) in audit.claims.iter().zip(&other.claims) {
         table.add_row([left.name.clone(), claim(left), claim(right)]);
         for (left, right) in left.parts.iter().zip(&right.parts) {
-            let what = format!("  {} - {}{}", left.left, left.right, depths(&left.depths));
-            table.add_row([what, part(left), part(right)]);
+            table.add_row([format!("  {}", left.difference()), part(left), part(right)]);
         }
     }
     let mut text = format!("Side by side with {}\n{}\n", other.path, lines(&table));

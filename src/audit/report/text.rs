@@ -4,7 +4,7 @@
 
 use super::beside::beside;
 use super::proof::proof;
-use crate::audit::claims::{Verdict, depths};
+use crate::audit::claims::Verdict;
 use crate::audit::effect::{Basis, Effect};
 use crate::audit::names::SplitKind;
 use crate::audit::numbers::{Cell, Run};
@@ -316,11 +316,9 @@ fn claims(audit: &Audit) -> String {
             };
             let _ = writeln!(
                 text,
-                "    {:<13}{} - {}{}, {relation}: {measured}{left_out}",
+                "    {:<13}{}, {relation}: {measured}{left_out}",
                 if claim.parts.len() > 1 { part.verdict.word() } else { "" },
-                part.left,
-                part.right,
-                depths(&part.depths)
+                part.difference()
             );
         }
     }

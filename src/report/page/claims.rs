@@ -61,10 +61,11 @@ fn part(runs: &str, part: &Judged, several: bool) -> Markup {
         Relation::Below => format!("below {}", margin(-part.margin)),
         Relation::Within => format!("within ±{:.1}", 100.0 * part.margin),
     };
+    let [left, right] = part.sides();
     html! {
         tr {
             td.words {
-                (part.left) " − " (part.right) " " span.keep { (depths(&part.depths)) } br; small { (relation) " points" }
+                (left) " − " (right) " " span.keep { (depths(&part.depths)) } br; small { (relation) " points" }
                 @if several { br; (tag(part.verdict)) }
             }
             td.n {
