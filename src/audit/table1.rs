@@ -7,6 +7,7 @@ use super::effect::{Effect, Point, Side, compare};
 use super::names::SplitKind;
 use super::stats::mean;
 use crate::seed::Name as StreamName;
+use crate::text::counted;
 use crate::treatment::Kind;
 use crate::verify::{Code, Finding};
 use serde::Serialize;
@@ -152,7 +153,8 @@ pub fn findings(rows: &[Row], points: &[Point]) -> Vec<Finding> {
                 100.0 * matched.interval.low,
                 100.0 * matched.interval.high
             );
-            let sides = format!("{} runs of AnB+ and {} of BnB+", matched.left.len(), matched.right.len());
+            let sides =
+                format!("{} of AnB+ and {} of BnB+", counted(matched.left.len(), "run"), matched.right.len());
             findings.push(Finding::new(Code::TableUnmatched, &subject, message).with(sides));
         }
     }
@@ -171,15 +173,15 @@ fn targets(row: &Row, points: &[Point]) -> Vec<String> {
         let on = |point: &&Point| point.unit == base.unit && row.target_matched.left.contains(&point.run);
         let runs = points.iter().filter(on).count();
         lines.push(format!(
-            "{runs} of {} runs on {}, whose base network has {:.4}",
-            row.target_matched.left.len(),
+            "{runs} of {} on {}, whose base network has {:.4}",
+            counted(row.target_matched.left.len(), "run"),
             base.unit,
             base.accuracy
         ));
     }
     lines.push(format!(
-        "the mean of all {} base networks is {:.4}",
-        all.len(),
+        "the mean of all {} is {:.4}",
+        counted(all.len(), "base network"),
         mean(&all).unwrap_or(f64::NAN)
     ));
     lines

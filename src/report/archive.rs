@@ -13,6 +13,7 @@ use crate::audit::numbers::{Run, examples};
 use crate::audit::{Published, read_published};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::text::counted;
 use rayon::prelude::*;
 use std::path::Path;
 
@@ -26,8 +27,8 @@ pub fn archive(path: &Path) -> Result<Side> {
     let scored = runs.iter().filter(|run| run.accuracy.is_some()).count();
     let title = "Published".to_owned();
     let about = format!(
-        "The paper's own archive of training logs: {} runs, {scored} of them with scores.",
-        runs.len()
+        "The paper's own archive of training logs: {}, {scored} of them with scores.",
+        counted(runs.len(), "run")
     );
     let logs: usize = files.iter().map(|run| run.logs.len()).sum();
     let selection = audit.selection.clone();
@@ -44,8 +45,8 @@ pub fn archive(path: &Path) -> Result<Side> {
     ];
     if let Some(selection) = selection {
         side.remarks.push(format!(
-            "Over {} runs that estimate exceeds the last score by {:.3} points on average, at most {:.3} ({}).",
-            selection.runs,
+            "Over {} that estimate exceeds the last score by {:.3} points on average, at most {:.3} ({}).",
+            counted(selection.runs, "run"),
             100.0 * selection.mean,
             100.0 * selection.largest,
             selection.largest_run
@@ -73,6 +74,10 @@ fn sums(side: &Side) -> String {
     )
 }
 
+fn processes(count: usize) -> String {
+    if count == 1 { "1 process".to_owned() } else { format!("{count} processes") }
+}
+
 fn entry(run: &Run, files: &RunFiles) -> Entry {
     let mut facts = vec![Fact::words("learns", format!("{}: {} classes", run.target, files.name.classes()))];
     if let Some(last) = run.last {
@@ -80,7 +85,7 @@ fn entry(run: &Run, files: &RunFiles) -> Entry {
     }
     facts.push(Fact::words(
         "scores",
-        format!("{}, of {} logs and {} processes", run.scores, run.logs, run.processes),
+        format!("{}, of {} and {}", run.scores, counted(run.logs, "log"), processes(run.processes)),
     ));
     if run.missing > 0 {
         facts.push(Fact::words("scores missing", run.missing.to_string()));

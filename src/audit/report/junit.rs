@@ -7,6 +7,7 @@
 use crate::audit::claims::Verdict;
 use crate::audit::{Audit, Source, proof};
 use crate::error::{Error, Result};
+use crate::text::counted;
 use crate::verify::{Code, Finding, Severity};
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
@@ -70,7 +71,7 @@ fn case(name: &str, found: &[&Finding], fail_on: Severity) -> TestCase {
     let mut status = TestCaseStatus::success();
     if failing > 0 {
         status = TestCaseStatus::non_success(NonSuccessKind::Failure);
-        status.set_message(format!("{failing} findings")).set_description(lines(found));
+        status.set_message(counted(failing, "finding")).set_description(lines(found));
     }
     let mut case = TestCase::new(name, status);
     if failing == 0 && !found.is_empty() {

@@ -13,7 +13,7 @@ use crate::audit::splits::State;
 use crate::audit::stats::Interval;
 use crate::audit::table1::Pooling;
 use crate::audit::{Audit, Source};
-use crate::text::{lines, numeric, plain};
+use crate::text::{counted, lines, numeric, plain};
 use crate::treatment::DEPTHS;
 use crate::verify::{Finding, Severity};
 use std::collections::{BTreeMap, BTreeSet};
@@ -218,9 +218,9 @@ fn others(audit: &Audit) -> String {
 fn selection(audit: &Audit) -> String {
     let Some(selection) = &audit.selection else { return String::new() };
     format!(
-        "Selection: an accuracy is the mean of a run's ten highest validation scores. Over {} runs that exceeds the last\n\
+        "Selection: an accuracy is the mean of a run's ten highest validation scores. Over {} that exceeds the last\n\
          score by {:.3} points on average (median {:.3}, most {:.3}, {}).\n",
-        selection.runs,
+        counted(selection.runs, "run"),
         100.0 * selection.mean,
         100.0 * selection.median,
         100.0 * selection.largest,
@@ -287,11 +287,11 @@ fn claims(audit: &Audit) -> String {
     for claim in &audit.claims {
         let _ = writeln!(
             text,
-            "  {:<13}{} ({}; {} runs)",
+            "  {:<13}{} ({}; {})",
             claim.verdict.word(),
             claim.says,
             claim.source,
-            claim.runs
+            counted(claim.runs, "run")
         );
         for part in &claim.parts {
             let relation = match part.relation {
@@ -302,11 +302,11 @@ fn claims(audit: &Audit) -> String {
             let measured = match &part.effect {
                 None => "no runs".to_owned(),
                 Some(effect) => format!(
-                    "{:+.2} points ({}), {} and {} runs{}",
+                    "{:+.2} points ({}), {} and {}{}",
                     100.0 * effect.value,
                     range(effect.interval),
                     effect.left.len(),
-                    effect.right.len(),
+                    counted(effect.right.len(), "run"),
                     basis(effect)
                 ),
             };
@@ -374,26 +374,28 @@ fn questions(audit: &Audit) -> String {
         };
         let _ = writeln!(
             text,
-            "Features turn from general to specific at layer {}, spread over {} layers, by {} targets.",
+            "Features turn from general to specific at layer {}, spread over {} layers, by {}.",
             with(&transition.layer),
             with(&transition.layers),
-            transition.targets.len()
+            counted(transition.targets.len(), "target")
         );
     }
     text
 }
 
 fn summary(audit: &Audit) -> String {
-    let count = |severity| audit.findings.iter().filter(|finding| finding.severity == severity).count();
+    let count = |severity, word: &str| {
+        counted(audit.findings.iter().filter(|finding| finding.severity == severity).count(), word)
+    };
     let verdicts = |verdict| audit.claims.iter().filter(|claim| claim.verdict == verdict).count();
     format!(
-        "{} runs, {} with scores; {} errors, {} warnings, {} notes; of {} claims {} supported, {} refuted, {} inconclusive, {} untestable\n",
-        audit.runs.len(),
+        "{}, {} with scores; {}, {}, {}; of {} {} supported, {} refuted, {} inconclusive, {} untestable\n",
+        counted(audit.runs.len(), "run"),
         audit.runs.iter().filter(|run| run.accuracy.is_some()).count(),
-        count(Severity::Error),
-        count(Severity::Warning),
-        count(Severity::Note),
-        audit.claims.len(),
+        count(Severity::Error, "error"),
+        count(Severity::Warning, "warning"),
+        count(Severity::Note, "note"),
+        counted(audit.claims.len(), "claim"),
         verdicts(Verdict::Supported),
         verdicts(Verdict::Refuted),
         verdicts(Verdict::Inconclusive),

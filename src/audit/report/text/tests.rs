@@ -53,3 +53,13 @@ fn a_mean_is_at_chance_where_all_of_its_runs_are() {
     ];
     assert_eq!(rows, expected, "{text}");
 }
+
+#[test]
+fn one_is_counted_as_one() {
+    let run = Run::named("a".into(), SplitKind::Random, "s/A".into(), Treatment::Base(Task::A));
+    let mut one = audit(vec![(run, None)]);
+    one.findings.push(Finding::new(crate::verify::Code::NameUnknown, "x", "y"));
+    let said = "1 run, 0 with scores; 0 errors, 0 warnings, 1 note; of 0 claims 0 supported, 0 refuted, 0 inconclusive, \
+                0 untestable\n";
+    assert_eq!(summary(&one), said);
+}
