@@ -209,11 +209,6 @@ impl Side {
         self.by_name.get(name).map(|index| &self.runs[*index])
     }
 
-    /// The target of a point's run by its name in the source, without that of a seed.
-    pub fn target<'a>(&'a self, point: &'a Point) -> &'a str {
-        self.run(&point.run).map_or(&point.unit, |run| &run.target)
-    }
-
     /// The name of a point's split; of the archive, whose splits have none, that of its kind.
     pub fn split(&self, point: &Point) -> &str {
         let named = self.run(&point.run).and_then(|run| run.target.rsplit_once('/'));

@@ -22,7 +22,7 @@ pub fn treatments(side: &Side) -> Result<Vec<Figure>> {
     let mut targets: BTreeMap<&str, Vec<&Point>> = BTreeMap::new();
     for point in side.points.iter().filter(|point| KINDS.contains(&point.kind)) {
         if point.split != SplitKind::Random {
-            targets.entry(side.target(point)).or_default().push(point);
+            targets.entry(point.target.as_str()).or_default().push(point);
         }
     }
     let elsewhere = |point: &&Point| {
@@ -72,7 +72,7 @@ pub fn preserved(side: &Side) -> Result<Vec<Figure>> {
     // None of a target is for all of the random halves together.
     let mut groups: BTreeMap<(SplitKind, Option<&str>, bool), Vec<&Point>> = BTreeMap::new();
     for point in &side.points {
-        let target = (point.split != SplitKind::Random).then(|| side.target(point));
+        let target = (point.split != SplitKind::Random).then(|| point.target.as_str());
         let mut put = |selffer: bool| groups.entry((point.split, target, selffer)).or_default().push(point);
         match point.kind {
             Kind::Base => [true, false].into_iter().for_each(put),

@@ -160,7 +160,7 @@ pub fn rows<'a>(points: impl IntoIterator<Item = &'a Point>) -> Vec<Vec<String>>
     let row = |point: &Point| {
         vec![
             point.run.clone(),
-            point.unit.clone(),
+            point.target.clone(),
             point.kind.name().to_owned(),
             point.n.to_string(),
             percent(point.accuracy),

@@ -21,7 +21,7 @@ pub fn dissimilar(side: &Side) -> Result<Vec<Figure>> {
     };
     let mut splits: BTreeMap<&str, BTreeMap<&str, Vec<&Point>>> = BTreeMap::new();
     for point in side.points.iter().filter(shown) {
-        let target = side.target(point);
+        let target = point.target.as_str();
         splits.entry(side.split(point)).or_default().entry(target).or_default().push(point);
     }
     splits.retain(|_, targets| targets.values().flatten().any(|point| point.kind == Kind::Transfer));
