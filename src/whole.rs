@@ -1,6 +1,6 @@
 //! Files written whole or not at all: beside their place, onto the disk, then renamed.
 //!
-//! Uses `error`; used by `data::packing`, `store`, `cluster::record` and `verify::golden`.
+//! Uses `error`; used by `data::packing`, `store`, `cluster::record`, `verify::golden` and `report::files`.
 
 use crate::error::{Error, Result};
 use std::fs::{self, File};
@@ -33,9 +33,9 @@ pub(crate) fn settle(file: NamedTempFile, path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Has the names in a directory on the disk.
-pub(crate) fn sync(dir: &Path) -> Result<()> {
-    File::open(dir).and_then(|dir| dir.sync_all()).map_err(Error::io("sync", dir))
+/// Has a file, or the names in a directory, on the disk.
+pub(crate) fn sync(path: &Path) -> Result<()> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(Error::io("sync", path))
 }
 
 /// Writes a file in the place of the one before; until it is there, it is beside it under a name that begins so.

@@ -1,7 +1,8 @@
 //! A report on disk: written whole or not at all, and never over what selffer did not write.
 //!
-//! Uses `error` and `digest`; used by the command line. The files are written beside their place, in a directory that then
-//! changes places with the report before. `SHA256SUMS` (for `sha256sum --check`) lists them: that is how a later report
+//! Uses `error`, `digest` and `whole`; used by the command line. The files are written beside their place, in a directory
+//! that is put on the disk and then changes places with the report before: a machine that goes down at any moment leaves
+//! one of the two whole. `SHA256SUMS` (for `sha256sum --check`) lists them: that is how a later report
 //! knows what is its own.
 //!
 //! ```text
@@ -13,6 +14,7 @@
 use super::{Files, PAGE};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::whole;
 use rustix::fs::{Access, AtFlags, CWD, RenameFlags, StatxAttributes, StatxFlags, renameat_with};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -186,7 +188,11 @@ pub fn write(asked: &Path, files: &Files, waits: impl FnOnce(&Path)) -> Result<P
     discard(&new)?;
     let aside = new.with_extension(ASIDE);
     take_back(&aside, &out)?;
-    let made = fill(&new, files).and_then(|()| replace(&new, &out));
+    // The one before goes when this one and its name are on the disk.
+    let made = fill(&new, files)
+        .and_then(|()| settle(&new))
+        .and_then(|()| replace(&new, &out))
+        .and_then(|()| whole::sync(&parent));
     let cleared = discard(&new);
     made?;
     cleared?;
@@ -227,7 +233,16 @@ fn fill(dir: &Path, files: &Files) -> Result<()> {
         sums.push_str(&format!("{}  {path}\n", Digest::of(bytes).hex()));
     }
     put(Path::new(SUMS), sums.as_bytes())?;
+    whole::sync(&dir.join(SUMS))?;
+    whole::sync(dir)?;
     files.iter().try_for_each(|(path, bytes)| put(Path::new(path), bytes))
+}
+
+/// Has a directory on the disk with all that is in it: its whole file system at once, which is quicker than file by file.
+fn settle(dir: &Path) -> Result<()> {
+    let failed = || Error::io("write", dir);
+    let opened = File::open(dir).map_err(failed())?;
+    rustix::fs::syncfs(opened).map_err(|error| failed()(error.into()))
 }
 
 /// Puts `new` where `out` is; what was there is then where `new` was.
