@@ -74,19 +74,11 @@ fn mend(system: &io::Error) -> &'static str {
     }
 }
 
-/// The system's own error, without the path that `tempfile` wraps around it: that of a temporary file
-/// tells a user nothing.
-fn plain(system: io::Error) -> io::Error {
-    let inner = system.get_ref().and_then(|outer| outer.source());
-    let code = inner.and_then(|inner| inner.downcast_ref::<io::Error>()?.raw_os_error());
-    code.map_or(system, io::Error::from_raw_os_error)
-}
-
 impl Error {
     /// Wraps what the system said of one operation on `path`; for `map_err`.
     pub fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.display().to_string();
-        move |system| Self::Io { doing, path, system: plain(system) }
+        move |system| Self::Io { doing, path, system }
     }
 
     /// Something a user gave is not what it has to be.
