@@ -17,11 +17,10 @@ use crate::canonical;
 use crate::digest::{DataDigest, Digest, Hasher};
 use crate::error::{Error, Result};
 use crate::whole;
-use serde::Serialize;
-use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 /// Shards of a part at the most: all are open while a pack is read, and systems allow 1024 open files.
@@ -112,7 +111,7 @@ pub fn pack(
         }
     }
     let text = canonical::json(&plan);
-    let _lock = claim(to, &text)?;
+    let claim = claim(to, &plan, &text)?;
     let finished = to.join(INDEX).exists().then(|| Index::read(to)).transpose()?;
     let plan_digest = Digest::of(text.as_bytes());
     if finished.as_ref().is_some_and(|index| index.plan != plan_digest) {
@@ -140,14 +139,17 @@ pub fn pack(
             }
         }
     }
+    // Pixels, and eight bytes of sums for each byte of an image. What has no room leaves nothing that would be gone on with.
+    room(to, missing.iter().map(|shard| ((shard.files.len() + 8) * size) as u64).sum())?;
+    if !claim.planned {
+        whole::write(&to.join(PLAN), UNFINISHED, text.as_bytes())?;
+    }
     if let Some(index) = &work.finished
         && missing.is_empty()
         && pack::read_file(&to.join(SUMS), index.sums).is_ok()
     {
         return Ok(Packed { index: index.clone(), shards_new: 0 });
     }
-    // Pixels, and eight bytes of sums for each byte of an image.
-    room(to, missing.iter().map(|shard| ((shard.files.len() + 8) * size) as u64).sum())?;
     let shards_new = missing.len();
     let bad = work.shards(&missing)?;
     if !bad.is_empty() {
@@ -157,8 +159,15 @@ pub fn pack(
     Ok(Packed { index, shards_new })
 }
 
-/// Makes `to` the directory of this plan, and of nobody else as long as what is returned lives.
-fn claim(to: &Path, plan: &str) -> Result<File> {
+/// A directory that is this plan's, and nobody else's as long as this lives.
+struct Claim {
+    _lock: File,
+    /// Whether the plan is written in it.
+    planned: bool,
+}
+
+/// Makes `to` the directory of this plan; only the plan itself is not written yet.
+fn claim(to: &Path, plan: &Plan<'_>, text: &str) -> Result<Claim> {
     fs::create_dir_all(to).map_err(Error::io("create the directory", to))?;
     let lock = File::open(to).map_err(Error::io("open", to))?;
     match lock.try_lock() {
@@ -170,46 +179,107 @@ fn claim(to: &Path, plan: &str) -> Result<File> {
         Err(TryLockError::Error(error)) => return Err(Error::io("lock", to)(error)),
         Ok(()) => {}
     }
-    let path = to.join(PLAN);
-    let mut inside = Vec::new();
-    for entry in fs::read_dir(to).map_err(Error::io("read the directory", to))? {
-        let path = entry.map_err(Error::io("read the directory", to))?.path();
-        match path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()))
-        {
-            true => fs::remove_file(&path).map_err(Error::io("remove", &path))?,
-            false => inside.push(path),
+    let (unfinished, others) = inside(to)?;
+    let planned = begun_here(to, plan, text, &unfinished, &others)?;
+    for path in unfinished {
+        fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+    }
+    Ok(Claim { _lock: lock, planned })
+}
+
+/// What is in a directory: files that were being written, by their names, and all else.
+fn inside(dir: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>)> {
+    let (mut unfinished, mut others) = (Vec::new(), Vec::new());
+    for entry in fs::read_dir(dir).map_err(Error::io("read the directory", dir))? {
+        let path = entry.map_err(Error::io("read the directory", dir))?.path();
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        match name.starts_with(UNFINISHED.as_bytes()) && path.is_file() {
+            true => unfinished.push(path),
+            false => others.push(path),
         }
     }
+    Ok((unfinished, others))
+}
+
+/// Whether that plan is written in `to` already; where it may be written there, it is not.
+fn begun_here(
+    to: &Path,
+    plan: &Plan<'_>,
+    text: &str,
+    unfinished: &[PathBuf],
+    others: &[PathBuf],
+) -> Result<bool> {
+    let path = to.join(PLAN);
     let there = match fs::read(&path) {
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         read => Some(read.map_err(Error::io("read", &path))?),
     };
-    if there.as_deref() == Some(plan.as_bytes()) {
-        return Ok(lock);
+    if there.as_deref() == Some(text.as_bytes()) {
+        return Ok(true);
     }
     // A finished pack says as well what it was made from.
-    let same = Index::read(to).is_ok_and(|index| index.plan == Digest::of(plan.as_bytes()));
+    if Index::read(to).is_ok_and(|index| index.plan == Digest::of(text.as_bytes())) {
+        return Ok(false);
+    }
     let refuse = |problem, mend| Err(Error::invalid(to.display().to_string(), problem, mend));
+    let strange =
+        || refuse("is a directory with other things in it, not a pack", "name an empty or a new directory");
     match there {
-        Some(text) if pack::other_format(&text).is_some() => refuse(
+        // Killed while its very first file was being written.
+        None if others.is_empty() && unfinished.iter().all(|path| begins(path, text)) => Ok(false),
+        None => strange(),
+        Some(bytes) if pack::other_format(&bytes).is_some() => refuse(
             "is a pack of a format that this selffer does not write",
             "pack the images again, into an empty directory",
         ),
-        Some(text) if !same && serde_json::from_slice::<IgnoredAny>(&text).is_ok() => refuse(
-            "was begun from other files, or with another --size or --shard-mib",
-            "name what it was begun with, or an empty directory",
-        ),
-        Some(_) if !same => refuse(
-            "is a pack that is not finished, and its plan.json is damaged",
-            "remove the directory, or name an empty one",
-        ),
-        None if !same && !inside.is_empty() => {
-            refuse("is a directory with other things in it, not a pack", "name an empty or a new directory")
-        }
-        _ => {
-            whole::write(&path, UNFINISHED, plan.as_bytes())?;
-            Ok(lock)
-        }
+        Some(bytes) => match serde_json::from_slice::<Begun>(&bytes) {
+            // Nothing was packed by it yet.
+            Ok(_) if *others == [path] => Ok(false),
+            Ok(begun) => Err(begun.differs(to, plan)),
+            Err(_) if others.contains(&shard_path(to, Part::Train, 0, "shard")) => refuse(
+                "is a pack that is not finished, and its plan.json is damaged",
+                "remove the directory, or name an empty one",
+            ),
+            Err(_) => strange(),
+        },
+    }
+}
+
+/// Whether a text begins with all that is in a file.
+fn begins(path: &Path, text: &str) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.len() <= text.len() as u64)
+        && fs::read(path).is_ok_and(|bytes| text.as_bytes().starts_with(&bytes))
+}
+
+/// A [`Plan`] as it is read.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Begun {
+    #[expect(dead_code, reason = "read, never asked for")]
+    format: Format,
+    side: usize,
+    images_per_shard: usize,
+    #[expect(dead_code, reason = "a change of classes is one of files")]
+    classes: Vec<String>,
+    #[expect(dead_code, reason = "what else differs is the files")]
+    files: Digest,
+}
+
+impl Begun {
+    /// The error of a directory that was begun by this plan where `plan` was asked for.
+    fn differs(&self, to: &Path, plan: &Plan<'_>) -> Error {
+        let Self { side, images_per_shard: images, .. } = *self;
+        let (problem, mend) = if side != plan.side {
+            let asked = plan.side;
+            (format!("has {side}×{side} images, and --size {asked} was asked"), format!("say --size {side}"))
+        } else if images != plan.images_per_shard {
+            let asked = plan.images_per_shard;
+            let problem = format!("has {images} images a shard, and --shard-mib makes it {asked}");
+            (problem, "say the --shard-mib that it was begun with".to_owned())
+        } else {
+            ("was begun from other files".to_owned(), "put those back".to_owned())
+        };
+        Error::invalid(to.display().to_string(), problem, format!("{mend}, or name an empty directory"))
     }
 }
 

@@ -310,12 +310,12 @@ fn what_does_not_fit_is_refused() {
     );
     fs::remove_file(to.path().join("mine.txt")).unwrap();
     packed(&from, to.path(), &OPTIONS).unwrap();
-    let other =
-        "was begun from other files, or with another --size or --shard-mib; name what it was begun with";
-    refuse(to.path(), &Options { side: 9, ..OPTIONS }, other);
-    refuse(to.path(), &Options { shard_bytes: 400, ..OPTIONS }, other);
+    let size = "has 8×8 images, and --size 9 was asked; say --size 8, or name an empty directory";
+    refuse(to.path(), &Options { side: 9, ..OPTIONS }, size);
+    let shards = "has 5 images a shard, and --shard-mib makes it 2; say the --shard-mib";
+    refuse(to.path(), &Options { shard_bytes: 400, ..OPTIONS }, shards);
     fs::copy(from.path().join("train/east/000.JPEG"), from.path().join("train/east/999.JPEG")).unwrap();
-    refuse(to.path(), &OPTIONS, other);
+    refuse(to.path(), &OPTIONS, "was begun from other files; put those back");
     let held = File::open(to.path()).unwrap();
     held.lock().unwrap();
     refuse(to.path(), &OPTIONS, "is being packed by another process");
@@ -333,6 +333,46 @@ fn what_does_not_fit_is_refused() {
     let error = pack(from.path(), &listing, &fresh.path().join("other"), &OPTIONS, &stopped).unwrap_err();
     assert!(matches!(error, Error::Interrupted));
     assert_eq!(files(&fresh.path().join("other")).into_keys().collect::<Vec<_>>(), [PLAN]);
+}
+
+/// Files of somebody else's whose names begin as those of unfinished files do, alone and beside others.
+#[test]
+fn what_is_not_a_pack_s_stays_in_its_place() {
+    let from = images(23, 8);
+    let cases: [&[&str]; 4] =
+        [&[".unfinished-symphony.mid"], &[".unfinished-a", "thesis.tex"], &[".unfinished-a", PLAN], &[PLAN]];
+    for names in cases {
+        let to = tempfile::tempdir().unwrap();
+        names.iter().for_each(|name| fs::write(to.path().join(name), "{\"mine\":1}").unwrap());
+        let before = files(to.path());
+        let error = packed(&from, to.path(), &OPTIONS).unwrap_err().to_string();
+        assert!(error.contains("with other things in it, not a pack"), "{names:?}: {error}");
+        assert!(files(to.path()) == before, "{names:?}");
+    }
+    // What a process leaves that is killed at its first file is no hindrance.
+    let to = tempfile::tempdir().unwrap();
+    fs::write(to.path().join(".unfinished-x"), "{\"classes\":[").unwrap();
+    packed(&from, to.path(), &OPTIONS).unwrap();
+    assert!(!to.path().join(".unfinished-x").exists());
+}
+
+/// Where nothing was packed yet, there is nothing that another plan would spoil.
+#[test]
+fn a_plan_without_shards_gives_way_to_another() {
+    let (from, to, fresh) = (images(23, 8), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let stopped = Watch { stop: &AtomicBool::new(true), advanced: &|_, _| {}, bad: &|_| {} };
+    let listing = Listing::of(from.path(), &Lists::default()).unwrap();
+    let larger = Options { side: 16, ..OPTIONS };
+    assert!(matches!(pack(from.path(), &listing, to.path(), &larger, &stopped), Err(Error::Interrupted)));
+    assert_eq!(files(to.path()).into_keys().collect::<Vec<_>>(), [PLAN]);
+    // What has no room writes no plan at all.
+    let vast = Options { side: 1 << 20, ..OPTIONS };
+    let error = packed(&from, fresh.path(), &vast).unwrap_err().to_string();
+    assert!(error.contains("MB and its disk has") && files(fresh.path()).is_empty(), "{error}");
+    for to in [&to, &fresh] {
+        packed(&from, to.path(), &OPTIONS).unwrap();
+    }
+    assert!(files(to.path()) == files(fresh.path()));
 }
 
 #[test]
