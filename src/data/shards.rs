@@ -8,8 +8,9 @@ use super::images::{Sums, digest};
 use crate::digest::ImageDigest;
 use crate::error::{Error, Result};
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// One part of a pack.
 pub(super) struct Shards {
@@ -31,13 +32,24 @@ pub(super) struct Shard {
     pub first: usize,
 }
 
+/// The error of a shard that cannot be read to where it has to be.
+fn unread(path: &Path, error: std::io::Error) -> Error {
+    match error.kind() {
+        ErrorKind::UnexpectedEof => {
+            let mend = "remove it, then run the same `selffer data pack` again";
+            Error::invalid(path.display().to_string(), "is shorter than its pack says", mend)
+        }
+        _ => Error::io("read", path)(error),
+    }
+}
+
 impl Shards {
     /// Reads image `at`, which is of that shape, and holds it against its digest.
     pub fn read(&self, at: usize, shape: [usize; 3], into: &mut [u8]) -> Result<()> {
         let shard = &self.files[self.files.partition_point(|shard| shard.first <= at) - 1];
         let place = at - shard.first;
         let offset = place as u64 * into.len() as u64;
-        shard.file.read_exact_at(into, offset).map_err(Error::io("read", &shard.path))?;
+        shard.file.read_exact_at(into, offset).map_err(|error| unread(&shard.path, error))?;
         if digest(shape, into) == self.digests[at] {
             return Ok(());
         }

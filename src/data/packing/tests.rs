@@ -154,6 +154,20 @@ fn what_is_missing_is_made_again_and_nothing_else() {
     assert!(files(to.path()) == whole);
 }
 
+/// As where a disk fails while a network trains, or somebody packs over it.
+#[test]
+fn a_shard_that_is_cut_off_while_it_is_read_is_named_with_the_mend() {
+    let (from, to) = (images(23, 8), tempfile::tempdir().unwrap());
+    packed(&from, to.path(), &OPTIONS).unwrap();
+    let data = Dataset::read(&DataSource::Pack(to.path().to_owned())).unwrap();
+    let shard = to.path().join("train-00001.shard");
+    File::options().write(true).open(&shard).unwrap().set_len(200).unwrap();
+    data.train.image(5).unwrap();
+    let error = data.train.image(6).unwrap_err().to_string();
+    let said = "is shorter than its pack says; remove it, then run the same `selffer data pack` again";
+    assert_eq!(error, format!("{}: {said}", shard.display()));
+}
+
 #[test]
 fn files_that_change_before_the_end_are_packed_as_they_are() {
     let (from, to) = (images(23, 8), tempfile::tempdir().unwrap());
