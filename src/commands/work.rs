@@ -28,7 +28,9 @@ use std::time::{Duration, Instant};
 pub fn run(args: &WorkArgs) -> anyhow::Result<Verdict> {
     // First of all: a warning ends who does not listen.
     let signals = Signals::listen()?;
-    let order = Order::read(&args.plan)?;
+    // An order's directory and its store are known by its path alone.
+    let path = std::path::absolute(&args.plan).map_err(Error::io("find", &args.plan))?;
+    let order = Order::read(&path)?;
     // Before any thread is started: it sets environment variables.
     let numerics = Numerics::engage_on(order.numerics, order.gpu.unwrap_or(0))?;
     signals.note_the_time()?;
@@ -36,7 +38,7 @@ pub fn run(args: &WorkArgs) -> anyhow::Result<Verdict> {
     order.check_images(inputs.catalog.digest)?;
     let plan = inputs.plan()?;
     let runs = order.runs(&plan, args.index)?;
-    let store = Store::create(store_of(&args.plan)?)?;
+    let store = Store::create(store_of(&path)?)?;
     let progress = Progress::new(&plan, &runs, false);
     let every = crate::cli::every(&order.snapshot_every)
         .map_err(|mend| Error::invalid("snapshot_every", order.snapshot_every.clone(), mend))?;

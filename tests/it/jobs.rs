@@ -217,6 +217,18 @@ fn order(protocol: &Path, store: &Path, more: &[&str]) -> PathBuf {
     store.join("jobs").join(orders)
 }
 
+/// An order is known by its directory, from wherever it is named.
+#[test]
+fn an_order_may_be_named_from_within_its_directory() {
+    let dir = scratch();
+    let (protocol, store) = (slow(dir.path(), 2), dir.path().join("store"));
+    let order = order(&protocol, &store, &[]);
+    let mut call = selffer(["work", "--plan", "plan.json"]);
+    call.current_dir(order.parent().unwrap());
+    run(call).expect(0);
+    assert_eq!(status(&protocol, &store)["done"], 2);
+}
+
 /// The daemon of a node died, its job lives on, and the job was started again: the later start wins, whether
 /// or not the file system shows locks, and the network is trained to its end once.
 #[test]
