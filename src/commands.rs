@@ -182,6 +182,19 @@ fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
+/// Has signals end the process at once again: what follows keeps nothing that could be lost.
+///
+/// # Errors
+/// Where one came since the command began to listen, and nobody looked.
+fn listen_no_more(stop: &AtomicBool) -> Result<()> {
+    AT_ONCE.store(true, Ordering::Relaxed);
+    // After that: one that comes in between ends the process.
+    match stop.load(Ordering::Relaxed) {
+        true => Err(Error::Interrupted),
+        false => Ok(()),
+    }
+}
+
 fn print<T: serde::Serialize>(
     format: Format,
     value: &T,

@@ -4,7 +4,7 @@
 //! with, a GPU's above all: then they are held against those that it has, and nobody promised the same bits.
 
 use super::records::{Records, one_policy};
-use super::{Inputs, Verdict, acquaint, jobs, stop_on_signals, write_out};
+use super::{Inputs, Verdict, acquaint, jobs, listen_no_more, stop_on_signals, write_out};
 use crate::cli::{self, AuditArgs, AuditFormat, FailOn};
 use crate::output;
 use crate::progress::Progress;
@@ -106,6 +106,7 @@ impl<'a> Audited<'a> {
         let context = Context::new(&plan, &store, policy)?;
         let chosen = again.chosen(&plan);
         let progress = Progress::new(&plan, &chosen, args.quiet);
+        let stop = stop_on_signals()?;
         let prover = Prover {
             trainer: &Torch::new(numerics),
             policy: numerics.policy(),
@@ -113,12 +114,12 @@ impl<'a> Audited<'a> {
             margin: args.margin / 100.0,
             jobs: jobs(args.jobs),
             memory: numerics.memory_at_hand(),
-            stop: &*stop_on_signals()?,
+            stop: &stop,
             observer: &progress,
         };
         let audit = audit::store::store(&context, &prover);
         progress.finish();
-        Ok(audit.map_err(|error| match error {
+        Ok(audit.and_then(|audit| listen_no_more(&stop).map(|()| audit)).map_err(|error| match error {
             Error::Interrupted => Error::Stopped,
             other => other,
         })?)

@@ -3,7 +3,8 @@
 //! Uses the library's `run`, `verify` and `table`; used by `commands`.
 
 use super::{
-    Inputs, Verdict, jobs, jobs::leave, print, report, say, say_elsewhere, stop_on_signals, verdict,
+    Inputs, Verdict, jobs, jobs::leave, listen_no_more, print, report, say, say_elsewhere, stop_on_signals,
+    verdict,
 };
 use crate::cli::ReproduceArgs;
 use crate::output;
@@ -54,6 +55,7 @@ pub fn run(args: &ReproduceArgs) -> anyhow::Result<Verdict> {
     let done = train(&runner, common.output.quiet);
     progress.finish();
     let done = done?;
+    listen_no_more(&stop)?;
 
     let context = Context::new(&plan, &store, policy)?;
     let verified = verify(&context)?;

@@ -3,13 +3,17 @@
 
 use crate::archive::{self, Size};
 use crate::browser::Browser;
-use crate::common::{Ran, files, good_copy, good_store, on_store, protocol, run, say, scratch, selffer};
+use crate::common::{
+    Ran, files, good_copy, good_store, on_store, protocol, run, say, scratch, selffer, signal, wait_for,
+};
+use rustix::process::Signal;
 use selffer::manifest::Outcome;
 use selffer::store::{Entry, Store};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::OnceLock;
 use tempfile::TempDir;
 
@@ -420,6 +424,21 @@ fn reproduce_ends_in_a_report_that_is_no_stray_and_can_be_left_out() {
     let ran = on_store(&["reproduce", "-q"], &protocol(), &store).expect(2);
     assert!(ran.err.contains("mine.txt") && ran.err.contains("--no-report"), "{}", ran.err);
     assert!(store.join("report/mine.txt").exists() && fs::read(&page).unwrap() == first);
+}
+
+/// What was trained is kept by then, and nobody listens for a signal to go on from it.
+#[test]
+fn a_reproduce_that_waits_for_another_report_ends_at_the_first_signal() {
+    let (dir, store) = good_copy();
+    let held = fs::File::open(&store).unwrap();
+    held.lock().unwrap();
+    let said = dir.path().join("said");
+    let mut call = selffer(["reproduce", "--quiet", "--protocol"]);
+    call.arg(protocol()).arg("--store").arg(&store).stdout(Stdio::null());
+    let mut child = call.stderr(fs::File::create(&said).unwrap()).spawn().unwrap();
+    wait_for("it does not wait", || fs::read_to_string(&said).unwrap().contains("waiting for").then_some(()));
+    signal(&child, Signal::TERM);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 
 #[test]
