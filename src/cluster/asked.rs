@@ -21,6 +21,8 @@ pub struct Jobs {
     pub of: HashMap<usize, Element>,
     /// What could not be asked after.
     pub unknown: Vec<Unknown>,
+    /// The engine of each job that was found.
+    pub engines: HashMap<String, String>,
 }
 
 /// Jobs that may be alive and of which nothing is known.
@@ -71,7 +73,7 @@ pub fn jobs(
         }
     }
     for (name, batches) in by_engine {
-        asking.engine(engine(&name), batches);
+        asking.engine(&name, engine(&name), batches);
     }
     for (run, (_, element)) in asking.forgotten {
         asking.jobs.of.entry(run).or_insert(element);
@@ -111,8 +113,8 @@ impl Asking {
         self.jobs.unknown.push(Unknown { why, runs: runs.into_iter().collect() });
     }
 
-    /// Asks an engine after the batches that it has.
-    fn engine(&mut self, engine: Result<Box<dyn Engine>>, mut batches: Vec<Batch>) {
+    /// Asks the engine of that name after the batches that it has.
+    fn engine(&mut self, name: &str, engine: Result<Box<dyn Engine>>, mut batches: Vec<Batch>) {
         let asked = engine.and_then(|engine| {
             batches.retain(|batch| match reachable(engine.as_ref(), &batch.job) {
                 Ok(()) => true,
@@ -121,7 +123,7 @@ impl Asking {
                     false
                 }
             });
-            ask(engine.as_ref(), batches.iter().map(|batch| &batch.job))
+            ask(engine.as_ref(), batches.iter().map(|batch| (batch.path.as_path(), &batch.job)))
         });
         let (of, elements) = match asked {
             Ok(asked) => asked,
@@ -130,6 +132,7 @@ impl Asking {
         let mut listed: HashSet<(String, Option<u32>)> = HashSet::new();
         // One for each batch whose order cannot be read.
         let mut unread: BTreeMap<&Path, (String, &Batch)> = BTreeMap::new();
+        self.jobs.engines.extend(of.keys().map(|job| (job.clone(), name.to_owned())));
         for element in elements {
             let Some(batch) = of.get(&element.job).map(|at| &batches[*at]) else { continue };
             listed.insert((element.job.clone(), element.index));
@@ -208,16 +211,16 @@ fn reachable(engine: &dyn Engine, job: &Job) -> Result<()> {
     }
 }
 
-/// What an engine says of jobs: which of them each name that it knows is, and their elements.
+/// What an engine says of jobs, each with the file of its order: which of them each name that it knows is, and their elements.
 fn ask<'a>(
     engine: &dyn Engine,
-    jobs: impl Iterator<Item = &'a Job>,
+    jobs: impl Iterator<Item = (&'a Path, &'a Job)>,
 ) -> Result<(HashMap<String, usize>, Vec<Element>)> {
     let mut of = HashMap::new();
-    for (at, job) in jobs.enumerate() {
+    for (at, (order, job)) in jobs.enumerate() {
         let job = match job {
             Job::Known(job) => Some(job.clone()),
-            Job::Pending(name) => engine.find(name)?,
+            Job::Pending(name) => engine.find(name, order)?,
         };
         of.extend(job.map(|job| (job, at)));
     }
@@ -245,7 +248,7 @@ pub fn forget(
         let answers = given.and_then(|given| {
             let engine = engine(&given.engine)?;
             reachable(engine.as_ref(), &given.job)?;
-            ask(engine.as_ref(), [&given.job].into_iter())
+            ask(engine.as_ref(), [(path.as_path(), &given.job)].into_iter())
         });
         if order.is_err() || answers.is_err() {
             record::forget(&path)?;

@@ -7,7 +7,9 @@ use super::{After, Element, Engine, Limits, Phase};
 use crate::claim::Holder;
 use crate::error::{Error, Result};
 use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::OsStr;
 use std::fs::File;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -49,6 +51,11 @@ fn stem(pid: u32) -> Option<String> {
     Some(format!("{}-{pid}-{}", boot(), began(pid)?))
 }
 
+/// The job that a process of this machine is.
+fn job(pid: u32) -> Option<String> {
+    Some(format!("{}@{}", stem(pid)?, host()))
+}
+
 /// The parts of a job's name: all but its machine, and its machine, which older programs did not write.
 fn parts(job: &str) -> (&str, Option<&str>) {
     job.split_once('@').map_or((job, None), |(stem, host)| (stem, Some(host)))
@@ -59,6 +66,17 @@ fn process(job: &str) -> Option<u32> {
     let ours = parts(job).0;
     let pid: u32 = ours.split('-').nth(1)?.parse().ok()?;
     (stem(pid).as_deref() == Some(ours)).then_some(pid)
+}
+
+/// Whether a process is a `selffer work` of that order.
+fn works_on(pid: u32, order: &Path) -> bool {
+    let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) else { return false };
+    let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+    let order = order.canonicalize().ok();
+    words.windows(3).any(|words| {
+        let [b"work", b"--plan", path] = words else { return false };
+        order.is_some() && Path::new(OsStr::from_bytes(path)).canonicalize().ok() == order
+    })
 }
 
 /// The machine of a job that neither this start of this machine nor an earlier one has.
@@ -87,7 +105,7 @@ impl Engine for Local {
         // A group of its own: Ctrl-C in this terminal is not for it.
         call.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0);
         let child = call.spawn().map_err(Error::io("run", &self.program))?;
-        stem(child.id()).map(|stem| format!("{stem}@{}", host())).ok_or_else(|| {
+        job(child.id()).ok_or_else(|| {
             let problem = "ended as soon as it was started";
             Error::invalid("selffer work", problem, format!("see {}", path.display()))
         })
@@ -108,8 +126,12 @@ impl Engine for Local {
         elsewhere(job, &boot(), &host())
     }
 
-    fn find(&self, _name: &str) -> Result<Option<String>> {
-        Ok(None)
+    /// By its order: the name is in no process.
+    fn find(&self, _name: &str, order: &Path) -> Result<Option<String>> {
+        let all = Path::new("/proc");
+        let entries = std::fs::read_dir(all).map_err(Error::io("read the directory", all))?;
+        let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        Ok(pids.filter(|pid| works_on(*pid, order)).find_map(job))
     }
 
     fn cancel(&self, jobs: &[String]) -> Result<()> {
@@ -125,6 +147,29 @@ impl Engine for Local {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A process that was started and not written down is found by the order that it has, however that is spelt.
+    #[test]
+    fn a_worker_is_found_by_its_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let [order, other] = ["a", "b"].map(|name| dir.path().join(name).join("plan.json"));
+        for order in [&order, &other] {
+            std::fs::create_dir(order.parent().unwrap()).unwrap();
+            std::fs::write(order, "{}").unwrap();
+        }
+        let local = Local::new(PathBuf::from("selffer"));
+        assert_eq!(local.find("any", &order).unwrap(), None);
+        // `work --plan ORDER` are arguments of its own that it never looks at.
+        let mut call = Command::new("sh");
+        call.args(["-c", "read line", "selffer", "work", "--plan"]).arg(&order).stdin(Stdio::piped());
+        let mut worker = call.spawn().unwrap();
+        let found = local.find("any", &dir.path().join("b/../a/plan.json")).unwrap();
+        assert_eq!(process(&found.unwrap()), Some(worker.id()));
+        assert_eq!(local.find("any", &other).unwrap(), None);
+        drop(worker.stdin.take());
+        worker.wait().unwrap();
+        assert_eq!(local.find("any", &order).unwrap(), None);
+    }
 
     #[test]
     fn a_job_of_another_machine_is_told_from_one_that_ended_with_an_earlier_start_of_this() {

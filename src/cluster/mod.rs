@@ -125,11 +125,11 @@ pub trait Engine {
         None
     }
 
-    /// The job that was given that name, where it was handed over and it is not known what it became.
+    /// The job that was given that name and that order, where it was handed over and it is not known what it became.
     ///
     /// # Errors
     /// Where it does not answer.
-    fn find(&self, name: &str) -> Result<Option<String>>;
+    fn find(&self, name: &str, order: &Path) -> Result<Option<String>>;
 
     /// Takes jobs back, or elements of them; what they trained so far is kept.
     ///

@@ -126,7 +126,7 @@ pub fn hand_over(
     put(&record, &json(&pending))?;
     let job = match engine.submit(batch, &path, &name, after) {
         Ok(job) => job,
-        Err(error) => match engine.find(&name) {
+        Err(error) => match engine.find(&name, &path) {
             Ok(Some(job)) => job,
             Ok(None) => {
                 put(&record, &json(&before))?;

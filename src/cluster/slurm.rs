@@ -286,7 +286,7 @@ impl Engine for Slurm {
         Ok(found)
     }
 
-    fn find(&self, name: &str) -> Result<Option<String>> {
+    fn find(&self, name: &str, _order: &Path) -> Result<Option<String>> {
         let mut call = Command::new("squeue");
         call.args(["--noheader", "--format", "%F", "--name", name]);
         Ok(Self::ask(&mut call)?.split_whitespace().next().map(str::to_owned))

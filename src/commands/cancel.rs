@@ -55,7 +55,7 @@ pub fn run(args: &CancelArgs) -> anyhow::Result<Verdict> {
     let status = Watch::new(&plan, &store, policy).look(&known.of)?;
     let of = chosen(args, &plan, &known, &status)?;
     let taken: BTreeSet<usize> = of.values().flatten().copied().collect();
-    cancel(&store, of.keys().cloned().collect())?;
+    cancel(&known, of.keys().cloned().collect())?;
     let queued = |index: &usize| matches!(status.standing[*index], Standing::Queued(_));
     let copies = |index: &usize| plan.runs[*index].parent.is_some_and(|base| taken.contains(&base));
     let name = |index: &usize| plan.name(&plan.runs[*index]);
@@ -140,23 +140,19 @@ fn chosen(
 }
 
 /// Has the engines take back these jobs or elements.
-fn cancel(store: &Store, jobs: Vec<String>) -> Result<()> {
-    let mut by_engine: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    let handed = record::handed(store.dir())?;
-    let given: Vec<record::Given> = handed.into_iter().filter_map(|batch| batch.given.ok()).collect();
+fn cancel(known: &Jobs, jobs: Vec<String>) -> Result<()> {
+    let mut by_engine: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for job in jobs {
         let whole = job.split('_').next().unwrap_or(&job);
         // A machine's name may have anything in it.
-        let is = |known: &String| *known == job || known == whole;
-        let engine = given.iter().find(|given| matches!(&given.job, record::Job::Known(known) if is(known)));
-        // One that was found by its name alone.
-        let engine = engine.map_or_else(|| "slurm".to_owned(), |given| given.engine.clone());
+        let engine = known.engines.get(&job).or_else(|| known.engines.get(whole));
+        let engine = engine.expect("each job is of an engine that was asked").as_str();
         by_engine.entry(engine).or_default().push(job);
     }
     for (engine, mut jobs) in by_engine {
         // What depends on others first: else it may start in between. It was handed over later.
         jobs.sort_by_key(|job| std::cmp::Reverse((job.len(), job.clone())));
-        super::jobs::engine(&engine)?.cancel(&jobs)?;
+        super::jobs::engine(engine)?.cancel(&jobs)?;
     }
     Ok(())
 }

@@ -217,6 +217,25 @@ fn order(protocol: &Path, store: &Path, more: &[&str]) -> PathBuf {
     store.join("jobs").join(orders)
 }
 
+/// As where `submit` is killed, or finds no room for its last record, when its process is started already.
+#[test]
+fn a_process_that_was_started_and_not_written_down_is_known() {
+    let dir = scratch();
+    let (protocol, store) = (slow(dir.path(), ENDLESS), dir.path().join("store"));
+    let submitted = || run(submit(&protocol, &store, &["--engine", "local"])).expect(0).json();
+    let job = list(&submitted(), "jobs")[0]["job"].clone();
+    let record = files(&store.join("jobs")).into_keys().find(|path| path.ends_with("jobs.json")).unwrap();
+    let pending = r#"{"engine":"local","jobs":[],"pending":"selffer-0123456789abcdef-01234567"}"#;
+    fs::write(store.join("jobs").join(record), pending).unwrap();
+    // No second one is started beside it, and it can be taken back.
+    assert_eq!(submitted()["networks"], 0);
+    let cancelled = on_store(&["cancel"], &protocol, &store).expect(0).json();
+    assert_eq!((list(&cancelled, "jobs"), &cancelled["networks"]), (vec![job], &Value::from(2)));
+    wait_for("it does not stop", || (submitted()["networks"] == 2).then_some(()));
+    on_store(&["cancel"], &protocol, &store).expect(0);
+    wait_for("it does not stop", || list(&status(&protocol, &store), "running").is_empty().then_some(()));
+}
+
 /// An order is known by its directory, from wherever it is named.
 #[test]
 fn an_order_may_be_named_from_within_its_directory() {

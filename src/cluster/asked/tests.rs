@@ -67,7 +67,7 @@ impl Engine for Fake {
     fn elsewhere(&self, job: &str) -> Option<String> {
         (Some(job) == self.away).then(|| "far".to_owned())
     }
-    fn find(&self, name: &str) -> Result<Option<String>> {
+    fn find(&self, name: &str, _: &Path) -> Result<Option<String>> {
         if self.silent {
             return Err(Error::invalid("fake", "does not answer", "wait"));
         }
