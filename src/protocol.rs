@@ -11,6 +11,7 @@ use crate::published::{Published, SEEDS};
 use crate::resources::Cluster;
 use crate::toml_text;
 use crate::treatment::{self, DEPTHS, Task, Treatment};
+use crate::whole;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -143,8 +144,7 @@ impl Protocol {
             let mend = format!("name one of {}, or a TOML file{near}", names.join(", "));
             return Err(Error::invalid(name, problem, mend));
         }
-        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-        String::from_utf8(bytes).map_err(|_| Error::invalid(name, "is not UTF-8 text", "name a TOML file"))
+        whole::text(path, toml_text::MOST, "name a TOML file")
     }
 
     /// The protocol of that text, which is that of the embedded protocol or of the file `origin`.

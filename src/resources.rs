@@ -7,6 +7,7 @@ pub mod flags;
 use crate::error::{Error, Result};
 use crate::toml_text;
 use crate::treatment::{self, DEPTHS, NotATreatment, Treatment};
+use crate::whole;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -174,7 +175,7 @@ impl Cluster {
     /// # Errors
     /// Where it cannot be read, or a key is unknown.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let text = whole::text(path, toml_text::MOST, "name a TOML file")?;
         let origin = path.display().to_string();
         let cluster: Self =
             toml_text::read(&text, &origin, "README.md shows what a file of resources holds")?;

@@ -51,6 +51,9 @@ pub struct Progress {
 }
 
 /// The key of the metadata that holds the progress.
+/// Bytes of the line before the safetensors file.
+pub(crate) const SEAL: u64 = 65;
+
 const PROGRESS: &str = "selffer snapshot 1";
 
 impl State {
@@ -106,7 +109,7 @@ impl State {
     /// # Errors
     /// Why it is none.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
-        let (seal, file) = bytes.split_at_checked(65).ok_or("it is cut off")?;
+        let (seal, file) = bytes.split_at_checked(SEAL as usize).ok_or("it is cut off")?;
         if seal != format!("{}\n", Digest::of(file).hex()).as_bytes() {
             return Err("its bytes are not those that its digest was taken of".to_owned());
         }

@@ -30,9 +30,9 @@ use self::unfinished::{NEW, WRITERS, abandoned, unfinished};
 use crate::digest::{Digest, RecipeDigest, SplitDigest, WeightsDigest};
 use crate::error::{Error, Result};
 use crate::manifest::Manifest;
-use crate::snapshot::State;
+use crate::snapshot::{SEAL, State};
 use crate::split::Split;
-use crate::weights::Weights;
+use crate::weights::{self, Weights};
 use crate::whole;
 use std::fs::{self, File, TryLockError};
 use std::io::ErrorKind;
@@ -40,6 +40,10 @@ use std::path::{Path, PathBuf};
 
 const MARK: &str = "selffer-store";
 const MARK_TEXT: &[u8] = b"selffer store 1\n";
+
+/// Bytes of a file that does not say itself how long it is, at the most.
+const MOST: u64 = 1 << 30;
+
 /// A store on disk.
 #[derive(Debug)]
 pub struct Store {
@@ -101,7 +105,7 @@ impl Store {
         make(NEW)?;
         let path = dir.join(NEW).join(WRITERS);
         // Not the mark: a file that is renamed to its place can be another file than the one locked.
-        let writers = lock_file(&path)?;
+        let writers = whole::lock_file(&path)?;
         let mut store = Self { dir: tidy(dir), _writer: None };
         if writers.try_lock().is_ok() {
             store.sweep()?;
@@ -125,13 +129,12 @@ impl Store {
     /// Where there is none.
     pub fn open(dir: &Path) -> Result<Self> {
         let mark = dir.join(MARK);
-        // A pipe would be waited for.
-        if fs::metadata(&mark).is_ok_and(|meta| !meta.is_file()) {
-            let problem = "is no regular file, as the mark of a store is";
-            return Err(Error::invalid(mark.display().to_string(), problem, "name another store"));
-        }
-        match fs::read(&mark) {
-            Ok(text) if text == MARK_TEXT => Ok(Self { dir: tidy(dir), _writer: None }),
+        match whole::read(&mark, MOST) {
+            Ok(None) => {
+                let problem = "is no regular file, as the mark of a store is";
+                Err(Error::invalid(mark.display().to_string(), problem, "name another store"))
+            }
+            Ok(Some(text)) if text == MARK_TEXT => Ok(Self { dir: tidy(dir), _writer: None }),
             Ok(_) => Err(Error::invalid(
                 mark.display().to_string(),
                 "is not the mark of a store of this version",
@@ -169,7 +172,7 @@ impl Store {
     /// Where the lock file cannot be made.
     pub fn try_lock(&self, recipe: RecipeDigest) -> Result<Option<Lock>> {
         let path = self.dir.join(LOCKS).join(recipe.hex());
-        let file = lock_file(&path)?;
+        let file = whole::lock_file(&path)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Lock(file))),
             Err(TryLockError::WouldBlock) => Ok(None),
@@ -353,12 +356,16 @@ impl Store {
 
     fn read<T>(&self, entry: &Entry, parse: impl FnOnce(&[u8]) -> Result<T, String>) -> Result<Found<T>> {
         let path = self.path(entry);
-        // A pipe would be waited for, a directory refused without a finding.
-        if fs::metadata(&path).is_ok_and(|meta| !meta.is_file()) {
-            return Ok(Found::Damaged("it is no regular file".to_owned()));
-        }
-        match fs::read(&path) {
-            Ok(bytes) => Ok(parse(&bytes).map_or_else(Found::Damaged, Found::Whole)),
+        // A file of tensors says how long it is: what is longer is damaged, and may be more than memory holds.
+        let most = match entry {
+            Entry::Checkpoint(_) => weights::length(&path, 0),
+            Entry::Snapshot(..) => weights::length(&path, SEAL),
+            Entry::Manifest(_) | Entry::Split(_) => None,
+        };
+        let most = most.unwrap_or(MOST);
+        match whole::read(&path, most) {
+            Ok(None) => Ok(Found::Damaged(format!("it {}", whole::no_file(most)))),
+            Ok(Some(bytes)) => Ok(parse(&bytes).map_or_else(Found::Damaged, Found::Whole)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Found::Absent),
             Err(error) => Err(Error::io("read", &path)(error)),
         }
@@ -401,12 +408,6 @@ fn occupied(dir: &Path) -> Result<bool> {
 /// A path as it is written without a slash at its end, so that names within it read the same however it was typed.
 fn tidy(dir: &Path) -> PathBuf {
     dir.components().collect()
-}
-
-/// Opens a file to lock, and makes it where there is none.
-fn lock_file(path: &Path) -> Result<File> {
-    let mut options = File::options();
-    options.create(true).truncate(false).write(true).open(path).map_err(Error::io("open", path))
 }
 
 /// The paths in a directory, in order of name.

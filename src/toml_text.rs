@@ -6,6 +6,9 @@
 use crate::error::{Error, Result, nearest};
 use serde::de::DeserializeOwned;
 
+/// Bytes of a file that is read, at the most.
+pub(crate) const MOST: u64 = 1 << 24;
+
 /// Reads a text; `origin` is its name in messages, and `shows` says where it is told what it may hold.
 ///
 /// # Errors

@@ -7,10 +7,16 @@
 
 use crate::architecture::{self, LAYERS, NAMES};
 use crate::digest::{Hasher, LayerDigest, WeightsDigest};
+use crate::whole;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, View};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+/// Bytes of a header, at the most: a network's has some thousands, a state's all that its run has come to.
+const HEADER_MAX: usize = 100_000_000;
 
 /// An array of 32-bit floats.
 #[derive(Debug, Clone)]
@@ -196,6 +202,19 @@ impl Weights {
         }
         Ok(weights)
     }
+}
+
+/// How long the file at `path` is by its own word, a safetensors file after so many bytes of other things; none where it
+/// cannot be read as one. No more than its header is read.
+pub(crate) fn length(path: &Path, before: u64) -> Option<u64> {
+    let file = whole::open(path).ok()?;
+    let mut count = [0; 8];
+    file.read_exact_at(&mut count, before).ok()?;
+    let header = usize::try_from(u64::from_le_bytes(count)).ok().filter(|header| *header <= HEADER_MAX)?;
+    let mut head = vec![0; count.len() + header];
+    file.read_exact_at(&mut head, before).ok()?;
+    let (_, metadata) = SafeTensors::read_metadata(&head).ok()?;
+    before.checked_add(head.len() as u64)?.checked_add(metadata.data_len() as u64)
 }
 
 #[cfg(test)]

@@ -1,10 +1,14 @@
-//! Files written whole or not at all: beside their place, onto the disk, then renamed.
+//! Files written whole or not at all: beside their place, onto the disk, then renamed. And read whole or not at all: what
+//! is no regular file, such as a pipe, is not waited for, and what is too long is not taken into memory.
 //!
-//! Uses `error`; used by `data::packing`, `store`, `cluster::record`, `verify::golden` and `report::files`.
+//! Uses `error`; used by whatever writes files or reads those that anybody may have put there.
 
 use crate::error::{Error, Result};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use tempfile::NamedTempFile;
 
@@ -47,6 +51,61 @@ pub(crate) fn write(path: &Path, prefix: &str, bytes: &[u8]) -> Result<()> {
     sync(dir)
 }
 
+/// What is not waited for when it is opened.
+fn at_once() -> i32 {
+    OFlags::NONBLOCK.bits() as i32
+}
+
+/// Opens a file for reading; a pipe is not waited for.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    File::options().read(true).custom_flags(at_once()).open(path)
+}
+
+/// Opens a file to lock, and makes it where there is none; a pipe is not waited for.
+pub(crate) fn lock_file(path: &Path) -> Result<File> {
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true).custom_flags(at_once());
+    options.open(path).map_err(Error::io("open", path))
+}
+
+/// All of a regular file of at most so many bytes; none where there is anything else.
+pub(crate) fn read(path: &Path, most: u64) -> io::Result<Option<Vec<u8>>> {
+    let file = match open(path) {
+        // A socket, or a device without anything behind it.
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::NXIO) => return Ok(None),
+        file => file?,
+    };
+    let meta = file.metadata()?;
+    if !meta.is_file() || meta.len() > most {
+        return Ok(None);
+    }
+    limited(file, meta.len(), most)
+}
+
+/// Why [`read`] gave nothing; completes the sentence "it …".
+pub(crate) fn no_file(most: u64) -> String {
+    format!("is no regular file of at most {most} bytes")
+}
+
+/// The text of a file that a user named, of at most so many bytes: also what another program writes into a pipe.
+///
+/// # Errors
+/// Where it cannot be read, is longer, or no text; `mend` says what to name instead.
+pub(crate) fn text(path: &Path, most: u64, mend: &str) -> Result<String> {
+    let refused = |problem: String| Error::invalid(path.display().to_string(), problem, mend);
+    let bytes = File::open(path).and_then(|file| limited(file, 0, most)).map_err(Error::io("read", path))?;
+    let bytes = bytes.ok_or_else(|| refused(format!("has more than {most} bytes")))?;
+    String::from_utf8(bytes).map_err(|_| refused("is not UTF-8 text".to_owned()))
+}
+
+/// All that is in an open file, of `length` bytes as it seems; none where it is more than `most`.
+fn limited(file: File, length: u64, most: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(length as usize)?;
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= most))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,5 +128,24 @@ mod tests {
             gone.display()
         );
         assert_eq!(error, said);
+    }
+
+    #[test]
+    fn what_is_no_short_regular_file_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let [file, pipe, socket] = ["file", "pipe", "socket"].map(|name| dir.path().join(name));
+        std::fs::write(&file, b"12345").unwrap();
+        crate::testing::make_pipe(&pipe);
+        let _socket = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert_eq!(read(&file, 5).unwrap(), Some(b"12345".to_vec()));
+        for other in [&pipe, &socket, dir.path(), Path::new("/dev/zero")] {
+            assert_eq!(read(other, 5).unwrap(), None, "{}", other.display());
+        }
+        assert_eq!(read(&file, 4).unwrap(), None);
+        // It says that it has no byte, and has some.
+        assert_eq!(read(Path::new("/proc/self/stat"), 5).unwrap(), None);
+        assert!(lock_file(&pipe).is_err() && lock_file(&file).unwrap().try_lock().is_ok());
+        let endless = text(Path::new("/dev/zero"), 9, "name another").unwrap_err().to_string();
+        assert_eq!(endless, "/dev/zero: has more than 9 bytes; name another");
     }
 }

@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::protocol::Protocol;
 use crate::recipe::Policy;
+use crate::whole;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,6 +21,9 @@ pub enum Format {
     #[serde(rename = "selffer work 1")]
     V1,
 }
+
+/// Bytes of an order, at the most.
+const MOST: u64 = 1 << 30;
 
 /// What to train, and how.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,13 +72,13 @@ impl Order {
     /// # Errors
     /// Where it cannot be read, is none, or was changed since it was written.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-        let order = serde_json::from_slice(&bytes).map_err(|error| {
-            let mend = "name a plan.json that `selffer submit` wrote";
+        let mend = "name a plan.json that `selffer submit` wrote";
+        let text = whole::text(path, MOST, mend)?;
+        let order = serde_json::from_str(&text).map_err(|error| {
             Error::invalid(path.display().to_string(), format!("is no work order ({error})"), mend)
         })?;
         let named = path.parent().and_then(Path::file_name).unwrap_or_default();
-        if *named != *Digest::of(&bytes).hex() {
+        if *named != *Digest::of(text.as_bytes()).hex() {
             let problem = "is not what its directory is named by: it was changed after it was written";
             return Err(Error::invalid(path.display().to_string(), problem, "submit again"));
         }

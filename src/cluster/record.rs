@@ -27,6 +27,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub const ORDER: &str = "plan.json";
 const JOBS: &str = "jobs.json";
 
+/// Bytes of a record, at the most.
+const MOST: u64 = 1 << 24;
+
 /// The jobs that were made of one order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -89,8 +92,7 @@ pub fn begin(store: &Store) -> Result<Submitting> {
     let dir = dir(store.dir());
     fs::create_dir_all(&dir).map_err(Error::io("create the directory", &dir))?;
     let path = dir.join("lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(Error::io("open", &path))?;
+    let file = whole::lock_file(&path)?;
     match file.try_lock() {
         Ok(()) => Ok(Submitting(file)),
         Err(TryLockError::WouldBlock) => {
@@ -163,11 +165,13 @@ fn made(dir: &Path) -> Result<Made> {
     if !path.exists() {
         return Ok(Made::default());
     }
-    let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
-    serde_json::from_slice(&bytes).map_err(|error| {
+    let refused = |problem| {
         let mend = "see to its jobs in the queue, then have them forgotten: `selffer cancel --forget`";
-        Error::invalid(path.display().to_string(), format!("is no record of jobs ({error})"), mend)
-    })
+        Error::invalid(path.display().to_string(), problem, mend)
+    };
+    let bytes = whole::read(&path, MOST).map_err(Error::io("read", &path))?;
+    let bytes = bytes.ok_or_else(|| refused(whole::no_file(MOST)))?;
+    serde_json::from_slice(&bytes).map_err(|error| refused(format!("is no record of jobs ({error})")))
 }
 
 /// Writes a file whole or not at all.
@@ -208,7 +212,16 @@ pub fn handed(store: &Path) -> Result<Vec<Handed>> {
             },
             Err(error) => Err(error),
         };
-        found.push(Handed { order: Order::read(&path), path, given });
+        // A pipe is waited for only where a user names it.
+        let order = match path.is_file() || !path.exists() {
+            true => Order::read(&path),
+            false => {
+                let mend =
+                    "see to its jobs in the queue, then have them forgotten: `selffer cancel --forget`";
+                Err(Error::invalid(path.display().to_string(), "is no regular file", mend))
+            }
+        };
+        found.push(Handed { order, path, given });
     }
     Ok(found)
 }

@@ -6,6 +6,7 @@
 use super::Dataset;
 use super::idx::{self, RawImages};
 use crate::error::{Error, Result};
+use crate::whole;
 use std::fs;
 use std::path::Path;
 
@@ -98,11 +99,9 @@ fn read(
         let mend = "unpack the archive again";
         Err(Error::invalid(path.display().to_string(), problem, mend))
     };
-    let meta = fs::metadata(path).map_err(Error::io("read", path))?;
-    if !meta.is_file() || meta.len() > BYTES_MAX {
-        return bad(format!("is no regular file of at most {BYTES_MAX} bytes"));
-    }
-    let bytes = fs::read(path).map_err(Error::io("read", path))?;
+    let Some(bytes) = whole::read(path, BYTES_MAX).map_err(Error::io("read", path))? else {
+        return bad(whole::no_file(BYTES_MAX));
+    };
     let record = layout.labels + CHANNELS * PIXELS;
     if bytes.is_empty() || !bytes.len().is_multiple_of(record) {
         return bad(format!("has {} bytes, no whole number of {}'s {record}", bytes.len(), layout.name));

@@ -7,6 +7,7 @@
 use super::pack::SIDE;
 use super::{Dataset, Images};
 use crate::error::{Error, Result};
+use crate::whole;
 use flate2::bufread::MultiGzDecoder;
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -51,17 +52,14 @@ pub(super) fn read_dir(dir: &Path) -> Result<Dataset> {
 
 /// The text of a file of class names, where there is one.
 pub(super) fn names(path: &Path) -> Result<Option<String>> {
-    match std::fs::metadata(path) {
-        Ok(meta) if meta.is_file() && meta.len() <= NAMES_MAX => {
-            Ok(Some(std::fs::read_to_string(path).map_err(Error::io("read", path))?))
-        }
-        Ok(_) => {
-            let problem = format!("is no regular file of at most {NAMES_MAX} bytes");
-            Err(Error::invalid(path.display().to_string(), problem, "write a name a line into it"))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(Error::io("read", path)(error)),
-    }
+    let refused = |problem: String, mend| Error::invalid(path.display().to_string(), problem, mend);
+    let bytes = match whole::read(path, NAMES_MAX) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        read => read.map_err(Error::io("read", path))?,
+    };
+    let bytes = bytes.ok_or_else(|| refused(whole::no_file(NAMES_MAX), "write a name a line into it"))?;
+    let text = String::from_utf8(bytes);
+    text.map(Some).map_err(|_| refused("is not UTF-8 text".to_owned(), "save it as UTF-8"))
 }
 
 /// The one file of `files` that holds `what` for one of the `prefixes`.
@@ -151,9 +149,13 @@ fn parse<const RANK: usize>(
     let header = read(4 + 4 * RANK as u64)?;
     let magic = [0, 0, 0x08, RANK as u8];
     if !header.starts_with(&magic) || header.len() < 4 + 4 * RANK {
-        let begins = hex::encode(&header[..header.len().min(4)]);
-        let problem =
-            format!("is no IDX file of {what}: it begins with {begins}, not {}", hex::encode(magic));
+        let begins = match header.len() {
+            0 => "is empty".to_owned(),
+            length => {
+                format!("begins with {}, not {}", hex::encode(&header[..length.min(4)]), hex::encode(magic))
+            }
+        };
+        let problem = format!("is no IDX file of {what}: it {begins}");
         return bad(problem, "check that the file is what its name says");
     }
     let dims: [u32; RANK] =

@@ -6,6 +6,7 @@
 
 use super::Part;
 use crate::error::{Error, Result};
+use crate::whole;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::fs;
@@ -226,14 +227,10 @@ fn labels(classes: &[String]) -> BTreeMap<&str, u16> {
 }
 
 fn text_of(path: &Path) -> Result<String> {
-    let meta = fs::metadata(path).map_err(Error::io("read", path))?;
-    if !meta.is_file() || meta.len() > LIST_MAX {
-        let problem = format!("is no regular file of at most {LIST_MAX} bytes");
-        return Err(Error::invalid(path.display().to_string(), problem, "name a text file"));
-    }
-    let bytes = fs::read(path).map_err(Error::io("read", path))?;
-    String::from_utf8(bytes)
-        .map_err(|_| Error::invalid(path.display().to_string(), "is not UTF-8 text", "name a text file"))
+    let refused = |problem| Error::invalid(path.display().to_string(), problem, "name a text file");
+    let bytes = whole::read(path, LIST_MAX).map_err(Error::io("read", path))?;
+    let bytes = bytes.ok_or_else(|| refused(whole::no_file(LIST_MAX)))?;
+    String::from_utf8(bytes).map_err(|_| refused("is not UTF-8 text".to_owned()))
 }
 
 /// The class names of a file.

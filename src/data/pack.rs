@@ -16,10 +16,10 @@ use crate::canonical;
 use crate::digest::{DataDigest, Digest, ImageDigest};
 use crate::error::{Error, Result};
 pub use crate::protocol::SIDE;
+use crate::whole;
 use rayon::prelude::*;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -31,6 +31,9 @@ pub(crate) const PLAN: &str = "plan.json";
 
 /// Sums over all training images.
 pub(crate) const SUMS: &str = "train.sums";
+
+/// Bytes of a file that is no shard, at the most.
+pub(crate) const MOST: u64 = 1 << 32;
 
 /// Bytes of a pixel: red, green, blue.
 pub(crate) const CHANNELS: usize = 3;
@@ -137,7 +140,8 @@ pub(crate) fn sums_of(bytes: &[u8], images: usize, squares: u64) -> Sums {
 
 /// Reads a file that has that digest; otherwise says what it is instead.
 pub(crate) fn read_file(path: &Path, digest: Digest) -> Result<Vec<u8>> {
-    let bytes = fs::read(path).map_err(|error| unread(path, error))?;
+    let bytes = whole::read(path, MOST).map_err(|error| unread(path, error))?;
+    let bytes = bytes.ok_or_else(|| damaged(path, &whole::no_file(MOST)))?;
     match Digest::of(&bytes) == digest {
         true => Ok(bytes),
         false => Err(damaged(path, "is not the file that was packed")),
@@ -190,7 +194,7 @@ impl Index {
     /// Where `dir` is no finished pack, or the file is damaged.
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(INDEX);
-        let bytes = match fs::read(&path) {
+        let bytes = match whole::read(&path, MOST) {
             Err(error) if error.kind() == ErrorKind::NotFound && dir.join(PLAN).exists() => {
                 let problem = "is a pack that is not finished";
                 let mend = "run the same `selffer data pack` again, which goes on from where it stopped";
@@ -206,6 +210,7 @@ impl Index {
             }
             read => read.map_err(Error::io("read", &path))?,
         };
+        let bytes = bytes.ok_or_else(|| damaged(&path, &whole::no_file(MOST)))?;
         let Sealed { digest, pack } = parse(&path, &bytes)?;
         if Digest::of(canonical::json(&pack).as_bytes()) != digest {
             return Err(damaged(&path, "does not have the digest that it says"));
@@ -283,7 +288,7 @@ pub(super) fn read(dir: &Path) -> Result<Dataset> {
         let mut labels = Vec::new();
         for (number, index) in indices.into_iter().enumerate() {
             let path = shard_path(dir, part, number, "shard");
-            let file = File::open(&path).map_err(|error| unread(&path, error))?;
+            let file = whole::open(&path).map_err(|error| unread(&path, error))?;
             let length = file.metadata().map_err(Error::io("read", &path))?.len();
             if length != (index.digests.len() * pack.size()) as u64 {
                 let problem = format!("has {length} bytes, not those of {} images", index.digests.len());

@@ -210,9 +210,10 @@ fn begun_here(
     others: &[PathBuf],
 ) -> Result<bool> {
     let path = to.join(PLAN);
-    let there = match fs::read(&path) {
+    let there = match whole::read(&path, pack::MOST) {
         Err(error) if error.kind() == ErrorKind::NotFound => None,
-        read => Some(read.map_err(Error::io("read", &path))?),
+        // What is no file is no plan either.
+        read => Some(read.map_err(Error::io("read", &path))?.unwrap_or_default()),
     };
     if there.as_deref() == Some(text.as_bytes()) {
         return Ok(true);
@@ -247,8 +248,8 @@ fn begun_here(
 
 /// Whether a text begins with all that is in a file.
 fn begins(path: &Path, text: &str) -> bool {
-    fs::metadata(path).is_ok_and(|meta| meta.len() <= text.len() as u64)
-        && fs::read(path).is_ok_and(|bytes| text.as_bytes().starts_with(&bytes))
+    let bytes = whole::read(path, text.len() as u64);
+    bytes.is_ok_and(|bytes| bytes.is_some_and(|bytes| text.as_bytes().starts_with(&bytes)))
 }
 
 /// A [`Plan`] as it is read.

@@ -33,6 +33,9 @@ const MARK: &str = "# selffer report 1";
 /// The ending of a report's name while another takes its place.
 const ASIDE: &str = "old";
 
+/// Bytes of a file, at the most.
+const MOST: u64 = 1 << 30;
+
 /// Bytes of a file's name, at the most.
 const NAME_MAX: usize = 255;
 
@@ -155,8 +158,9 @@ fn foreign(dir: &Path, finished: bool) -> Result<Option<String>> {
             (false, Some(digest)) => {
                 let path = dir.join(&path);
                 // A link that took a file's place is another thing, whatever it leads to.
-                let same = !path.is_symlink()
-                    && fs::read(&path).is_ok_and(|bytes| Digest::of(&bytes).hex() == *digest);
+                let is =
+                    |bytes: Option<Vec<u8>>| bytes.is_some_and(|bytes| Digest::of(&bytes).hex() == *digest);
+                let same = !path.is_symlink() && whole::read(&path, MOST).is_ok_and(is);
                 if same {
                     continue;
                 }
@@ -329,13 +333,11 @@ fn discard(dir: &Path) -> Result<()> {
 /// not `finished`, the list itself may be half-written.
 fn listed(dir: &Path, finished: bool) -> Result<Option<BTreeMap<PathBuf, String>>> {
     let path = dir.join(SUMS);
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => text,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => {
-            return Ok(None);
-        }
-        Err(error) => return Err(Error::io("read", &path)(error)),
+    let bytes = match whole::read(&path, MOST) {
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        read => read.map_err(Error::io("read", &path))?,
     };
+    let Some(text) = bytes.and_then(|bytes| String::from_utf8(bytes).ok()) else { return Ok(None) };
     let mut lines = text.lines();
     if lines.next() != Some(MARK) && (finished || !MARK.starts_with(&text)) {
         return Ok(None);

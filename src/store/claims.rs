@@ -8,10 +8,14 @@ use super::{Store, unfinished};
 use crate::claim::Claim;
 use crate::digest::RecipeDigest;
 use crate::error::{Error, Result};
+use crate::whole;
 use std::collections::HashMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::TryLockError;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+
+/// Bytes of a claim, at the most.
+const MOST: u64 = 1 << 20;
 
 /// A network's last claim: its number, and what it says where that can be read.
 pub type Last = (u64, Option<Claim>);
@@ -117,7 +121,7 @@ impl Store {
     pub fn locked(&self, recipe: RecipeDigest) -> Result<bool> {
         let path = self.dir.join(LOCKS).join(recipe.hex());
         // For reading, since who looks need not be allowed to write.
-        let file = match File::open(&path) {
+        let file = match whole::open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
             file => file.map_err(Error::io("open", &path))?,
         };
@@ -130,8 +134,8 @@ impl Store {
 }
 
 fn read(path: &Path) -> Result<Option<Claim>> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
+    match whole::read(path, MOST) {
+        Ok(bytes) => Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok())),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::io("read", path)(error)),
     }

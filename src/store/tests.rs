@@ -91,6 +91,31 @@ fn every_changed_byte_is_seen() {
     }
 }
 
+/// Pipes, directories, and files of more than memory holds: each is damaged, and none is waited for.
+#[test]
+fn what_is_endless_is_damaged() {
+    let (dir, store) = fresh();
+    let entries = fill(&store);
+    let paths = [Entry::Split(entries.0), Entry::Checkpoint(entries.1), Entry::Manifest(entries.2)]
+        .map(|entry| store.path(&entry));
+    for path in &paths {
+        File::options().write(true).open(path).unwrap().set_len(1 << 40).unwrap();
+    }
+    assert_eq!(damaged(&store, entries), [true; 3]);
+    for path in &paths {
+        fs::remove_file(path).unwrap();
+        crate::testing::make_pipe(path);
+    }
+    assert_eq!(damaged(&store, entries), [true; 3]);
+    // What is read beside them.
+    let recipe = entries.2;
+    for (sub, name) in [(CLAIMS, format!("{}-1.json", recipe.hex())), (LOCKS, recipe.hex())] {
+        crate::testing::make_pipe(&dir.path().join(sub).join(name));
+    }
+    assert_eq!(store.last_claim(recipe).unwrap(), Some((1, None)));
+    assert!(!store.locked(recipe).unwrap() && store.try_lock(recipe).is_err());
+}
+
 #[test]
 fn a_whole_file_under_another_name_is_damaged() {
     let (_dir, store) = fresh();

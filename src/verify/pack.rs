@@ -10,9 +10,10 @@ use crate::data::{Dataset, Part, Sums, image_digest};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::protocol::DataSource;
+use crate::whole;
 use rayon::prelude::*;
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -85,8 +86,8 @@ impl Checked {
     /// Whether a file has its digest.
     fn file(&mut self, dir: &Path, name: &str, digest: Digest) -> Result<bool> {
         self.compared += 1;
-        let message = match fs::read(dir.join(name)) {
-            Ok(bytes) if Digest::of(&bytes) == digest => return Ok(true),
+        let message = match whole::read(&dir.join(name), pack::MOST) {
+            Ok(Some(bytes)) if Digest::of(&bytes) == digest => return Ok(true),
             Ok(_) => "it does not hold what was packed",
             Err(error) if error.kind() == ErrorKind::NotFound => "it is not there",
             Err(error) => return Err(Error::io("read", &dir.join(name))(error)),
@@ -113,7 +114,7 @@ impl Checked {
         let shard = index.shard(dir, part, number)?;
         self.file(dir, &name("sums"), shard.sums)?;
         let path = shard_path(dir, part, number, "shard");
-        let file = match File::open(&path) {
+        let file = match whole::open(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 self.wrong(&name("shard"), "it is not there");
                 return Ok(sums);

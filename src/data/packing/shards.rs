@@ -68,7 +68,7 @@ impl Work<'_> {
     pub(super) fn found(&self, shard: &Missing<'_>, size: usize) -> bool {
         let Missing { part, number, files, lengths } = *shard;
         let path = |kind| shard_path(self.to, part, number, kind);
-        let Ok(bytes) = fs::read(path("json")) else { return false };
+        let Ok(Some(bytes)) = whole::read(&path("json"), pack::MOST) else { return false };
         if self.entry(part, number).is_some_and(|entry| entry.index != Digest::of(&bytes)) {
             return false;
         }
