@@ -1,7 +1,7 @@
-//! Whether two networks are as good as one another on the same images, and what a sample of networks
-//! says of those that were not in it.
+//! Whether two networks are as good as one another on the same images, whether one is better than guessing, and what a
+//! sample of networks says of those that were not in it.
 //!
-//! Uses nothing of this crate; used by `audit::{effect, trial}` and `verify::statistical`. The comparison is paired and has a margin: two
+//! Uses nothing of this crate; used by `manifest`, `verify` and `audit`. The comparison is paired and has a margin: two
 //! one-sided tests, which is to ask that a 90 % interval of the difference lies within the margin.
 
 use serde::Serialize;
@@ -94,6 +94,23 @@ pub fn far_off(margin: f64, variance: f64, compared: usize) -> f64 {
     margin + (2.0 * (compared.max(1) as f64 / 0.05).ln() * variance).sqrt()
 }
 
+/// How many standard deviations above guessing an accuracy has to be, so that the network is said to have learnt.
+const ABOVE_CHANCE: f64 = 3.0;
+
+/// How many of `images` guessing among `classes` has right, and how many by chance at the most: [`ABOVE_CHANCE`]
+/// standard deviations more.
+pub fn guessed(classes: usize, images: usize) -> (f64, f64) {
+    let (guess, images) = (1.0 / classes as f64, images as f64);
+    (guess * images, guess * images + ABOVE_CHANCE * (guess * (1.0 - guess) * images).sqrt())
+}
+
+/// Whether an accuracy on that many different images may be that of guessing among that many classes. It is never
+/// said of so few images that not even all of them right would tell it from guessing.
+pub fn at_chance(share: f64, classes: usize, images: usize) -> bool {
+    let (_, most) = guessed(classes, images);
+    most < images as f64 && share <= most / images as f64
+}
+
 /// The most of `total` networks that may be otherwise although none of `sampled`, drawn without
 /// replacement, was: with one more, the sample would have met one in 95 of 100 draws.
 pub fn most_unseen(total: usize, sampled: usize) -> usize {
@@ -145,6 +162,18 @@ mod tests {
         }
     }
 
+    /// By hand: of 45 images and 3 classes a deviation is the root of 10, 3.16, so 15 and 24.5; of 36 and 2 it is 3. Of
+    /// 9 and 2 all are 9, and 3 deviations above 4.5 are 9 as well.
+    #[test]
+    fn chance_ends_three_deviations_above_guessing() {
+        let (expected, most) = guessed(3, 45);
+        assert!((expected - 15.0).abs() < 1e-12 && (most - 24.486_832_980_505_14).abs() < 1e-12, "{most}");
+        assert!(at_chance(24.0 / 45.0, 3, 45) && !at_chance(25.0 / 45.0, 3, 45));
+        assert!(at_chance(27.0 / 36.0, 2, 36) && !at_chance(28.0 / 36.0, 2, 36));
+        assert!(!at_chance(0.0, 2, 9) && !at_chance(0.0, 2, 0) && !at_chance(0.0, 1, 1000));
+        assert!(at_chance(0.0, 2, 10) && !at_chance(1.0, 2, 10));
+    }
+
     #[test]
     fn what_a_sample_leaves_open_is_counted_in_binomials() {
         for (total, sampled, most) in [(103, 5, 45), (103, 10, 25), (103, 30, 8), (103, 102, 0), (20, 1, 18)]
@@ -154,6 +183,17 @@ mod tests {
     }
 
     proptest! {
+        /// All right is never chance, more right never nearer to it; and guessing itself is, where anything can be told.
+        #[test]
+        fn what_is_better_is_no_nearer_to_chance(classes in 1usize..1500, images in 0usize..60_000, right in 0f64..1.0) {
+            prop_assert!(!at_chance(1.0, classes, images));
+            prop_assert!(!at_chance(right, classes, images) || at_chance(right / 2.0, classes, images));
+            let (expected, most) = guessed(classes, images);
+            prop_assert!(expected <= most);
+            let guess = at_chance(1.0 / classes as f64, classes, images);
+            prop_assert_eq!(guess, most < images as f64);
+        }
+
         #[test]
         fn a_difference_lies_one_way_and_mirrors(
             images in 1usize..5000,

@@ -5,6 +5,7 @@
 
 use crate::canonical;
 use crate::digest::{Digest, FingerprintDigest, OrderDigest, RecipeDigest, WeightsDigest};
+use crate::equivalence::at_chance;
 use crate::ledger::{Ledger, Place};
 use crate::recipe::Recipe;
 use crate::weights::LayerDigests;
@@ -25,6 +26,11 @@ impl Count {
     pub fn share(self) -> f64 {
         // A record of no images at all is a finding; here it is a share of nothing.
         if self.total == 0 { 0.0 } else { f64::from(self.correct) / f64::from(self.total) }
+    }
+
+    /// Whether it may be that of guessing among so many classes.
+    pub fn at_chance(self, classes: usize) -> bool {
+        at_chance(self.share(), classes, self.total as usize)
     }
 }
 

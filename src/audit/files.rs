@@ -9,6 +9,7 @@ use super::log::{self, Log, Trouble};
 use super::names::Name;
 use super::network::{Network, Solver};
 use super::prototxt::Malformed;
+use crate::equivalence::at_chance;
 use crate::error::Result;
 use crate::verify::{Code, Finding};
 
@@ -123,6 +124,12 @@ impl RunFiles {
     /// The path of one of its files, from the archive's root.
     pub fn at(&self, file: &str) -> String {
         format!("results/{}/{file}", self.text)
+    }
+
+    /// Whether its accuracy may be that of guessing. A pass may see an image twice: different ones count.
+    pub fn at_chance(&self) -> bool {
+        let at_chance = |accuracy| at_chance(accuracy, self.name.classes(), self.name.images());
+        self.history.mean_highest().is_some_and(at_chance)
     }
 
     /// The place of a score: log and line.

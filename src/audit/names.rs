@@ -28,7 +28,7 @@ pub const NATURAL: usize = 449;
 pub const MANMADE: usize = 551;
 
 /// Validation images of each class in ILSVRC2012.
-pub const VALID_PER_CLASS: usize = 50;
+const VALID_PER_CLASS: usize = 50;
 
 /// The classes and images that a run's tasks are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -175,6 +175,11 @@ impl Name {
             (Split::NatMan, Task::B) => MANMADE,
             (Split::Whole | Split::Reduced(_), _) => CLASSES,
         }
+    }
+
+    /// How many different images it is validated on.
+    pub fn images(self) -> usize {
+        self.classes() * VALID_PER_CLASS
     }
 }
 

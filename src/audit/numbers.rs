@@ -4,8 +4,7 @@
 
 use super::effect::Point;
 use super::files::RunFiles;
-use super::names::{Split, SplitKind, VALID_PER_CLASS};
-use super::scores::at_chance;
+use super::names::{Split, SplitKind};
 use super::stats::{mean, median};
 use crate::treatment::{Kind, Treatment};
 use serde::Serialize;
@@ -75,7 +74,6 @@ impl Run {
     pub fn of(files: &RunFiles) -> Self {
         let (history, name) = (&files.history, files.name);
         let (accuracy, last) = (history.mean_highest(), history.last());
-        let images = name.classes() * VALID_PER_CLASS;
         Self {
             accuracy,
             last,
@@ -90,7 +88,7 @@ impl Run {
             logs: files.logs.len(),
             logs_empty: files.logs.iter().filter(|one| one.log.processes.is_empty()).count(),
             processes: files.logs.iter().map(|one| one.log.processes.len()).sum(),
-            at_chance: accuracy.is_some_and(|accuracy| at_chance(accuracy, name.classes(), images)),
+            at_chance: files.at_chance(),
             ..Self::named(files.text.clone(), name.split.kind(), name.valid_data(), name.treatment)
         }
     }
@@ -110,7 +108,7 @@ impl Run {
             kind: name.treatment.kind(),
             n: self.n,
             accuracy: self.accuracy?,
-            images: (name.classes() * VALID_PER_CLASS) as u64,
+            images: name.images() as u64,
             at_chance: self.at_chance,
         })
     }

@@ -167,7 +167,7 @@ fn validation(run: &RunFiles, findings: &mut Vec<Finding>) {
     let batch = run.valid.as_ref().and_then(|network| network.data()?.batch);
     let (Some(solver), Some(batch)) = (&run.solver, batch) else { return };
     let seen = solver.test_iter * batch;
-    let images = (run.name.classes() * super::names::VALID_PER_CLASS) as u64;
+    let images = run.name.images() as u64;
     if seen % images != 0 {
         let message =
             format!("a pass validates on {seen} images, which is no multiple of the task's {images}");

@@ -28,9 +28,6 @@ const OUTLIER_TIMES: f64 = 25.0;
 /// See [`OUTLIER_TIMES`].
 const OUTLIER_MIN: f64 = 0.002;
 
-/// Standard errors above chance at which a network has learnt something.
-const CHANCE_ERRORS: f64 = 4.0;
-
 /// Scores that a finding shows.
 const SHOWN: usize = 4;
 
@@ -42,13 +39,13 @@ pub fn check(run: &RunFiles) -> Vec<Finding> {
         return vec![empty(run)];
     }
     repeated(run, &mut findings);
+    chance(run, &mut findings);
     if let Some(solver) = &run.solver {
         finished(run, solver, &mut findings);
         missing(run, solver, &mut findings);
         rates(run, solver, &mut findings);
         grid(run, solver, &mut findings);
         outliers(run, solver, &mut findings);
-        chance(run, solver, &mut findings);
     }
     findings
 }
@@ -254,12 +251,8 @@ fn outliers(run: &RunFiles, solver: &Solver, findings: &mut Vec<Finding>) {
 }
 
 /// Whether the network learnt anything.
-fn chance(run: &RunFiles, solver: &Solver, findings: &mut Vec<Finding>) {
-    let Some(accuracy) = run.history.mean_highest() else { return };
-    let batch = run.valid.as_ref().and_then(|network| network.data()?.batch);
-    if !at_chance(accuracy, run.name.classes(), (solver.test_iter * batch.unwrap_or(1)) as usize) {
-        return;
-    }
+fn chance(run: &RunFiles, findings: &mut Vec<Finding>) {
+    let Some(accuracy) = run.history.mean_highest().filter(|_| run.at_chance()) else { return };
     let classes = run.name.classes();
     let losses: Vec<f64> = run.history.scores.iter().filter_map(|one| one.score.loss).collect();
     let lowest = losses.iter().copied().fold(f64::INFINITY, f64::min);
@@ -278,10 +271,4 @@ fn chance(run: &RunFiles, solver: &Solver, findings: &mut Vec<Finding>) {
         finding = finding.with(shown(run, last));
     }
     findings.push(finding.graded(Severity::Warning));
-}
-
-/// Whether an accuracy on that many images is no better than guessing among that many classes.
-pub fn at_chance(accuracy: f64, classes: usize, images: usize) -> bool {
-    let chance = 1.0 / classes as f64;
-    accuracy < chance + CHANCE_ERRORS * (chance * (1.0 - chance) / images.max(1) as f64).sqrt()
 }

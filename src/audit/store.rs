@@ -7,7 +7,6 @@ use super::effect::Point;
 use super::names::SplitKind;
 use super::numbers::{self, Run};
 use super::proof::Prover;
-use super::scores::at_chance;
 use super::{Audit, Source, concluded, sorted};
 use crate::data::Part;
 use crate::error::Result;
@@ -65,7 +64,7 @@ fn run(plan: &Plan<'_>, cell: &Cell) -> Option<(Run, Point)> {
     let run = Run {
         accuracy: Some(accuracy),
         last: Some(accuracy),
-        at_chance: at_chance(accuracy, classes, images),
+        at_chance: cell.count().at_chance(classes),
         ..Run::named(cell.run(), kind, target, cell.treatment)
     };
     let point = Point {

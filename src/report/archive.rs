@@ -8,7 +8,6 @@ use super::model::{
 use crate::audit::archive::Archive;
 use crate::audit::files::RunFiles;
 use crate::audit::log::UNPACKED_MAX;
-use crate::audit::names::VALID_PER_CLASS;
 use crate::audit::numbers::{Run, examples};
 use crate::audit::{Published, read_published};
 use crate::digest::Digest;
@@ -109,7 +108,7 @@ fn entry(run: &Run, files: &RunFiles) -> Entry {
         examples: examples(files),
         accuracy: run.accuracy,
         right: None,
-        images: (files.name.classes() * VALID_PER_CLASS) as u64,
+        images: files.name.images() as u64,
         at_chance: run.at_chance,
         lacks: run.accuracy.is_none().then(|| "no score is in its logs".to_owned()),
         parent: files.name.parent().map(|parent| parent.to_string()),

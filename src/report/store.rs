@@ -129,7 +129,7 @@ fn entry(context: &Context<'_>, run: &PlannedRun, manifest: Option<&Manifest>, o
         accuracy: share,
         right: accuracy.map(|count| (count.correct, count.total)),
         images: images as u64,
-        at_chance: share.is_some_and(|share| audit::scores::at_chance(share, classes, images)),
+        at_chance: accuracy.is_some_and(|count| count.at_chance(classes)),
         lacks,
         parent: run.parent.map(|parent| plan.name(&plan.runs[parent])),
         facts,

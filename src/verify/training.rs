@@ -7,6 +7,7 @@ use super::{Code, Context, Finding, Severity, Sink};
 use crate::architecture::NAMES;
 use crate::data::Part;
 use crate::digest::WeightsDigest;
+use crate::equivalence::guessed;
 use crate::error::Result;
 use crate::manifest::{Count, Manifest, Outcome};
 use crate::plan::PlannedRun;
@@ -14,9 +15,6 @@ use crate::recipe::order_digest;
 use crate::store::Entry;
 use rayon::prelude::*;
 use std::collections::HashMap;
-
-/// How many standard deviations above guessing a network has to end, so that it learnt something.
-const ABOVE_CHANCE: f64 = 3.0;
 
 pub(super) fn check(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
     let runs: Vec<_> = context.runs().collect();
@@ -194,16 +192,14 @@ fn weights(
 /// The network is better than guessing.
 fn chance(context: &Context<'_>, run: &PlannedRun, name: &str, manifest: &Manifest, sink: &mut Sink) {
     let Some(count) = manifest.accuracy() else { return };
+    let Count { correct, total } = count;
     let classes = context.plan.classes(run).len();
-    let guess = 1.0 / classes as f64;
-    let deviation = (guess * (1.0 - guess) / f64::from(count.total)).sqrt();
-    let threshold = guess + ABOVE_CHANCE * deviation;
+    let (_, most) = guessed(classes, total as usize);
     // So few images that not even all of them right would tell it from guessing.
-    if threshold >= 1.0 {
+    if most >= f64::from(total) {
         return;
     }
-    sink.expect(count.share() > threshold, || {
-        let Count { correct, total } = count;
+    sink.expect(!count.at_chance(classes), || {
         let message = format!("{correct} of {total} images are right, and guessing gives one in {classes}");
         let finding = Finding::new(Code::RunAtChance, name, message);
         match run.treatment.examples() {

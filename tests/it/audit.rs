@@ -220,6 +220,8 @@ fn the_published_archive() {
         chance,
         ["nolearn_1_3", "reduced-0005", "reduced-0010", "reduced-0025", "reduced-0050", "reduced-0100"]
     );
+    let found = audit.findings.iter().filter(|finding| finding.code == Code::RunAtChance);
+    assert_eq!(found.map(|finding| finding.subject.as_str()).collect::<Vec<_>>(), chance);
     // Printed by the authors' own notebook, and by tests/reference/published.py.
     let accuracy = |name: &str| audit.runs.iter().find(|run| run.run == name).unwrap().accuracy.unwrap();
     for (name, value) in [

@@ -391,6 +391,12 @@ fn runs_at_chance_are_told_beside_their_means() {
     let csv = fs::read(dir.join("store/report/data/store-runs.csv")).unwrap();
     let rows: Vec<csv::StringRecord> =
         csv::Reader::from_reader(csv.as_slice()).into_records().map(|row| row.unwrap()).collect();
+    // The same ones as `verify` finds.
+    let verified = on_store(&["verify"], &dir.join("all.toml"), &dir.join("store"));
+    let found = verified.findings().into_iter().filter(|(code, _)| code == "run-at-chance");
+    let found: BTreeSet<String> = found.map(|(_, run)| run).collect();
+    let flagged = rows.iter().filter(|row| &row[9] == "true").map(|row| row[0].to_owned());
+    assert_eq!(flagged.collect::<BTreeSet<_>>(), found);
     let page = fs::read_to_string(dir.join("store/report/index.html")).unwrap();
     let tables =
         page.split("<section id=\"accuracies\">").nth(1).unwrap().split("</section>").next().unwrap();
