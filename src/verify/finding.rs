@@ -114,7 +114,7 @@ codes! {
     LossNotFinite "loss-not-finite" Error
         "Training diverged: the loss was not finite."
     RunAtChance "run-at-chance" Error
-        "A network ended no better than guessing."
+        "A network may have ended no better than guessing."
     FiltersRandom "filters-random" Warning
         "What training made of a base network's first filters is no better explained than random filters are."
     RetrainedDifferently "retrained-differently" Error

@@ -13,6 +13,7 @@ use crate::manifest::{Count, Manifest, Outcome};
 use crate::plan::PlannedRun;
 use crate::recipe::order_digest;
 use crate::store::Entry;
+use crate::treatment::Kind;
 use rayon::prelude::*;
 use std::collections::HashMap;
 
@@ -194,18 +195,23 @@ fn chance(context: &Context<'_>, run: &PlannedRun, name: &str, manifest: &Manife
     let Some(count) = manifest.accuracy() else { return };
     let Count { correct, total } = count;
     let classes = context.plan.classes(run).len();
-    let (_, most) = guessed(classes, total as usize);
+    let (expected, most) = guessed(classes, total as usize);
     // So few images that not even all of them right would tell it from guessing.
     if most >= f64::from(total) {
         return;
     }
     sink.expect(!count.at_chance(classes), || {
-        let message = format!("{correct} of {total} images are right, and guessing gives one in {classes}");
+        let message = format!(
+            "{correct} of {total} images are right; guessing gives {expected:.0}, and by chance up to {most} (3 standard \
+             deviations)",
+            most = most.floor()
+        );
         let finding = Finding::new(Code::RunAtChance, name, message);
-        match run.treatment.examples() {
-            // So it may be with few images, as in the paper's supplement; it is what such a network shows.
-            Some(_) => finding.graded(Severity::Note),
-            None => finding,
+        match run.treatment.kind() {
+            // With few images it may be so, as in the paper's supplement, and with random layers too, as in its figure 3:
+            // it is what such networks show.
+            Kind::Reduced | Kind::Random => finding.graded(Severity::Note),
+            _ => finding,
         }
     });
 }

@@ -18,7 +18,7 @@ use selffer::recipe::Policy;
 use selffer::split::Split;
 use selffer::store::{Entry, Store};
 use selffer::verify::golden::{Golden, Scope};
-use selffer::verify::{Code, Context, Severity, verify};
+use selffer::verify::{Code, Context, Severity, of_record, verify};
 use selffer::weights::{LayerDigests, Weights};
 use serde::Deserialize;
 use serde_json::Value;
@@ -530,6 +530,36 @@ fixtures! {
     golden_absent golden_inputs_differ golden_accuracy_differs golden_weights_differ golden_family_differs golden_undecided
     golden_run_missing
     golden_run_new
+}
+
+/// A random control that guesses is what the paper saw, and a network on few images may: neither is an error.
+#[test]
+fn a_random_control_at_chance_is_a_note_and_another_network_an_error() {
+    with_plan(&protocol(), |plan| {
+        let store = Store::open(good_store()).unwrap();
+        let context = Context::new(plan, &store, Policy::Portable).unwrap();
+        for (index, manifest) in context.manifests.iter().enumerate() {
+            let mut manifest = manifest.clone().unwrap();
+            let valid = &mut manifest.epochs.last_mut().unwrap().valid;
+            valid.correct = valid.total / plan.classes(&plan.runs[index]).len() as u32;
+            let found = of_record(plan, &store, index, &manifest);
+            let name = plan.name(&plan.runs[index]);
+            let random = name.contains("/R");
+            let severity = if random { Severity::Note } else { Severity::Error };
+            let found: Vec<_> =
+                found.iter().map(|one| (one.code, one.severity, one.subject.as_str())).collect();
+            assert_eq!(found, [(Code::RunAtChance, severity, name.as_str())]);
+        }
+        let index = plan.runs.iter().position(|run| plan.name(run) == "mixed/1/R1B").unwrap();
+        let mut manifest = context.manifests[index].clone().unwrap();
+        manifest.epochs.last_mut().unwrap().valid.correct = 31;
+        // Of 80 images and four classes: 20, and three deviations of 3.87.
+        let says =
+            "31 of 80 images are right; guessing gives 20, and by chance up to 31 (3 standard deviations)";
+        assert_eq!(of_record(plan, &store, index, &manifest)[0].message, says);
+        manifest.epochs.last_mut().unwrap().valid.correct = 32;
+        assert_eq!(of_record(plan, &store, index, &manifest), []);
+    });
 }
 
 #[test]
