@@ -390,7 +390,12 @@ pub fn text(differences: &[Difference]) -> String {
     };
     for difference in differences {
         let points = difference.points().map_or_else(|| "-".to_owned(), |points| format!("{points:+.1}"));
-        let weights = if difference.weights_differ { "differ" } else { "same" };
+        let weights = match (difference.old, difference.new) {
+            (_, None) => "absent",
+            (None, _) => "new",
+            _ if difference.weights_differ => "differ",
+            _ => "same",
+        };
         table.add_row([
             difference.run.clone(),
             show(difference.old),
