@@ -109,7 +109,7 @@ impl Table {
 
     /// For people: a block for each split and target, a row for each kind of treatment, a column for
     /// each depth; below it, networks on fewer images. A cell has the accuracy in percent and, below, its change from the
-    /// base network in points; both are means where there are several seeds, and a cell of fewer says so.
+    /// base networks of its own seeds in points; both are means where there are several seeds, and a cell of fewer says so.
     pub fn text(&self) -> String {
         let mut text = String::new();
         for block in self.blocks() {
@@ -156,6 +156,8 @@ pub struct Mean {
     pub share: f64,
     /// Networks that it is of.
     pub networks: usize,
+    /// The mean change from the base network of the same seed, over the seeds that have both; none where none has.
+    pub change: Option<f64>,
 }
 
 /// The accuracies of one kind of treatment.
@@ -169,21 +171,22 @@ pub struct Row {
 
 impl<'a> Block<'a> {
     fn of(split: &'a str, target: Task, cells: &[&Cell]) -> Self {
-        let mut rows: BTreeMap<(Kind, String), BTreeMap<u8, Vec<f64>>> = BTreeMap::new();
+        let mut rows: BTreeMap<(Kind, String), BTreeMap<u8, Vec<&Cell>>> = BTreeMap::new();
         for cell in cells.iter().filter(|cell| cell.n > 0) {
             let name = cell.treatment.to_string().replacen(&cell.n.to_string(), "n", 1);
             let row = rows.entry((cell.treatment.kind(), name)).or_default();
-            row.entry(cell.n).or_default().push(cell.count().share());
+            row.entry(cell.n).or_default().push(*cell);
         }
-        let mut reduced: BTreeMap<u32, Vec<f64>> = BTreeMap::new();
+        let mut reduced: BTreeMap<u32, Vec<&Cell>> = BTreeMap::new();
         for cell in cells {
             if let Some(examples) = cell.treatment.examples() {
-                reduced.entry(examples).or_default().push(cell.count().share());
+                reduced.entry(examples).or_default().push(*cell);
             }
         }
-        let bases = cells.iter().filter(|cell| cell.treatment.kind() == Kind::Base);
-        let row = |((_, name), by_depth): (_, BTreeMap<u8, Vec<f64>>)| {
-            let means = by_depth.into_iter().filter_map(|(n, shares)| Some((n, mean(shares.into_iter())?)));
+        let bases: Vec<&Cell> =
+            cells.iter().filter(|cell| cell.treatment.kind() == Kind::Base).copied().collect();
+        let row = |((_, name), by_depth): (_, BTreeMap<u8, Vec<&Cell>>)| {
+            let means = by_depth.into_iter().filter_map(|(n, cells)| Some((n, Mean::of(&cells, &bases)?)));
             Row { name, means: means.collect() }
         };
         Self {
@@ -192,11 +195,11 @@ impl<'a> Block<'a> {
             seeds: cells.iter().map(|cell| cell.seed).collect::<BTreeSet<_>>().len(),
             networks: cells.len(),
             images: cells[0].total,
-            base: mean(bases.map(|cell| cell.count().share())),
+            base: Mean::of(&bases, &bases),
             rows: rows.into_iter().map(row).collect(),
             reduced: reduced
                 .into_iter()
-                .filter_map(|(examples, shares)| Some((examples, mean(shares.into_iter())?)))
+                .filter_map(|(examples, cells)| Some((examples, Mean::of(&cells, &bases)?)))
                 .collect(),
         }
     }
@@ -263,13 +266,13 @@ impl<'a> Block<'a> {
         all.chunks(ACROSS).map(part).collect::<Vec<_>>().join("\n")
     }
 
-    /// A mean accuracy in percent and, below, its change from the base network in points; below that, of how many
+    /// A mean accuracy in percent and, below, its change from its base networks in points; below that, of how many
     /// networks it is where they are fewer than the heading says.
     fn cell(&self, mean: Option<Mean>) -> String {
         let Some(mean) = mean else { return "-".to_owned() };
         let mut text = format!("{:.1}", 100.0 * mean.share);
-        if let Some(base) = self.base {
-            let _ = write!(text, "\n{:+.1}", 100.0 * (mean.share - base.share));
+        if let Some(change) = mean.change {
+            let _ = write!(text, "\n{:+.1}", 100.0 * change);
         }
         if let Some(few) = self.few(mean) {
             let _ = write!(text, "\n{few}");
@@ -278,15 +281,29 @@ impl<'a> Block<'a> {
     }
 }
 
-fn mean(values: impl Iterator<Item = f64>) -> Option<Mean> {
+impl Mean {
+    /// The mean of some cells, beside those of the base networks that have their seeds; none of no cells.
+    fn of(cells: &[&Cell], bases: &[&Cell]) -> Option<Self> {
+        let share = |cell: &&Cell| cell.count().share();
+        let change = |cell: &&Cell| {
+            let base = bases.iter().find(|base| base.seed == cell.seed)?;
+            Some(share(cell) - share(base))
+        };
+        let change = mean(cells.iter().filter_map(change));
+        Some(Self { share: mean(cells.iter().map(share))?, networks: cells.len(), change })
+    }
+}
+
+fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     let (sum, count) = values.fold((0.0, 0u32), |(sum, count), value| (sum + value, count + 1));
-    (count > 0).then(|| Mean { share: sum / f64::from(count), networks: count as usize })
+    (count > 0).then(|| sum / f64::from(count))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::digest::Digest;
+    use proptest::prelude::*;
 
     fn cell(treatment: &str, seed: u64, correct: u32) -> Cell {
         let treatment: Treatment = treatment.parse().unwrap();
@@ -314,7 +331,7 @@ mod tests {
             "s, task B: baseB 80.0 % of 100 images; 9 networks, means of 3\n n =     1\n BnB  80.0\n      +0.0\n AnB  \
              80.0\n      +0.0\n"
         );
-        // One seed's transfer and another's base are missing.
+        // One seed's transfer and another's base are missing: changes are of the seeds that have both.
         cells.retain(|one| {
             !matches!((one.seed, one.treatment.to_string().as_str()), (3, "A1B") | (1, "baseB"))
         });
@@ -323,10 +340,43 @@ mod tests {
         assert!(text.lines().all(|line| line.chars().count() <= COLUMNS), "{text}");
         assert_eq!(
             text,
-            "s, task B: baseB 75.0 % of 100 images (of 2); 8 networks, means of 3 where no\n  fewer are named\n n =      1\n \
-             BnB   80.0\n       +5.0\n AnB   85.0\n      +10.0\n       of 2\n m =          5\n baseB@m   50.0\n          \
-             -25.0\n           of 1\n"
+            "s, task B: baseB 75.0 % of 100 images (of 2); 8 networks, means of 3 where no\n  fewer are named\n n =     1\n \
+             BnB  80.0\n      +0.0\n AnB  85.0\n      +0.0\n      of 2\n m =          5\n baseB@m   50.0\n          -30.0\n           \
+             of 1\n"
         );
+    }
+
+    /// Two bases of 130 and 148 of 200, and one transfer of the first: as means of different seeds it would seem a loss.
+    #[test]
+    fn a_change_is_from_the_bases_of_the_same_seeds() {
+        let of = |treatment, seed, correct| Cell { total: 200, ..cell(treatment, seed, correct) };
+        let table = Table {
+            cells: vec![of("baseB", 1, 130), of("baseB", 2, 148), of("A1B", 1, 138), of("B1B", 3, 100)],
+        };
+        let blocks = table.blocks();
+        let mean = |row: usize| blocks[0].rows[row].means[&1];
+        assert_eq!((blocks[0].rows[1].name.as_str(), mean(1).networks), ("AnB", 1));
+        assert!((mean(1).change.unwrap() - 0.04).abs() < 1e-12, "{:?}", mean(1));
+        assert_eq!(mean(0).change, None, "its seed has no base network");
+        assert!(table.text().contains("+4.0"), "{}", table.text());
+    }
+
+    proptest! {
+        /// Whatever is missing, a change of so many points in every network shows as that.
+        #[test]
+        fn what_is_missing_moves_no_change(
+            bases in prop::collection::btree_map(1u64..9, 10u32..80, 1..8),
+            seeds in prop::collection::btree_set(1u64..9, 1..8),
+            by in 0u32..20,
+        ) {
+            let mut cells: Vec<Cell> = bases.iter().map(|(seed, right)| cell("baseB", *seed, *right)).collect();
+            let right = |seed: &u64| bases.get(seed).map_or(50, |right| right + by);
+            cells.extend(seeds.iter().map(|seed| cell("A1B", *seed, right(seed))));
+            let table = Table { cells };
+            let change = table.blocks()[0].rows[0].means[&1].change;
+            let both = seeds.iter().any(|seed| bases.contains_key(seed));
+            prop_assert_eq!(change.map(|change| (100.0 * change).round()), both.then_some(f64::from(by)));
+        }
     }
 
     #[test]

@@ -85,7 +85,7 @@ fn markdown(table: &Table) -> String {
         let _ = writeln!(text, "**{}**\n", block.heading());
         let cell = |mean: Option<&Mean>| {
             let Some(mean) = mean else { return "-".to_owned() };
-            let change = block.base.map(|base| format!(" ({:+.1})", 100.0 * (mean.share - base.share)));
+            let change = mean.change.map(|change| format!(" ({:+.1})", 100.0 * change));
             let few = block.few(*mean).map(|few| format!(", {few}"));
             format!("{:.1}{}{}", 100.0 * mean.share, change.unwrap_or_default(), few.unwrap_or_default())
         };
