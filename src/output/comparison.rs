@@ -111,14 +111,22 @@ impl Comparison {
                     |print: Option<FingerprintDigest>| print.map_or_else(String::new, |it| it.to_string());
                 format!(
                     "golden: compared with {file} statistically, not bit for bit: it was made under fingerprint {}, \
-                     and these networks under {}\n{}\n{}",
+                     and these networks under {}\n{}\n\n{}{}",
                     short(self.fingerprints[0]),
                     short(self.fingerprints[1]),
                     self.table(),
+                    self.changed(),
                     self.single()
                 )
             }
         }
+    }
+
+    /// Networks whose accuracy is another, or on one side only: that weights differ is expected.
+    fn changed(&self) -> String {
+        let changed: Vec<Difference> =
+            self.differences.iter().filter(|one| one.old != one.new).cloned().collect();
+        if changed.is_empty() { String::new() } else { format!("{}\n\n", golden::text(&changed)) }
     }
 
     /// Networks that are far off by themselves, or on one side only.
@@ -126,13 +134,20 @@ impl Comparison {
         let single =
             |finding: &&Finding| !matches!(finding.code, Code::GoldenFamilyDiffers | Code::GoldenUndecided);
         let line = |finding: &Finding| format!("  {}: {}\n", finding.subject, finding.message);
-        self.findings.iter().filter(single).map(line).collect()
+        let lines: String = self.findings.iter().filter(single).map(line).collect();
+        if lines.is_empty() { lines } else { format!("far off by themselves, or on one side only:\n{lines}") }
     }
 
     fn table(&self) -> String {
-        let mut table =
-            plain(["treatment", "networks", "points", "90 %", &format!("within {}", 100.0 * MARGIN)]);
-        for Family { treatment, runs, difference, low, high, lies, .. } in &self.families {
+        let mut table = plain([
+            "treatment",
+            "networks",
+            "units",
+            "points",
+            "90 %",
+            &format!("within {}", 100.0 * MARGIN),
+        ]);
+        for Family { treatment, runs, units, difference, low, high, lies } in &self.families {
             let points = |share: f64| format!("{:+.2}", 100.0 * share);
             let verdict = match lies {
                 Lies::Within => "yes",
@@ -142,12 +157,13 @@ impl Comparison {
             table.add_row([
                 (*treatment).to_owned(),
                 runs.to_string(),
+                units.to_string(),
                 points(*difference),
                 format!("{} to {}", points(*low), points(*high)),
                 verdict.to_owned(),
             ]);
         }
-        numeric(&mut table, 1..=2);
+        numeric(&mut table, 1..=3);
         lines(&table)
     }
 }

@@ -577,6 +577,27 @@ fn a_snapshot_made_elsewhere_is_compared_by_accuracy() {
     assert!(ran.findings().iter().all(|(code, _)| code == "golden-undecided"), "{}", ran.out);
     let text = call(&["golden", "check"], &golden, good_store(), "text").expect(1).out;
     assert!(text.contains("statistically, not bit for bit") && text.contains("undecided"), "{text}");
+    assert!(!text.contains("golden  now"), "no accuracy is another: {text}");
+
+    // The cells that changed are shown as they are where bits are compared, and each kind's units.
+    let mut changed = old.clone();
+    let points = ["mixed/1/A4B", "mixed/1/R1B"]
+        .map(|run| shift(&mut changed, run, if run.ends_with("R1B") { 20 } else { 4 }));
+    changed.runs.remove("mixed/1/A1A").unwrap();
+    put(&golden, &changed);
+    let text = call(&["golden", "check"], &golden, good_store(), "text").expect(1).out;
+    let listed: Vec<[String; 2]> =
+        rows(&text).into_iter().map(|row| [row[0].clone(), row[3].clone()]).collect();
+    let row = |run: &str, points: String| [run.to_owned(), points];
+    let expected = [
+        row("mixed/1/R1B", format!("{:+.1}", points[1])),
+        row("mixed/1/A4B", format!("{:+.1}", points[0])),
+        row("mixed/1/A1A", "-".to_owned()),
+    ];
+    assert_eq!(listed, expected, "{text}");
+    let kind = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let random: Vec<_> = kind.filter(|words| words.first() == Some(&"RnB")).collect();
+    assert_eq!(random[0][1..3], ["2", "2"], "{text}");
 
     // Where the snapshot does not say where it was made, bits are asked for.
     old.fingerprint = None;
