@@ -21,6 +21,9 @@ use std::path::{Path, PathBuf};
 /// The snapshots that were accepted when this binary was built.
 static EMBEDDED: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/golden");
 
+/// What to do about a snapshot that is none.
+const MEND: &str = "restore it, or make it anew with `selffer golden accept --reason …`";
+
 /// The input that is the policy.
 const NUMERICS: &str = "numerics";
 
@@ -180,10 +183,8 @@ impl Golden {
     /// # Errors
     /// Where it is not what [`Golden::file`] or insta writes.
     pub fn parse(file: &str, origin: &str) -> Result<Self> {
-        let bad = |line: usize, problem: &str| {
-            let mend = "restore it, or make it anew with `selffer golden accept --reason …`";
-            Error::invalid(format!("{origin}, line {line}"), problem, mend)
-        };
+        let bad =
+            |line: usize, problem: &str| Error::invalid(format!("{origin}, line {line}"), problem, MEND);
         let body = file
             .strip_prefix("---\n")
             .and_then(|rest| rest.split_once("\n---\n"))
@@ -258,14 +259,10 @@ impl Golden {
     fn of_scope(dir: Option<&Path>, scope: &Scope) -> Result<Option<(String, Self)>> {
         let name = scope.file_name();
         let path = dir.unwrap_or(Path::new("golden")).join(&name);
-        match std::fs::read_to_string(&path) {
-            Ok(text) => {
-                let origin = path.display().to_string();
-                let golden = Self::parse(&text, &origin)?;
-                return Ok(Some((origin, golden)));
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::io("read", &path)(error)),
+        if let Some(text) = text_of(&path)? {
+            let origin = path.display().to_string();
+            let golden = Self::parse(&text, &origin)?;
+            return Ok(Some((origin, golden)));
         }
         match dir {
             Some(_) => Ok(None),
@@ -371,6 +368,20 @@ impl Golden {
         }
         Some(finding)
     }
+}
+
+/// The text of a snapshot's file; none where there is no file. What is no regular file, as a pipe, is not waited for.
+fn text_of(path: &Path) -> Result<Option<String>> {
+    let wrong = |problem| Error::invalid(path.display().to_string(), problem, MEND);
+    let meta = match std::fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        meta => meta.map_err(Error::io("read", path))?,
+    };
+    if !meta.is_file() {
+        return Err(wrong("is no regular file"));
+    }
+    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    String::from_utf8(bytes).map(Some).map_err(|_| wrong("is not UTF-8 text"))
 }
 
 /// Writes a file whole or not at all, and its directory where there is none.

@@ -507,12 +507,25 @@ fn accepting_again_says_what_changed() {
 #[test]
 fn a_damaged_snapshot_can_be_replaced() {
     let (_dir, golden) = accepted();
-    for damaged in ["", "---\n", "not a snapshot\n"] {
-        fs::write(golden.join(FILE), damaged).unwrap();
+    let path = golden.join(FILE);
+    for damaged in [&b""[..], b"---\n", b"not a snapshot\n", b"---\n\xff\n---\n"] {
+        fs::write(&path, damaged).unwrap();
         check(&golden).expect(2);
         accept(&golden, good_store()).expect(0);
         check(&golden).expect(0);
     }
+    fs::write(&path, b"\xff").unwrap();
+    let says = |problem: &str| {
+        let mend = "restore it, or make it anew with `selffer golden accept --reason …`";
+        format!("error: {}: {problem}; {mend}\n", path.display())
+    };
+    assert_eq!(check(&golden).expect(2).err, says("is not UTF-8 text"));
+    // A pipe that nobody writes into would be waited for without an end.
+    fs::remove_file(&path).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    assert_eq!(check(&golden).expect(2).err, says("is no regular file"));
+    accept(&golden, good_store()).expect(0);
+    check(&golden).expect(0);
 }
 
 /// The pending snapshot is what would be accepted, and lies where `cargo insta review` looks.
