@@ -186,8 +186,9 @@ impl Fingerprint {
 /// What `verify` prints.
 pub fn report_text(report: &Report) -> String {
     let mut text = String::new();
-    for Checked { check, compared, findings, .. } in &report.checked {
-        let _ = writeln!(text, "{compared:>7} compared, {findings:>3} wrong   {check}");
+    for checked in &report.checked {
+        let Checked { check, compared, errors, .. } = checked;
+        let _ = writeln!(text, "{compared:>7} compared, {errors:>3} wrong   {check}{}", checked.besides());
     }
     let findings: Vec<&Finding> = report.findings.iter().collect();
     let _ = write!(text, "\n{}{}\n", findings_text(&findings), summary(&report.findings));

@@ -20,7 +20,7 @@ use crate::table::Table;
 use crate::text::{are, networks};
 use crate::treatment;
 use crate::verify::golden::{Golden, Scope};
-use crate::verify::{Context, Finding, Report, Severity};
+use crate::verify::{Context, Finding, Report};
 use std::path::Path;
 
 /// The side of a store, which `verify` found to be as `report` says.
@@ -282,8 +282,7 @@ fn without_path(finding: &Finding, context: &Context<'_>) -> Finding {
 
 fn remarks(context: &Context<'_>, report: &Report, options: &str) -> Vec<String> {
     let compared: usize = report.checked.iter().map(|checked| checked.compared).sum();
-    let errors = |finding: &&Finding| finding.severity == Severity::Error;
-    let wrong = report.findings.iter().filter(errors).count();
+    let wrong: usize = report.checked.iter().map(|checked| checked.errors).sum();
     let mut remarks = vec![
         format!(
             "Counts are those that manifests record. `selffer verify {options}` held every file and every invariant \

@@ -21,6 +21,7 @@ use crate::plan::{Plan, PlannedRun};
 use crate::recipe::Policy;
 use crate::run::survey;
 use crate::store::Store;
+use crate::text::counted;
 use crate::weights::Weights;
 use serde::Serialize;
 
@@ -120,6 +121,26 @@ pub struct Checked {
     pub compared: usize,
     /// How many of them did not hold.
     pub findings: usize,
+    /// Of these, the errors.
+    pub errors: usize,
+    /// Of these, the warnings; the rest are notes.
+    pub warnings: usize,
+}
+
+impl Checked {
+    fn of(check: &'static str, about: About, sink: &Sink) -> Self {
+        let count = |severity| sink.findings.iter().filter(|finding| finding.severity == severity).count();
+        let [errors, warnings] = [Severity::Error, Severity::Warning].map(count);
+        Self { check, about, compared: sink.compared, findings: sink.findings.len(), errors, warnings }
+    }
+
+    /// What it found beside errors, to stand behind what is said of those: ` (1 warning, 5 notes)`, or nothing.
+    pub fn besides(&self) -> String {
+        let notes = self.findings - self.errors - self.warnings;
+        let some = [(self.warnings, "warning"), (notes, "note")].into_iter().filter(|(count, _)| *count > 0);
+        let some: Vec<String> = some.map(|(count, word)| counted(count, word)).collect();
+        if some.is_empty() { String::new() } else { format!(" ({})", some.join(", ")) }
+    }
 }
 
 /// What all checks found.
@@ -166,7 +187,7 @@ pub fn verify(context: &Context<'_>) -> Result<Report> {
     for (check, about, function) in CHECKS {
         let mut sink = Sink::default();
         function(context, &mut sink)?;
-        checked.push(Checked { check, about, compared: sink.compared, findings: sink.findings.len() });
+        checked.push(Checked::of(check, about, &sink));
         sink.findings.sort();
         findings.extend(sink.findings);
     }

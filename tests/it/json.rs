@@ -59,7 +59,7 @@ fn findings() -> Value {
 }
 
 fn checked() -> Value {
-    json!([{"check": "text", "about": "text", "compared": "count", "findings": "count"}])
+    json!([{"check": "text", "about": "text", "compared": "count", "findings": "count", "errors": "count", "warnings": "count"}])
 }
 
 fn comparison() -> Value {

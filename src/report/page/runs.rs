@@ -132,7 +132,7 @@ pub fn sources(sides: &[Side]) -> Markup {
                     @if !side.checked.is_empty() {
                         h4 { "Checked by " code { "selffer verify" } }
                         ul.small { @for checked in &side.checked {
-                            li { (grouped(checked.compared as u64)) " compared, " (checked.findings) " wrong: " (checked.check) }
+                            li { (grouped(checked.compared as u64)) " compared, " (checked.errors) " wrong: " (checked.check) (checked.besides()) }
                         } }
                     }
                     h4 { "Commands" }
