@@ -72,7 +72,7 @@ pub fn preserved(side: &Side) -> Result<Vec<Figure>> {
     // None of a target is for all of the random halves together.
     let mut groups: BTreeMap<(SplitKind, Option<&str>, bool), Vec<&Point>> = BTreeMap::new();
     for point in &side.points {
-        let target = (point.split != SplitKind::Random).then(|| point.target.as_str());
+        let target = (point.split != SplitKind::Random).then_some(point.target.as_str());
         let mut put = |selffer: bool| groups.entry((point.split, target, selffer)).or_default().push(point);
         match point.kind {
             Kind::Base => [true, false].into_iter().for_each(put),

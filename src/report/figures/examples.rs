@@ -157,7 +157,7 @@ pub fn bases(side: &Side) -> Result<Option<Figure>> {
     let base = |point: &&Point| point.kind == Kind::Base && point.split != SplitKind::Reduced;
     let mut tasks: BTreeMap<(SplitKind, Option<&str>), Vec<&Point>> = BTreeMap::new();
     for point in side.points.iter().filter(base) {
-        let target = (point.split != SplitKind::Random).then(|| point.target.as_str());
+        let target = (point.split != SplitKind::Random).then_some(point.target.as_str());
         tasks.entry((point.split, target)).or_default().push(point);
     }
     if tasks.is_empty() {
