@@ -3,6 +3,7 @@
 //! Used by every module that reads or writes. What is *wrong* with a result is not an error but a
 //! [`Finding`](crate::verify::Finding); an error means that the program was unable to go on.
 
+use rustix::io::Errno;
 use std::io;
 use std::path::Path;
 
@@ -63,13 +64,25 @@ pub enum Error {
 
 fn mend(system: &io::Error) -> &'static str {
     use io::ErrorKind::*;
+    // What `ErrorKind` has no stable name for.
+    match Errno::from_io_error(system) {
+        Some(Errno::MFILE | Errno::NFILE) => {
+            return "; raise the limit on open files (ulimit -n), then run the same command again";
+        }
+        Some(Errno::LOOP) => {
+            return "; it is a link that leads to itself, or through too many: name the place itself";
+        }
+        Some(Errno::NXIO) => return "; it is a pipe, a socket or a device: take it away",
+        _ => {}
+    }
     match system.kind() {
         StorageFull | QuotaExceeded => "; free some space, then run the same command again",
         FileTooLarge => "; raise the limit on file sizes (ulimit -f), then run the same command again",
         PermissionDenied | ReadOnlyFilesystem => "; allow it, or name another place",
         NotFound => "; check the name",
         NotADirectory => "; name a directory",
-        IsADirectory => "; name a file",
+        IsADirectory => "; it has to be a file",
+        AlreadyExists => "; take away what is there, or name another place",
         _ => "",
     }
 }
@@ -98,3 +111,22 @@ const LIKE: f64 = 0.7;
 
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn what_the_system_says_comes_with_the_mend() {
+        let dir = tempfile::tempdir().unwrap();
+        let ring = dir.path().join("ring");
+        std::os::unix::fs::symlink("ring", &ring).unwrap();
+        let error = |error| Error::io("read", &ring)(error).to_string();
+        assert!(error(fs::read(&ring).unwrap_err()).ends_with("through too many: name the place itself"));
+        assert!(error(fs::read(dir.path()).unwrap_err()).ends_with("; it has to be a file"));
+        assert!(error(fs::create_dir(dir.path()).unwrap_err()).ends_with("or name another place"));
+        let many = error(io::Error::from_raw_os_error(Errno::MFILE.raw_os_error()));
+        assert!(many.ends_with("(ulimit -n), then run the same command again"), "{many}");
+    }
+}

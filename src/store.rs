@@ -89,10 +89,7 @@ impl Store {
     /// Where `dir` is another thing than a store or an empty directory, or cannot be written.
     pub fn create(dir: &Path) -> Result<Self> {
         let mark = dir.join(MARK);
-        let make = |sub| {
-            let path = dir.join(sub);
-            fs::create_dir_all(&path).map_err(Error::io("create the directory", &path))
-        };
+        let make = |sub| whole::make_dir(&dir.join(sub));
         // Another process may make the store between the two looks at the mark.
         if !mark.exists() && occupied(dir)? && !mark.exists() {
             let problem = "is a directory with other things in it, not a selffer store";

@@ -51,6 +51,21 @@ pub(crate) fn write(path: &Path, prefix: &str, bytes: &[u8]) -> Result<()> {
     sync(dir)
 }
 
+/// Makes a directory where there is none, and those above it.
+pub(crate) fn make_dir(path: &Path) -> Result<()> {
+    std::fs::create_dir_all(path).map_err(|error| match path.ancestors().find(|path| dangles(path)) {
+        Some(link) => {
+            let mend = "make the directory that it leads to, or name another place";
+            Error::invalid(link.display().to_string(), "is a link to what is not there", mend)
+        }
+        None => Error::io("create the directory", path)(error),
+    })
+}
+
+fn dangles(path: &Path) -> bool {
+    path.is_symlink() && path.metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+}
+
 /// What is not waited for when it is opened.
 fn at_once() -> i32 {
     OFlags::NONBLOCK.bits() as i32

@@ -168,7 +168,7 @@ struct Claim {
 
 /// Makes `to` the directory of this plan; only the plan itself is not written yet.
 fn claim(to: &Path, plan: &Plan<'_>, text: &str) -> Result<Claim> {
-    fs::create_dir_all(to).map_err(Error::io("create the directory", to))?;
+    whole::make_dir(to)?;
     let lock = File::open(to).map_err(Error::io("open", to))?;
     match lock.try_lock() {
         Err(TryLockError::WouldBlock) => {

@@ -183,7 +183,7 @@ pub fn write(asked: &Path, files: &Files, waits: impl FnOnce(&Path)) -> Result<P
     // Where `out` is a link, what it leads to is what changes places.
     let out = fs::canonicalize(asked).unwrap_or_else(|_| asked.to_owned());
     let parent = place_of(out.parent().unwrap_or(Path::new("")));
-    fs::create_dir_all(&parent).map_err(Error::io("create the directory", &parent))?;
+    whole::make_dir(&parent)?;
     let _lock = lock(&parent, waits)?;
     // Somebody may have been quicker.
     look(&out)?;

@@ -236,6 +236,18 @@ fn a_directory_with_other_things_is_left_alone() {
 }
 
 #[test]
+fn a_link_to_nothing_is_named() {
+    let dir = TempDir::new().unwrap();
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink("nothing", &link).unwrap();
+    for place in [link.clone(), link.join("store")] {
+        let error = Store::create(&place).unwrap_err().to_string();
+        let said = format!("{}: is a link to what is not there; make the directory that", link.display());
+        assert!(error.starts_with(&said), "{error}");
+    }
+}
+
+#[test]
 fn a_store_that_was_killed_at_birth_is_completed() {
     // Killed while the mark was being written, and right after.
     for mark in [None, Some(MARK_TEXT)] {

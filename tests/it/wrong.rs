@@ -96,7 +96,7 @@ fn a_protocol_that_cannot_be_read_is_refused() {
     fs::write(&latin, b"name = \"caf\xe9\"\n").unwrap();
     let cases = [
         (dir.path().join("nowhere.toml"), "name one of smoke, ci, standard, paper, cifar100, or a TOML file"),
-        (dir.path().to_owned(), "name a file"),
+        (dir.path().to_owned(), "it has to be a file"),
         (latin, "is not UTF-8 text; name a TOML file"),
     ];
     let store = dir.path().join("store");
