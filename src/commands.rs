@@ -31,6 +31,7 @@ use selffer::plan::Plan;
 use selffer::recipe::Policy;
 use selffer::run::finished;
 use selffer::store::Store;
+use selffer::text::printable;
 use selffer::verify::{Context, Finding, Severity, verify};
 use selffer::{Error, Result};
 use std::collections::HashSet;
@@ -219,5 +220,5 @@ fn write_out(text: &str) -> anyhow::Result<()> {
 
 /// A message for people, on standard error.
 pub fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", printable(text));
 }

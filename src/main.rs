@@ -8,6 +8,7 @@ mod progress;
 use clap::Parser as _;
 use commands::Verdict;
 use selffer::Error;
+use selffer::text::printable;
 use std::io::Write as _;
 use std::sync::Arc;
 
@@ -38,7 +39,7 @@ fn run(told: cli::Cli) -> i32 {
         Err(error) => {
             let interrupted = matches!(error.downcast_ref(), Some(Error::Interrupted | Error::Stopped));
             let word = if interrupted { "" } else { "error: " };
-            let _ = writeln!(std::io::stderr(), "{word}{error:#}");
+            let _ = writeln!(std::io::stderr(), "{word}{}", printable(&format!("{error:#}")));
             if interrupted { INTERRUPTED } else { 2 }
         }
     }

@@ -19,6 +19,16 @@ pub fn are(count: usize) -> &'static str {
     if count == 1 { "is" } else { "are" }
 }
 
+/// A text whose control characters, but for the ends of lines, are written out: what a file or a name has of them is not
+/// for a terminal to obey.
+pub fn printable(text: &str) -> String {
+    let shown = |c: char| match c.is_control() && c != '\n' {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    text.chars().map(shown).collect()
+}
+
 /// A text in lines of so many characters, all but the first of them indented. Words that are too long stay whole: they may
 /// be names.
 pub fn wrapped(text: &str, columns: usize, indent: usize) -> String {
@@ -49,4 +59,14 @@ pub fn numeric(table: &mut comfy_table::Table, columns: impl IntoIterator<Item =
 /// The lines of a table, without the blanks that fill its last column.
 pub fn lines(table: &comfy_table::Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_told_nothing_but_lines() {
+        assert_eq!(printable("a\u{1b}[2Jb\r\n×\u{9b}"), "a\\u{1b}[2Jb\\r\n×\\u{9b}");
+    }
 }

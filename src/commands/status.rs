@@ -8,7 +8,7 @@ use crate::cli::{Format, StatusArgs};
 use crate::output;
 use selffer::status::{Standing, Status, Watch};
 use selffer::store::Store;
-use selffer::text::networks;
+use selffer::text::{networks, printable};
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
@@ -34,8 +34,10 @@ pub fn run(args: &StatusArgs) -> anyhow::Result<Verdict> {
         if before.as_ref() != Some(&status) || redraws {
             match (args.follow, args.output.format) {
                 (true, Format::Json) => write_out(&output::json_line(&shown))?,
-                (true, Format::Text) if redraws => write_out(&format!("{CLEAR}{}", shown.text()))?,
-                _ => print(args.output.format, &shown, || shown.text())?,
+                (true, Format::Text) if redraws => {
+                    write_out(&format!("{CLEAR}{}", printable(&shown.text())))?
+                }
+                _ => print(args.output.format, &shown, || printable(&shown.text()))?,
             }
         }
         // A queue that does not answer may have what is left.
