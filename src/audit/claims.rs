@@ -262,9 +262,10 @@ fn finding(claim: &Claim) -> Finding {
     let mut finding = Finding::new(Code::ClaimRefuted, format!("claim {}", claim.name), claim.says.clone());
     for part in claim.parts.iter().filter(|part| part.verdict == Verdict::Refuted) {
         if let Some(Effect { value, interval, left, right, .. }) = &part.effect {
+            let [of, than] = part.sides();
             finding = finding.with(format!(
-                "{}: {value:+.4} ({:+.4} to {:+.4}), from {} and {}",
-                part.difference(),
+                "{of} less {than}{}: {value:+.4} ({:+.4} to {:+.4}), from {} and {}",
+                depths(&part.depths),
                 interval.low,
                 interval.high,
                 left.len(),

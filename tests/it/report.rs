@@ -330,14 +330,21 @@ fn all_treatments() -> &'static Path {
     dir.path()
 }
 
-/// Behind the means of Table 1 are base networks too that no run is compared with by itself.
+/// Behind the means of Table 1 are base networks and controls too that no run is compared with by itself.
 #[test]
 fn the_runs_of_table_1_are_those_of_its_means() {
-    let page = fs::read_to_string(all_treatments().join("store/report/index.html")).unwrap();
-    let list = page.split_once("id=\"store-table-1-1-7\"").expect("the list").1;
+    let dir = scratch();
+    let (archive, out) = (dir.path().join("convnet_transfer"), dir.path().join("report"));
+    archive::copy(archive::small(), &archive);
+    for n in 1..=7 {
+        fs::remove_dir_all(archive.join(format!("results/transfer-ft0B0A_1_{n}"))).unwrap();
+    }
+    report(None, Some(&archive), &out).expect(0);
+    let page = fs::read_to_string(out.join("index.html")).unwrap();
+    let list = page.split_once("id=\"archive-table-1-1-7\"").expect("the list").1;
     let list = list.split_once("</details>").unwrap().0;
-    for run in ["baseA", "baseB", "B1B+", "B5B+", "A1B+", "A5B+"] {
-        assert!(list.contains(&format!(">random-0/1/{run}</a>")), "{run}: {list}");
+    for run in ["half0A", "half0B", "transfer-ft0A0A_1_1", "transfer-ft0A0B_1_7"] {
+        assert!(list.contains(&format!(">{run}</a>")), "{run}: {list}");
     }
 }
 
