@@ -36,7 +36,7 @@ use selffer::verify::{Context, Finding, Severity, verify};
 use selffer::{Error, Result};
 use std::collections::HashSet;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
@@ -76,6 +76,13 @@ fn jobs(asked: Option<u16>) -> usize {
         Some(jobs) => usize::from(jobs),
         None => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
     }
+}
+
+/// Where a path leads, links followed: what is not there yet lies where what is there above it does.
+fn place(path: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(path).ok()?;
+    let (above, place) = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)))?;
+    Some(path.strip_prefix(above).map_or_else(|_| place.clone(), |rest| place.join(rest)))
 }
 
 /// The store of a plan's networks.

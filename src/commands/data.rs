@@ -2,21 +2,23 @@
 //!
 //! Uses `data` and `verify::pack`; used by `commands`. Bars go to a terminal, a line now and then elsewhere.
 
-use super::{Verdict, jobs, print, say, stop_on_signals, verdict};
+use super::{Verdict, jobs, place, print, say, stop_on_signals, verdict};
 use crate::cli::Output;
 use crate::output;
 use crate::progress::clock;
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use selffer::Result;
 use selffer::data::listing::{Listing, Lists};
 use selffer::data::pack::{Index, SIDE, Skipped};
 use selffer::data::packing::{Options, Watch, pack};
 use selffer::data::{Dataset, Part};
 use selffer::digest::DataDigest;
 use selffer::protocol::DataSource;
+use selffer::store::Store;
+use selffer::text::{are, counted};
 use selffer::verify::Finding;
 use selffer::verify::pack::check;
+use selffer::{Error, Result};
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
@@ -117,6 +119,9 @@ struct Pack {
     shards_new: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     left_out: Option<usize>,
+    /// Of those.
+    #[serde(skip)]
+    endings: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     classes: Option<Vec<Class>>,
 }
@@ -142,6 +147,7 @@ impl Pack {
             skipped: index.skipped,
             shards_new: None,
             left_out: None,
+            endings: Vec::new(),
             classes: None,
         }
     }
@@ -149,8 +155,11 @@ impl Pack {
     fn text(&self) -> String {
         let Self { pack, data, size, train, valid, bytes, shards, skipped, .. } = self;
         let mut text = String::new();
+        if self.classes.is_some() {
+            let _ = writeln!(text, "training  validation  class");
+        }
         for class in self.classes.iter().flatten().take(SHOWN) {
-            let _ = writeln!(text, "{:>8} {:>8}  {}", class.train, class.valid, class.name);
+            let _ = writeln!(text, "{:>8}  {:>10}  {}", class.train, class.valid, class.name);
         }
         if let Some(more) = self.classes.as_ref().map(|all| all.len()).filter(|all| *all > SHOWN) {
             let _ = writeln!(text, "  … and {} more; --format json lists all", more - SHOWN);
@@ -159,7 +168,9 @@ impl Pack {
             let _ = writeln!(text, "skipped: {name} {reason}");
         }
         if let Some(left_out @ 1..) = self.left_out {
-            let _ = writeln!(text, "{left_out} files are no images by their names");
+            let (files, are) = (counted(left_out, "file"), are(left_out));
+            let _ =
+                writeln!(text, "{files} {are} left out by the names' endings ({})", self.endings.join(", "));
         }
         let _ = writeln!(
             text,
@@ -176,6 +187,7 @@ fn make(args: &PackArgs) -> anyhow::Result<Verdict> {
     let lists =
         Lists { parts: [args.train_list.clone(), args.valid_list.clone()], classes: args.classes.clone() };
     let listing = Listing::of(&args.from, &lists)?;
+    apart(&args.to, &listing)?;
     let options = Options { side: args.size, shard_bytes: args.shard_mib << 20, skip_bad: args.skip_bad };
     let images = listing.parts.iter().map(|files| files.len() as u64).sum();
     let meter = Meter::new(images, args.output.quiet);
@@ -190,8 +202,26 @@ fn make(args: &PackArgs) -> anyhow::Result<Verdict> {
     let packed = packed?;
     let mut result = Pack::of(&args.to, packed.index);
     (result.shards_new, result.left_out) = (Some(packed.shards_new), Some(listing.left_out));
+    result.endings = listing.endings.into_iter().collect();
     print(args.output.format, &result, || result.text())?;
     Ok(Verdict::Clean)
+}
+
+/// Refuses a place for a pack where it would be taken for images, or for a part of a store.
+fn apart(to: &Path, listing: &Listing) -> Result<()> {
+    let refuse = |problem: String| {
+        let mend = "name a directory elsewhere";
+        Err(Error::invalid(to.display().to_string(), problem, mend))
+    };
+    let Some(place) = place(to) else { return Ok(()) };
+    if let Some(store) = place.ancestors().find(|above| Store::is_at(above)) {
+        return refuse(format!("lies in the store {}, which holds nothing else", store.display()));
+    }
+    let within = |dir: &&PathBuf| dir.canonicalize().is_ok_and(|dir| place.starts_with(dir));
+    match listing.dirs.iter().find(within) {
+        Some(dir) => refuse(format!("lies in {}, whose images are packed", dir.display())),
+        None => Ok(()),
+    }
 }
 
 #[derive(Serialize)]

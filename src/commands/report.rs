@@ -2,7 +2,7 @@
 //!
 //! Uses `report` of the library; `reproduce` ends in the same page.
 
-use super::{Inputs, Verdict, acquaint, say, write_out};
+use super::{Inputs, Verdict, acquaint, place, say, write_out};
 use anyhow::Context as _;
 use clap::Args;
 use selffer::Error;
@@ -87,10 +87,7 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<Verdict> {
 
 /// Whether a place lies in a store and is not the one that is for reports.
 fn within(store: &Path, out: &Path) -> bool {
-    // What is not there yet lies where what is there above it does.
-    let there = out.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
-    let (Ok(store), Some((above, place))) = (store.canonicalize(), there) else { return false };
-    let place = out.strip_prefix(above).map_or_else(|_| place.clone(), |rest| place.join(rest));
+    let (Ok(store), Some(place)) = (store.canonicalize(), place(out)) else { return false };
     place.starts_with(&store) && place != store.join(REPORT) && place != store
 }
 

@@ -41,6 +41,10 @@ pub struct Listing {
     pub parts: [Vec<Listed>; 2],
     /// Files in class folders whose names do not end as an image's does.
     pub left_out: usize,
+    /// The endings of those.
+    pub endings: BTreeSet<String>,
+    /// The directories of the two parts.
+    pub dirs: [PathBuf; 2],
 }
 
 /// Files of names, where folders do not say it all.
@@ -62,17 +66,20 @@ impl Listing {
             Some(path) => Some(class_names(path)?),
             None => None,
         };
-        let mut left_out = 0;
+        let mut left_out = Vec::new();
         let mut parts: [Vec<Listed>; 2] = Default::default();
+        let mut dirs: [PathBuf; 2] = Default::default();
         for part in Part::BOTH {
             let dir = part_dir(from, part)?;
             parts[part as usize] = match &lists.parts[part as usize] {
                 Some(list) => listed(&dir, list, &mut classes)?,
                 None => in_folders(&dir, part, &mut classes, &mut left_out)?,
             };
+            dirs[part as usize] = dir;
         }
         let classes = classes.expect("the training images gave them");
-        let listing = Self { classes, parts, left_out };
+        let endings = left_out.iter().map(|name| ending(name)).collect();
+        let listing = Self { classes, parts, left_out: left_out.len(), endings, dirs };
         listing.complete(from)?;
         Ok(listing)
     }
@@ -81,7 +88,7 @@ impl Listing {
     fn complete(&self, from: &Path) -> Result<()> {
         let subject = from.display().to_string();
         if !(2..=usize::from(u16::MAX)).contains(&self.classes.len()) {
-            let problem = format!("has {} classes", self.classes.len());
+            let problem = format!("has {}", counted_classes(self.classes.len()));
             return Err(Error::invalid(subject, problem, format!("pack 2 to {} of them", u16::MAX)));
         }
         for part in Part::BOTH {
@@ -163,12 +170,21 @@ fn is_image(name: &str) -> bool {
     ending.is_some_and(|ending| ENDINGS.contains(&ending.as_str()))
 }
 
+fn counted_classes(count: usize) -> String {
+    if count == 1 { "1 class".to_owned() } else { format!("{count} classes") }
+}
+
+/// The ending of a file's name, as messages have it.
+fn ending(name: &str) -> String {
+    name.rsplit_once('.').map_or_else(|| "no ending".to_owned(), |(_, ending)| format!(".{ending}"))
+}
+
 /// A part that has a folder for each class.
 fn in_folders(
     dir: &Path,
     part: Part,
     classes: &mut Option<Vec<String>>,
-    left_out: &mut usize,
+    left_out: &mut Vec<String>,
 ) -> Result<Vec<Listed>> {
     let inside = entries(dir)?;
     if let Some(stray) = inside.iter().find(|(name, (_, is_dir))| !is_dir && is_image(name)) {
@@ -200,7 +216,7 @@ fn in_folders(
                 ));
             }
             if !is_image(&name) {
-                *left_out += 1;
+                left_out.push(name);
                 continue;
             }
             found += 1;
@@ -304,7 +320,8 @@ fn listed(dir: &Path, list: &Path, classes: &mut Option<Vec<String>>) -> Result<
     {
         Some(label) => Ok(Listed { path: dir.join(name), name: name.to_owned(), label }),
         None => {
-            let problem = format!("names class {class}, which is not among the {} classes", classes.len());
+            let problem =
+                format!("names class {class}, which is not among the {}", counted_classes(classes.len()));
             let mend = match numbered {
                 true => "a class is a name, or its number from 0 in the order of --classes or of train",
                 false => {

@@ -18,6 +18,9 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
+/// The mend of a shard.
+const AGAIN: &str = "remove it, then run the same `selffer data pack` again";
+
 /// Images that are read at once.
 const AT_ONCE: usize = 64;
 
@@ -147,7 +150,8 @@ impl Checked {
                 sums.add(image);
                 if !good {
                     let at = first + place;
-                    let message = format!("image {at} in it, {}, is not what was packed", shard.names[at]);
+                    let message =
+                        format!("image {at} in it, {}, is not what was packed; {AGAIN}", shard.names[at]);
                     self.wrong(&name("shard"), message);
                 }
             }

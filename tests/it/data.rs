@@ -117,6 +117,34 @@ fn good() -> (&'static Path, &'static Path) {
     (from, to)
 }
 
+/// Where it would be taken for a class the next time, or be a stray; reached by a link too.
+#[test]
+fn a_pack_lies_neither_among_its_images_nor_in_a_store() {
+    let dir = scratch();
+    let (from, store) = (dir.path().join("images"), dir.path().join("store"));
+    draw(&from, 3, 2);
+    fs::write(from.join("train/n01/notes.webp"), "").unwrap();
+    std::os::unix::fs::symlink(&from, dir.path().join("link")).unwrap();
+    drop(selffer::store::Store::create(&store).unwrap());
+    for (to, said) in [
+        (from.join("train/pack"), "train, whose images are packed; name a directory elsewhere"),
+        (dir.path().join("link/train/n01/pack"), "train, whose images are packed"),
+        (store.join("pack"), "which holds nothing else; name a directory elsewhere"),
+    ] {
+        let ran = run(pack(&from, &to, &[])).expect(2);
+        assert!(ran.err.contains(said) && !to.exists(), "{}", ran.err);
+    }
+    // Beside its parts it is no hindrance.
+    let mut call = selffer(["data", "pack", "--size", "16", "--quiet", "--valid-list"]);
+    call.arg(from.join("val.txt")).arg(&from).arg(from.join("pack"));
+    let text = run(call).expect(0).out;
+    assert!(text.starts_with("1 file is left out by the names' endings (.webp)\n"), "{text}");
+    run(pack(&from, &from.join("pack"), &[])).expect(0);
+    let text =
+        run(selffer(["data", "show", "--quiet", &from.join("pack").display().to_string()])).expect(0).out;
+    assert!(text.starts_with("training  validation  class\n       3           2  n01\n"), "{text}");
+}
+
 const PROTOCOL: &str = r#"
 name = "drawn"
 data = { pack = "pack" }
@@ -374,7 +402,10 @@ fn one_flipped_byte_is_found() {
     let verified =
         run(selffer(["data", "verify", "--format", "json", &pack.display().to_string()])).expect(1);
     let message = verified.json()["findings"][0]["message"].as_str().unwrap().to_owned();
-    assert_eq!(message, "image 14 in it, n02/n02_10.JPEG, is not what was packed");
+    assert_eq!(
+        message,
+        "image 14 in it, n02/n02_10.JPEG, is not what was packed; remove it, then run the same `selffer data pack` again"
+    );
     let refused = on_store(&["reproduce", "--quiet"], &protocol, &dir.path().join("store")).expect(2);
     assert!(
         refused.err.contains("train-00000.shard: image 14 in it, from 0, is not what was packed"),
