@@ -215,7 +215,11 @@ mod tests {
         let mut new = golden(4000, |_| 1);
         new.runs.remove("a/1/R1B");
         let found = findings(&old, &new);
-        assert_eq!(codes(&found), [(Code::GoldenRunMissing, "a/1/R1B")]);
+        // The other random control is one unit, which cannot tell.
+        assert_eq!(
+            codes(&found),
+            [(Code::GoldenUndecided, "treatment RnB"), (Code::GoldenRunMissing, "a/1/R1B")]
+        );
     }
 
     proptest! {
