@@ -219,7 +219,8 @@ pub struct Output<F: ValueEnum + Send + Sync + 'static = Format> {
 pub struct Common<F: ValueEnum + Send + Sync + 'static = Format> {
     #[command(flatten)]
     pub which: Which,
-    /// How many networks are trained at once. The bits do not depend on it. [default: the cores]
+    /// How many networks are trained at once; where none is trained, how many threads read and check. The bits do not
+    /// depend on it. [default: the cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
     #[command(flatten)]

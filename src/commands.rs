@@ -54,8 +54,8 @@ pub fn run(mut cli: Cli) -> anyhow::Result<Verdict> {
     match cli.command {
         Command::Plan(args) => plan::run(&args),
         Command::Reproduce(args) => reproduce::run(&args),
-        Command::Verify(common) => check_store(&common),
-        Command::Table(args) => table::run(&args),
+        Command::Verify(common) => on_threads(common.jobs, || check_store(&common)),
+        Command::Table(args) => on_threads(args.common.jobs, || table::run(&args)),
         Command::Show(args) => show::run(&args),
         Command::Audit(args) => audit::run(args),
         Command::Bisect(args) => bisect::run(args),
@@ -76,6 +76,15 @@ fn jobs(asked: Option<u16>) -> usize {
         Some(jobs) => usize::from(jobs),
         None => std::thread::available_parallelism().map_or(1, |cores| cores.get()),
     }
+}
+
+/// Does what trains nothing on so many threads: images are read and stores are checked on all of them.
+fn on_threads<T: Send>(
+    asked: Option<u16>,
+    work: impl FnOnce() -> anyhow::Result<T> + Send,
+) -> anyhow::Result<T> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs(asked)).build();
+    pool.map_err(|error| Error::invalid("--jobs", error.to_string(), "take fewer"))?.install(work)
 }
 
 /// Where a path leads, links followed: what is not there yet lies where what is there above it does.
@@ -228,4 +237,15 @@ fn write_out(text: &str) -> anyhow::Result<()> {
 /// A message for people, on standard error.
 pub fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{}", printable(text));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{jobs, on_threads};
+
+    #[test]
+    fn what_trains_nothing_has_as_many_threads_as_were_asked_for() {
+        let threads = |asked| on_threads(asked, || Ok(rayon::current_num_threads())).unwrap();
+        assert_eq!([threads(Some(1)), threads(Some(3)), threads(None)], [1, 3, jobs(None)]);
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Uses the library's `verify::golden`; used by `commands`.
 
-use super::{Inputs, Verdict, opened, print, say, trained, verdict};
+use super::{Inputs, Verdict, on_threads, opened, print, say, trained, verdict};
 use crate::cli::{Golden as Command, GoldenArgs};
 use crate::output;
 use anyhow::Context as _;
@@ -14,6 +14,10 @@ use selffer::verify::{Context, verify};
 
 pub fn run(command: &Command) -> anyhow::Result<Verdict> {
     let (Command::Check { of, .. } | Command::Accept { of, .. }) = command;
+    on_threads(of.common.jobs, || compare(command, of))
+}
+
+fn compare(command: &Command, of: &GoldenArgs) -> anyhow::Result<Verdict> {
     let (common, policy) = (&of.common, of.common.which.numerics.policy);
     let inputs = Inputs::read(&common.which.protocol)?;
     let plan = inputs.plan()?;
