@@ -110,7 +110,7 @@ fn opened(path: &Path, plan: &Plan<'_>, policy: Policy, quiet: bool) -> Result<S
 /// Where it has networks and none is of the plan: the protocol was not named, or is not as it was.
 fn acquaint(store: &Store, plan: &Plan<'_>, policy: Policy, quiet: bool) -> Result<()> {
     match records::strangers(store, plan)? {
-        Some((problem, mend)) => Err(Error::invalid(store.dir().display().to_string(), problem, mend)),
+        Some((problem, mend)) => Err(Error::at(store.dir(), problem, mend)),
         None => say_elsewhere(store, plan, policy, quiet),
     }
 }

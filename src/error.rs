@@ -94,6 +94,11 @@ impl Error {
         move |system| Self::Io { doing, path, system }
     }
 
+    /// That file or directory is not what it has to be.
+    pub fn at(path: impl AsRef<Path>, problem: impl Into<String>, mend: impl Into<String>) -> Self {
+        Self::invalid(path.as_ref().display().to_string(), problem, mend)
+    }
+
     /// Something a user gave is not what it has to be.
     pub fn invalid(subject: impl Into<String>, problem: impl Into<String>, mend: impl Into<String>) -> Self {
         Self::Invalid { subject: subject.into(), problem: problem.into(), mend: mend.into() }

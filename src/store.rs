@@ -94,7 +94,7 @@ impl Store {
         if !mark.exists() && occupied(dir)? && !mark.exists() {
             let problem = "is a directory with other things in it, not a selffer store";
             let mend = "name an empty or a new directory";
-            return Err(Error::invalid(dir.display().to_string(), problem, mend));
+            return Err(Error::at(dir, problem, mend));
         }
         if mark.exists() {
             Self::open(dir)?;
@@ -129,17 +129,17 @@ impl Store {
         match whole::read(&mark, MOST) {
             Ok(None) => {
                 let problem = "is no regular file, as the mark of a store is";
-                Err(Error::invalid(mark.display().to_string(), problem, "name another store"))
+                Err(Error::at(&mark, problem, "name another store"))
             }
             Ok(Some(text)) if text == MARK_TEXT => Ok(Self { dir: tidy(dir), _writer: None }),
-            Ok(_) => Err(Error::invalid(
-                mark.display().to_string(),
+            Ok(_) => Err(Error::at(
+                &mark,
                 "is not the mark of a store of this version",
                 "name another store, or write `selffer store 1` into that file if it was damaged",
             )),
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                Err(Error::invalid(
-                    dir.display().to_string(),
+                Err(Error::at(
+                    dir,
                     if dir.exists() { "is no selffer store" } else { "is not there" },
                     "name a selffer store, or make one with `selffer reproduce`",
                 ))
@@ -375,7 +375,7 @@ impl Store {
         whole::sync(path.parent().unwrap_or(&self.dir))?;
         if fs::read(&path).map_err(Error::io("read", &path))? != bytes {
             let problem = "reads back otherwise than it was written";
-            return Err(Error::invalid(path.display().to_string(), problem, "check the disk"));
+            return Err(Error::at(&path, problem, "check the disk"));
         }
         Ok(())
     }

@@ -56,7 +56,7 @@ pub(crate) fn make_dir(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).map_err(|error| match path.ancestors().find(|path| dangles(path)) {
         Some(link) => {
             let mend = "make the directory that it leads to, or name another place";
-            Error::invalid(link.display().to_string(), "is a link to what is not there", mend)
+            Error::at(link, "is a link to what is not there", mend)
         }
         None => Error::io("create the directory", path)(error),
     })
@@ -107,7 +107,7 @@ pub(crate) fn no_file(most: u64) -> String {
 /// # Errors
 /// Where it cannot be read, is longer, or no text; `mend` says what to name instead.
 pub(crate) fn text(path: &Path, most: u64, mend: &str) -> Result<String> {
-    let refused = |problem: String| Error::invalid(path.display().to_string(), problem, mend);
+    let refused = |problem: String| Error::at(path, problem, mend);
     let bytes = File::open(path).and_then(|file| limited(file, 0, most)).map_err(Error::io("read", path))?;
     let bytes = bytes.ok_or_else(|| refused(format!("has more than {most} bytes")))?;
     String::from_utf8(bytes).map_err(|_| refused("is not UTF-8 text".to_owned()))

@@ -56,8 +56,8 @@ impl Archive {
         let mut names = Vec::new();
         for (index, entry) in fs::read_dir(&path).map_err(Error::io("list", &path))?.enumerate() {
             if index >= ENTRIES_MAX {
-                return Err(Error::invalid(
-                    path.display().to_string(),
+                return Err(Error::at(
+                    &path,
                     format!("has more than {ENTRIES_MAX} entries"),
                     "name the root of one archive",
                 ));

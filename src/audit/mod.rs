@@ -146,8 +146,8 @@ pub fn is_published(path: &Path) -> bool {
 /// As [`published`].
 pub fn read_published(path: &Path) -> Result<Published> {
     let archive = Archive::at(path).ok_or_else(|| {
-        Error::invalid(
-            path.display().to_string(),
+        Error::at(
+            path,
             "holds neither a published archive (a directory `results`) nor a selffer store",
             "name the root of one of them",
         )

@@ -151,7 +151,7 @@ impl Asking {
         for (path, (job, batch)) in unread {
             let problem = format!("is not as `selffer submit` wrote it, and its job {job} lives");
             let mend = "take that back in its queue, then have it forgotten: `selffer cancel --forget`";
-            self.unknown(Error::invalid(path.display().to_string(), problem, mend), [&batch.order]);
+            self.unknown(Error::at(path, problem, mend), [&batch.order]);
         }
     }
 

@@ -74,13 +74,12 @@ impl Order {
     pub fn read(path: &Path) -> Result<Self> {
         let mend = "name a plan.json that `selffer submit` wrote";
         let text = whole::text(path, MOST, mend)?;
-        let order = serde_json::from_str(&text).map_err(|error| {
-            Error::invalid(path.display().to_string(), format!("is no work order ({error})"), mend)
-        })?;
+        let order = serde_json::from_str(&text)
+            .map_err(|error| Error::at(path, format!("is no work order ({error})"), mend))?;
         let named = path.parent().and_then(Path::file_name).unwrap_or_default();
         if *named != *Digest::of(text.as_bytes()).hex() {
             let problem = "is not what its directory is named by: it was changed after it was written";
-            return Err(Error::invalid(path.display().to_string(), problem, "submit again"));
+            return Err(Error::at(path, problem, "submit again"));
         }
         Ok(order)
     }

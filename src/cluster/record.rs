@@ -97,7 +97,7 @@ pub fn begin(store: &Store) -> Result<Submitting> {
         Ok(()) => Ok(Submitting(file)),
         Err(TryLockError::WouldBlock) => {
             let problem = "another process is submitting or cancelling for this store";
-            Err(Error::invalid(store.dir().display().to_string(), problem, "wait until it is through"))
+            Err(Error::at(store.dir(), problem, "wait until it is through"))
         }
         Err(TryLockError::Error(error)) => Err(Error::io("lock", &path)(error)),
     }
@@ -167,7 +167,7 @@ fn made(dir: &Path) -> Result<Made> {
     }
     let refused = |problem| {
         let mend = "see to its jobs in the queue, then have them forgotten: `selffer cancel --forget`";
-        Error::invalid(path.display().to_string(), problem, mend)
+        Error::at(&path, problem, mend)
     };
     let bytes = whole::read(&path, MOST).map_err(Error::io("read", &path))?;
     let bytes = bytes.ok_or_else(|| refused(whole::no_file(MOST)))?;
@@ -218,7 +218,7 @@ pub fn handed(store: &Path) -> Result<Vec<Handed>> {
             false => {
                 let mend =
                     "see to its jobs in the queue, then have them forgotten: `selffer cancel --forget`";
-                Err(Error::invalid(path.display().to_string(), "is no regular file", mend))
+                Err(Error::at(&path, "is no regular file", mend))
             }
         };
         found.push(Handed { order, path, given });

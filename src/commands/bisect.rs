@@ -256,11 +256,7 @@ fn record_of(
         let file = |manifest: &&Manifest| file_of(store, manifest);
         let files = found.iter().map(file).collect::<Vec<_>>().join(" and ");
         let problem = format!("has several records of {name}: {files}");
-        return Err(Error::invalid(
-            store.dir().display().to_string(),
-            problem,
-            "name the file that is meant",
-        ));
+        return Err(Error::at(store.dir(), problem, "name the file that is meant"));
     }
     // The one that is wanted may be the one that is damaged.
     if found.first().is_some_and(|manifest| manifest.recipe.numerics != args.numerics.policy) {

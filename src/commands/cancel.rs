@@ -75,7 +75,7 @@ pub fn run(args: &CancelArgs) -> anyhow::Result<Verdict> {
         true => {
             let problem =
                 format!("{} may be in jobs that could not be asked after, nor cancelled", networks(left));
-            Err(Error::invalid(store.dir().display().to_string(), problem, FORGET).into())
+            Err(Error::at(store.dir(), problem, FORGET).into())
         }
         false => Ok(Verdict::Clean),
     }

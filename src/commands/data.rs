@@ -211,7 +211,7 @@ fn make(args: &PackArgs) -> anyhow::Result<Verdict> {
 fn apart(to: &Path, listing: &Listing) -> Result<()> {
     let refuse = |problem: String| {
         let mend = "name a directory elsewhere";
-        Err(Error::invalid(to.display().to_string(), problem, mend))
+        Err(Error::at(to, problem, mend))
     };
     let Some(place) = place(to) else { return Ok(()) };
     if let Some(store) = place.ancestors().find(|above| Store::is_at(above)) {

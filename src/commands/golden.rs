@@ -39,7 +39,7 @@ fn check(context: &Context<'_>, of: &GoldenArgs, review: bool) -> anyhow::Result
     if found.is_none() {
         let problem = format!("has no {}", scope.file_name());
         let mend = "name its directory with --golden, or make it with `selffer golden accept --reason …`";
-        return Err(Error::invalid(dir.display().to_string(), problem, mend).into());
+        return Err(Error::at(dir, problem, mend).into());
     }
     let comparison = output::Comparison::of(found, &new, &scope);
     let findings = comparison.findings();

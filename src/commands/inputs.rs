@@ -113,7 +113,7 @@ fn images(protocol: &Protocol) -> Result<Dataset> {
     };
     if let Some(dir) = protocol.data.dir().filter(|dir| !dir.exists()) {
         let mend = format!("{mend}, or say with --data DIR where they lie");
-        return Err(Error::invalid(dir.display().to_string(), "is not there", mend));
+        return Err(Error::at(dir, "is not there", mend));
     }
     let DataSource::Images(files) = &protocol.data else { return Dataset::read(&protocol.data) };
     let quiet = ASKED.get().is_some_and(|asked| asked.quiet);

@@ -59,7 +59,7 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<Verdict> {
     if let Some(store) = store.as_deref().filter(|store| within(store, &out)) {
         let problem = format!("lies in the store {}, which holds nothing else", store.display());
         let mend = "leave out --out, or name a directory elsewhere with it";
-        return Err(Error::invalid(out.display().to_string(), problem, mend).into());
+        return Err(Error::at(&out, problem, mend).into());
     }
     files::check(&out)?;
     let mut sides = Vec::new();
@@ -107,7 +107,7 @@ fn side(path: &Path, protocol: &str, policy: Policy) -> anyhow::Result<Side> {
     if context.manifests.iter().all(Option::is_none) && !store.manifests()?.is_empty() {
         let problem = format!("has no network of the protocol {protocol} under {} numerics", policy.name());
         let mend = "name the store's own with --numerics";
-        return Err(Error::invalid(path.display().to_string(), problem, mend).into());
+        return Err(Error::at(path, problem, mend).into());
     }
     let found = verify(&context)?;
     Ok(report::store(&context, &found)?)

@@ -82,7 +82,7 @@ pub fn run(args: &ReproduceArgs) -> anyhow::Result<Verdict> {
 fn accepted(dir: Option<&Path>, scope: &Scope) -> Result<Option<(String, Golden)>> {
     if let Some(dir) = dir.filter(|dir| !dir.is_dir()) {
         let mend = "name the directory of golden snapshots, or leave out --golden";
-        return Err(Error::invalid(dir.display().to_string(), "is no directory", mend));
+        return Err(Error::at(dir, "is no directory", mend));
     }
     Golden::find(dir, scope)
 }

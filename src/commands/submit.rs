@@ -261,7 +261,7 @@ fn tellable(path: &Path) -> Result<String> {
     absolute(path)?.to_str().map(str::to_owned).ok_or_else(|| {
         let problem = "lies in a directory whose name is not UTF-8, which a work order cannot hold";
         let mend = "name it by another path, such as a symbolic link to it";
-        Error::invalid(path.display().to_string(), problem, mend)
+        Error::at(path, problem, mend)
     })
 }
 

@@ -216,7 +216,7 @@ fn store_of(plan: &Path) -> Result<&Path> {
     let store = plan.parent().and_then(Path::parent).and_then(Path::parent);
     store.filter(|store| Store::is_at(store)).ok_or_else(|| {
         let mend = "name a plan.json that `selffer submit` wrote, where it wrote it";
-        Error::invalid(plan.display().to_string(), "does not lie in a store", mend)
+        Error::at(plan, "does not lie in a store", mend)
     })
 }
 

@@ -97,7 +97,7 @@ fn read(
 ) -> Result<()> {
     let bad = |problem: String| {
         let mend = "unpack the archive again";
-        Err(Error::invalid(path.display().to_string(), problem, mend))
+        Err(Error::at(path, problem, mend))
     };
     let Some(bytes) = whole::read(path, BYTES_MAX).map_err(Error::io("read", path))? else {
         return bad(whole::no_file(BYTES_MAX));

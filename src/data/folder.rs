@@ -36,7 +36,7 @@ pub fn read(folder: &Folder, begun: &dyn Fn(usize)) -> Result<(Dataset, Vec<Skip
         images.labels.iter().for_each(|label| seen[usize::from(*label)] = true);
         if let Some(empty) = seen.iter().position(|seen| !seen) {
             let problem = format!("every {part} image of class {} is bad", listing.classes[empty]);
-            return Err(Error::invalid(dir.display().to_string(), problem, "mend one at least"));
+            return Err(Error::at(dir, problem, "mend one at least"));
         }
     }
     Ok((Dataset { classes: listing.classes, train, valid }, bad))
@@ -56,7 +56,7 @@ fn fits(folder: &Folder, images: usize, memory: u64) -> Result<()> {
         size = folder.size
     );
     let mend = "pack them with `selffer data pack`, and name the pack: it is read image by image";
-    Err(Error::invalid(folder.dir.display().to_string(), problem, mend))
+    Err(Error::at(&folder.dir, problem, mend))
 }
 
 /// The images of one part, in the listing's order; those that are none are added to `bad`.

@@ -52,7 +52,7 @@ pub(super) fn read_dir(dir: &Path) -> Result<Dataset> {
 
 /// The text of a file of class names, where there is one.
 pub(super) fn names(path: &Path) -> Result<Option<String>> {
-    let refused = |problem: String, mend| Error::invalid(path.display().to_string(), problem, mend);
+    let refused = |problem: String, mend| Error::at(path, problem, mend);
     let bytes = match whole::read(path, NAMES_MAX) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         read => read.map_err(Error::io("read", path))?,
@@ -89,13 +89,13 @@ fn find(
             let file = File::open(path).map_err(Error::io("read", path))?;
             Ok((name, BufReader::new(file)))
         }
-        [] => Err(Error::invalid(
-            dir.display().to_string(),
+        [] => Err(Error::at(
+            dir,
             format!("has no file whose name ends in {expected} or {expected}.gz"),
             "name a directory of MNIST-family IDX files",
         )),
-        several => Err(Error::invalid(
-            dir.display().to_string(),
+        several => Err(Error::at(
+            dir,
             format!("has {} files whose names end in {expected}[.gz]", several.len()),
             "leave one in it",
         )),

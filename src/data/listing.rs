@@ -114,13 +114,13 @@ fn part_dir(from: &Path, part: Part) -> Result<PathBuf> {
         [] => {
             let problem = format!("has no directory {}", DIRS[part as usize].join(" or "));
             let mend = "put a folder for each class into train and into valid";
-            Err(Error::invalid(from.display().to_string(), problem, mend))
+            Err(Error::at(from, problem, mend))
         }
         several => {
             let names: Vec<_> =
                 several.iter().filter_map(|dir| Some(dir.file_name()?.to_string_lossy())).collect();
             let problem = format!("has {}", names.join(" and "));
-            Err(Error::invalid(from.display().to_string(), problem, "leave one of them"))
+            Err(Error::at(from, problem, "leave one of them"))
         }
     }
 }
@@ -154,11 +154,7 @@ fn entries(dir: &Path) -> Result<BTreeMap<String, (PathBuf, bool)>> {
         // A pipe would be waited for.
         if !kind.is_dir() && !kind.is_file() {
             let mend = "take it away, or put the file itself there";
-            return Err(Error::invalid(
-                path.display().to_string(),
-                "is neither a file nor a directory",
-                mend,
-            ));
+            return Err(Error::at(&path, "is neither a file nor a directory", mend));
         }
         found.insert(name, (path, kind.is_dir()));
     }
@@ -192,7 +188,7 @@ fn in_folders(
         let mend = format!(
             "give each class a folder, or name a list of lines `name class` with --{part}-list ({part}_list in a protocol)"
         );
-        return Err(Error::invalid(dir.display().to_string(), problem, mend));
+        return Err(Error::at(dir, problem, mend));
     }
     let folders = inside.into_iter().filter(|(_, (_, is_dir))| *is_dir);
     let folders: Vec<(String, PathBuf)> = folders.map(|(name, (path, _))| (name, path)).collect();
@@ -203,17 +199,13 @@ fn in_folders(
         let Some(label) = label.get(class.as_str()) else {
             let problem = "is the folder of a class that is not among the classes";
             let mend = "the classes are those of --classes, else the folders of train: add it there, or take it away";
-            return Err(Error::invalid(folder.display().to_string(), problem, mend));
+            return Err(Error::at(&folder, problem, mend));
         };
         let mut found = 0;
         for (name, (path, is_dir)) in entries(&folder)? {
             if is_dir {
                 let mend = "put the images themselves into the class's folder";
-                return Err(Error::invalid(
-                    path.display().to_string(),
-                    "is a folder within a class's folder",
-                    mend,
-                ));
+                return Err(Error::at(&path, "is a folder within a class's folder", mend));
             }
             if !is_image(&name) {
                 left_out.push(name);
@@ -224,11 +216,7 @@ fn in_folders(
         }
         if found == 0 {
             let mend = "put the class's images into it, or take it away";
-            return Err(Error::invalid(
-                folder.display().to_string(),
-                "has no .jpeg, .jpg or .png file",
-                mend,
-            ));
+            return Err(Error::at(&folder, "has no .jpeg, .jpg or .png file", mend));
         }
     }
     // With --classes, folders need not be in the order of the labels.
@@ -243,7 +231,7 @@ fn labels(classes: &[String]) -> BTreeMap<&str, u16> {
 }
 
 fn text_of(path: &Path) -> Result<String> {
-    let refused = |problem| Error::invalid(path.display().to_string(), problem, "name a text file");
+    let refused = |problem| Error::at(path, problem, "name a text file");
     let bytes = whole::read(path, LIST_MAX).map_err(Error::io("read", path))?;
     let bytes = bytes.ok_or_else(|| refused(whole::no_file(LIST_MAX)))?;
     String::from_utf8(bytes).map_err(|_| refused("is not UTF-8 text".to_owned()))
@@ -259,7 +247,7 @@ fn class_names(path: &Path) -> Result<Vec<String>> {
         plain(path, OsStr::new(name))?;
         if !seen.insert(name) {
             let problem = format!("names class {name} twice");
-            return Err(Error::invalid(path.display().to_string(), problem, "name each class once"));
+            return Err(Error::at(path, problem, "name each class once"));
         }
     }
     Ok(names)
@@ -300,11 +288,7 @@ fn listed(dir: &Path, list: &Path, classes: &mut Option<Vec<String>>) -> Result<
         lines.push((number, name, class));
     }
     if lines.is_empty() {
-        return Err(Error::invalid(
-            list.display().to_string(),
-            "names no image",
-            "write a line `name class` for each",
-        ));
+        return Err(Error::at(list, "names no image", "write a line `name class` for each"));
     }
     let classes = classes.get_or_insert_with(|| folders_of(&lines).unwrap_or_else(|| named_in(&lines)));
     let label = labels(classes);

@@ -152,11 +152,7 @@ fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|error| match other_format(bytes) {
         Some(format) => {
             let problem = format!("is of the format `{format}`, which this selffer does not read");
-            Error::invalid(
-                path.display().to_string(),
-                problem,
-                "pack the images again, into an empty directory",
-            )
+            Error::at(path, problem, "pack the images again, into an empty directory")
         }
         None => damaged(path, &format!("does not read as a pack's index ({error})")),
     })
@@ -175,7 +171,7 @@ fn unread(path: &Path, error: std::io::Error) -> Error {
     match error.kind() {
         ErrorKind::NotFound => {
             let mend = "run the same `selffer data pack` again, which makes it anew";
-            Error::invalid(path.display().to_string(), "is missing from its pack", mend)
+            Error::at(path, "is missing from its pack", mend)
         }
         _ => Error::io("read", path)(error),
     }
@@ -184,7 +180,7 @@ fn unread(path: &Path, error: std::io::Error) -> Error {
 /// The error of a file that is damaged.
 fn damaged(path: &Path, problem: &str) -> Error {
     let mend = "remove it, then run the same `selffer data pack` again";
-    Error::invalid(path.display().to_string(), problem, mend)
+    Error::at(path, problem, mend)
 }
 
 impl Index {
@@ -198,15 +194,11 @@ impl Index {
             Err(error) if error.kind() == ErrorKind::NotFound && dir.join(PLAN).exists() => {
                 let problem = "is a pack that is not finished";
                 let mend = "run the same `selffer data pack` again, which goes on from where it stopped";
-                return Err(Error::invalid(dir.display().to_string(), problem, mend));
+                return Err(Error::at(dir, problem, mend));
             }
             Err(error) if error.kind() == ErrorKind::NotFound && dir.is_dir() => {
                 let mend = "make one with `selffer data pack`";
-                return Err(Error::invalid(
-                    dir.display().to_string(),
-                    format!("is no pack: it has no {INDEX}"),
-                    mend,
-                ));
+                return Err(Error::at(dir, format!("is no pack: it has no {INDEX}"), mend));
             }
             read => read.map_err(Error::io("read", &path))?,
         };

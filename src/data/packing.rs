@@ -117,7 +117,7 @@ pub fn pack(
     if finished.as_ref().is_some_and(|index| index.plan != plan_digest) {
         let problem = format!("has the {INDEX} of another pack");
         let mend = format!("remove its {INDEX}, then run the same command again");
-        return Err(Error::invalid(to.display().to_string(), problem, mend));
+        return Err(Error::at(to, problem, mend));
     }
     if let Some(Index { skipped, .. }) = &finished
         && !skipped.is_empty()
@@ -125,7 +125,7 @@ pub fn pack(
     {
         let problem = format!("leaves out {} of its images", skipped.len());
         let mend = "say --skip-bad, or pack into an empty directory";
-        return Err(Error::invalid(to.display().to_string(), problem, mend));
+        return Err(Error::at(to, problem, mend));
     }
     let size = plan.side * plan.side * CHANNELS;
     let work = Work { from, to, side: plan.side, skip_bad: options.skip_bad, finished, watch };
@@ -174,7 +174,7 @@ fn claim(to: &Path, plan: &Plan<'_>, text: &str) -> Result<Claim> {
         Err(TryLockError::WouldBlock) => {
             let problem = "is being packed by another process";
             let mend = "wait for it, or name another directory";
-            return Err(Error::invalid(to.display().to_string(), problem, mend));
+            return Err(Error::at(to, problem, mend));
         }
         Err(TryLockError::Error(error)) => return Err(Error::io("lock", to)(error)),
         Ok(()) => {}
@@ -222,7 +222,7 @@ fn begun_here(
     if Index::read(to).is_ok_and(|index| index.plan == Digest::of(text.as_bytes())) {
         return Ok(false);
     }
-    let refuse = |problem, mend| Err(Error::invalid(to.display().to_string(), problem, mend));
+    let refuse = |problem, mend| Err(Error::at(to, problem, mend));
     let strange =
         || refuse("is a directory with other things in it, not a pack", "name an empty or a new directory");
     match there {
@@ -280,7 +280,7 @@ impl Begun {
         } else {
             ("was begun from other files".to_owned(), "put those back".to_owned())
         };
-        Error::invalid(to.display().to_string(), problem, format!("{mend}, or name an empty directory"))
+        Error::at(to, problem, format!("{mend}, or name an empty directory"))
     }
 }
 
@@ -293,7 +293,7 @@ fn room(to: &Path, bytes: u64) -> Result<()> {
     }
     let megabytes = |bytes: u64| bytes as f64 / 1e6;
     let problem = format!("takes {:.1} MB and its disk has {:.1}", megabytes(bytes), megabytes(free));
-    Err(Error::invalid(to.display().to_string(), problem, "free some space, or take a smaller --size"))
+    Err(Error::at(to, problem, "free some space, or take a smaller --size"))
 }
 
 /// Writes what makes the pack finished.
@@ -310,7 +310,7 @@ fn finish(to: &Path, listing: &Listing, plan: &Plan<'_>, plan_digest: Digest) ->
             let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
             let index: ShardIndex = serde_json::from_slice(&bytes).map_err(|error| {
                 let mend = "remove it and run the same command again";
-                Error::invalid(path.display().to_string(), format!("is damaged ({error})"), mend)
+                Error::at(&path, format!("is damaged ({error})"), mend)
             })?;
             let count = index.digests.len();
             if part == Part::Train {
@@ -326,7 +326,7 @@ fn finish(to: &Path, listing: &Listing, plan: &Plan<'_>, plan_digest: Digest) ->
         labels.iter().for_each(|label: &u16| seen[usize::from(*label)] = true);
         if let Some(empty) = seen.iter().position(|seen| !seen) {
             let problem = format!("every {part} image of class {} is bad", plan.classes[empty]);
-            return Err(Error::invalid(to.display().to_string(), problem, "mend one at least"));
+            return Err(Error::at(to, problem, "mend one at least"));
         }
         let shards = Shards { files: Vec::new(), digests, sums: None };
         images.push(Images::of_shards([CHANNELS, plan.side, plan.side], shards, labels));

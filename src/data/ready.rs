@@ -38,7 +38,7 @@ fn prepared(path: &Path, side: usize) -> Result<Result<Ready, String>> {
     // Before it is opened: a pipe would be waited for.
     let meta = fs::metadata(path).map_err(failed())?;
     if !meta.is_file() {
-        return Err(Error::invalid(path.display().to_string(), "is no regular file", "put the image there"));
+        return Err(Error::at(path, "is no regular file", "put the image there"));
     }
     if meta.len() > decode::BYTES_MAX {
         return Ok(Err(format!("has {} bytes, more than {}", meta.len(), decode::BYTES_MAX)));
@@ -63,7 +63,7 @@ pub(super) fn refused(from: &Path, bad: &[Skipped], done: &str, how: &str) -> Er
         1 => format!("1 image cannot be {done}: {}", named[0]),
         count => format!("{count} images cannot be {done}: {}", named.join(", ")),
     };
-    Error::invalid(from.display().to_string(), problem, format!("mend them, or leave them out {how}"))
+    Error::at(from, problem, format!("mend them, or leave them out {how}"))
 }
 
 #[cfg(test)]

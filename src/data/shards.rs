@@ -37,7 +37,7 @@ fn unread(path: &Path, error: std::io::Error) -> Error {
     match error.kind() {
         ErrorKind::UnexpectedEof => {
             let mend = "remove it, then run the same `selffer data pack` again";
-            Error::invalid(path.display().to_string(), "is shorter than its pack says", mend)
+            Error::at(path, "is shorter than its pack says", mend)
         }
         _ => Error::io("read", path)(error),
     }
@@ -55,6 +55,6 @@ impl Shards {
         }
         let problem = format!("image {place} in it, from 0, is not what was packed");
         let mend = "`selffer data verify` says what else is damaged; remove the shard's files and pack again";
-        Err(Error::invalid(shard.path.display().to_string(), problem, mend))
+        Err(Error::at(&shard.path, problem, mend))
     }
 }

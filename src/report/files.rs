@@ -61,7 +61,7 @@ pub fn check(out: &Path) -> Result<()> {
 /// [`check`], where nobody writes meanwhile.
 fn look(out: &Path) -> Result<()> {
     let mend = "name an empty or a new directory with --out";
-    let refuse = |problem: &str| Err(Error::invalid(out.display().to_string(), problem, mend));
+    let refuse = |problem: &str| Err(Error::at(out, problem, mend));
     match fs::metadata(out) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             if out.is_symlink() {
@@ -91,7 +91,7 @@ fn look(out: &Path) -> Result<()> {
     writable(parent)?;
     if let Some(problem) = foreign(&place, true)? {
         let mend = "move it elsewhere, or name an empty or a new directory with --out";
-        return Err(Error::invalid(out.display().to_string(), problem, mend));
+        return Err(Error::at(out, problem, mend));
     }
     unfinished(&beside(&place, name))
 }
@@ -127,11 +127,7 @@ fn unfinished(new: &Path) -> Result<()> {
         false => Ok(()),
         true => match foreign(new, false)? {
             None => Ok(()),
-            Some(problem) => Err(Error::invalid(
-                new.display().to_string(),
-                problem,
-                "move it elsewhere; reports are made there",
-            )),
+            Some(problem) => Err(Error::at(new, problem, "move it elsewhere; reports are made there")),
         },
     }
 }

@@ -372,7 +372,7 @@ impl Golden {
 
 /// The text of a snapshot's file; none where there is no file. What is no regular file, as a pipe, is not waited for.
 fn text_of(path: &Path) -> Result<Option<String>> {
-    let wrong = |problem| Error::invalid(path.display().to_string(), problem, MEND);
+    let wrong = |problem| Error::at(path, problem, MEND);
     let meta = match std::fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         meta => meta.map_err(Error::io("read", path))?,

@@ -192,7 +192,7 @@ impl Work<'_> {
                 self.to.display()
             );
             let mend = "put the images back that it was packed from, or pack into an empty directory";
-            return Err(Error::invalid(self.from.display().to_string(), problem, mend));
+            return Err(Error::at(self.from, problem, mend));
         }
         Ok(Ok(Unnamed { pixels: file, sums: sums_bytes, index: text }))
     }
