@@ -2,13 +2,13 @@
 //!
 //! Used by `main` and `commands`.
 
+pub mod data;
 mod jobs;
 mod numerics;
 
 pub use jobs::{CancelArgs, EngineName, StatusArgs, SubmitArgs, WorkArgs};
 pub use numerics::Numerics;
 
-use crate::commands::report::ReportArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use selffer::run::Every;
 use std::path::{Path, PathBuf};
@@ -146,7 +146,7 @@ pub enum Command {
     Fingerprint(Fingerprint),
     /// Pack folders of images for a protocol, check a pack, or show what is in it.
     #[command(subcommand)]
-    Data(crate::commands::data::Data),
+    Data(data::Data),
 }
 
 #[derive(Args)]
@@ -371,6 +371,30 @@ pub struct AuditArgs {
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub format: AuditFormat,
     /// No progress and no messages but errors.
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+#[derive(Args)]
+pub struct ReportArgs {
+    /// A store, whose networks are shown. [default: store, without --archive]
+    #[arg(long, value_name = "DIR")]
+    pub store: Option<PathBuf>,
+    /// The published archive (its root has a directory `results`); with --store, the two side by side.
+    #[arg(long, value_name = "PATH")]
+    pub archive: Option<PathBuf>,
+    /// The directory to write to: an empty or a new one, or one with an earlier report. [default: `report` in the
+    /// store, or in the working directory where there is no store]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// For a store: its protocol, one that is built in or a TOML file.
+    #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
+    pub protocol: String,
+    #[command(flatten)]
+    pub place: Place,
+    #[command(flatten)]
+    pub numerics: Numerics,
+    /// No messages but errors.
     #[arg(long, short)]
     pub quiet: bool,
 }

@@ -6,14 +6,14 @@
 mod audit;
 mod bisect;
 mod cancel;
-pub mod data;
+mod data;
 mod golden;
 mod inputs;
 mod jobs;
 mod plan;
 mod records;
 mod replay;
-pub mod report;
+mod report;
 mod reproduce;
 mod show;
 mod status;

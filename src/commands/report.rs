@@ -3,8 +3,8 @@
 //! Uses `report` of the library; `reproduce` ends in the same page.
 
 use super::{Inputs, Verdict, acquaint, place, say, write_out};
+use crate::cli::ReportArgs;
 use anyhow::Context as _;
-use clap::Args;
 use selffer::Error;
 use selffer::audit;
 use selffer::recipe::Policy;
@@ -12,31 +12,6 @@ use selffer::report::{self, Side, files};
 use selffer::store::{REPORT, Store};
 use selffer::verify::{Context, Finding, Report, Severity, verify};
 use std::path::{Path, PathBuf};
-
-/// What `selffer report` takes.
-#[derive(Args)]
-pub struct ReportArgs {
-    /// A store, whose networks are shown. [default: store, without --archive]
-    #[arg(long, value_name = "DIR")]
-    pub store: Option<PathBuf>,
-    /// The published archive (its root has a directory `results`); with --store, the two side by side.
-    #[arg(long, value_name = "PATH")]
-    pub archive: Option<PathBuf>,
-    /// The directory to write to: an empty or a new one, or one with an earlier report. [default: `report` in the
-    /// store, or in the working directory where there is no store]
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// For a store: its protocol, one that is built in or a TOML file.
-    #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
-    pub protocol: String,
-    #[command(flatten)]
-    pub place: crate::cli::Place,
-    #[command(flatten)]
-    pub numerics: crate::cli::Numerics,
-    /// No messages but errors.
-    #[arg(long, short)]
-    pub quiet: bool,
-}
 
 /// Draws up the report and prints the path of its page.
 pub fn run(args: &ReportArgs) -> anyhow::Result<Verdict> {
