@@ -1,6 +1,7 @@
 //! What is said beside the results: help, progress, what is waited for.
 
 use crate::common::{good_copy, hold, on_store, protocol, repository, run, scratch, selffer, three_networks};
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Stdio;
 
@@ -83,82 +84,33 @@ fn help_has_what_readme_tells_and_nothing_else() {
     let told: Vec<String> = commands.iter().map(|words| words.join(" ")).collect();
     assert_eq!(program, told);
     assert_eq!(told.len(), 18);
+    let options = |text: &str| -> BTreeSet<String> {
+        let words = text.split(|letter: char| letter != '-' && !letter.is_ascii_lowercase());
+        words.filter(|word| word.starts_with("--") && !word.ends_with('-')).map(str::to_owned).collect()
+    };
+    // All but these have what README says of all.
+    let apart =
+        ["audit", "bisect", "fingerprint", "report", "show", "data", "status", "submit", "cancel", "work"];
+    let common = ["--protocol", "--store", "--numerics", "--device", "--jobs", "--format", "--quiet"];
+    let mut offered = BTreeSet::new();
     for words in &commands {
         let help = help(words);
-        let options: &[&str] = match words.as_slice() {
-            ["show"] => &["--protocol", "--store", "--numerics", "--width", "--format"],
-            ["table"] => &["--protocol", "--store", "--numerics", "--jobs", "--width", "--format", "--quiet"],
-            ["bisect"] => &["--protocol", "--run", "--numerics", "--format", "--quiet"],
-            ["audit"] => &[
-                "--format",
-                "--fail-on",
-                "--protocol",
-                "--numerics",
-                "--beside",
-                "--sample",
-                "--seed",
-                "--full",
-                "--margin",
-            ],
-            ["golden", ..] => {
-                &["--protocol", "--store", "--numerics", "--jobs", "--format", "--quiet", "--golden"]
-            }
-            ["data", "pack"] => &[
-                "--size",
-                "--train-list",
-                "--valid-list",
-                "--classes",
-                "--skip-bad",
-                "--shard-mib",
-                "--jobs",
-                "--format",
-                "--quiet",
-            ],
-            ["data", ..] => &["--format", "--quiet"],
-            ["fingerprint"] => &["--numerics", "--format"],
-            ["plan"] => &[
-                "--protocol",
-                "--store",
-                "--numerics",
-                "--jobs",
-                "--speed",
-                "--measure",
-                "--format",
-                "--quiet",
-            ],
-            ["report"] => &["--store", "--archive", "--out", "--protocol", "--numerics", "--quiet"],
-            ["status"] => &["--protocol", "--store", "--numerics", "--follow", "--interval", "--format"],
-            ["submit"] => &[
-                "--protocol",
-                "--store",
-                "--numerics",
-                "--engine",
-                "--resources",
-                "--gres",
-                "--time",
-                "--warn-seconds",
-                "--max-running",
-                "--per-job",
-                "--jobs",
-                "--snapshot-every",
-                "--dry-run",
-                "--format",
-                "--quiet",
-            ],
-            ["cancel"] => &["--protocol", "--store", "--numerics", "--format"],
-            ["work"] => &["--plan", "--index"],
-            _ => &["--protocol", "--store", "--numerics", "--jobs", "--format", "--quiet"],
-        };
-        if matches!(words.as_slice(), ["verify" | "table" | "golden", ..]) {
-            let words: Vec<&str> = help.split_whitespace().collect();
-            let text = words.join(" ");
+        let its = options(&help);
+        if !apart.contains(&words[0]) {
+            assert!(common.iter().all(|option| its.contains(*option)), "{words:?} has {its:?}");
+        }
+        if ["verify", "table", "golden"].contains(&words[0]) {
+            let text = help.split_whitespace().collect::<Vec<_>>().join(" ");
             assert!(text.contains("where none is trained, how many threads read and check"), "{text}");
         }
-        for option in options {
-            assert!(help.contains(option), "{words:?} has no {option}");
-            assert!(readme.contains(option), "README has no {option}");
-        }
+        offered.extend(its);
     }
+    let told = options(&readme);
+    let missing: Vec<&String> = offered.difference(&told).collect();
+    assert!(missing.is_empty(), "README leaves out {missing:?}");
+    // Of cargo, sbatch, sha256sum and the scripts of ci.
+    let others = ["--all", "--array", "--built", "--check", "--cuda", "--open", "--output", "--pack"];
+    assert!(told.difference(&offered).eq(others), "{:?}", told.difference(&offered));
 }
 
 /// Another process has a network: who needs it waits, says so, and goes on when that one is gone.
