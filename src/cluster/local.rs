@@ -147,6 +147,8 @@ impl Engine for Local {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::thread;
+    use std::time::{Duration, Instant};
 
     /// A process that was started and not written down is found by the order that it has, however that is spelt.
     #[test]
@@ -163,7 +165,14 @@ mod tests {
         let mut call = Command::new("sh");
         call.args(["-c", "read line", "selffer", "work", "--plan"]).arg(&order).stdin(Stdio::piped());
         let mut worker = call.spawn().unwrap();
-        let found = local.find("any", &dir.path().join("b/../a/plan.json")).unwrap();
+        // For a moment after it was started a process has no arguments to be seen.
+        let begun = Instant::now();
+        let found = loop {
+            match local.find("any", &dir.path().join("b/../a/plan.json")).unwrap() {
+                None if begun.elapsed() < Duration::from_secs(60) => thread::yield_now(),
+                found => break found,
+            }
+        };
         assert_eq!(process(&found.unwrap()), Some(worker.id()));
         assert_eq!(local.find("any", &other).unwrap(), None);
         drop(worker.stdin.take());

@@ -268,9 +268,11 @@ fn a_store_that_was_killed_at_birth_is_completed() {
 #[test]
 fn what_is_no_store_is_not_opened() {
     let dir = TempDir::new().unwrap();
-    for place in [dir.path().to_owned(), dir.path().join("nowhere")] {
+    for (place, says) in
+        [(dir.path().to_owned(), "is no selffer store"), (dir.path().join("nowhere"), "is not there")]
+    {
         let error = Store::open(&place).unwrap_err().to_string();
-        assert!(error.contains("is no selffer store"), "{error}");
+        assert!(error.contains(says), "{error}");
     }
     assert_eq!(files(dir.path()), [""; 0]);
     fs::write(dir.path().join(MARK), b"selffer store 2\n").unwrap();

@@ -2,7 +2,9 @@
 //! by side. What it finds in broken stores is in `broken`.
 
 use crate::archive::{self, Size};
-use crate::common::{Ran, files, good_copy, good_store, protocol, run, scratch, selffer, signal, wait_for};
+use crate::common::{
+    Ran, files, good_copy, good_store, protocol, run, scratch, selffer, sentence, signal, wait_for,
+};
 use rustix::process::Signal;
 use selffer::manifest::Manifest;
 use selffer::store::Store;
@@ -201,13 +203,14 @@ fn options_that_cannot_be_are_refused() {
 #[test]
 fn another_protocol_is_told_from_a_wrong_store() {
     let (dir, store) = good_copy();
-    let mut call = selffer(["audit", "-q", "--protocol", "smoke", "--format", "json"]);
+    let mut call = selffer(["audit", "-q", "--protocol", "smoke"]);
     call.arg(&store);
-    let other = run(call).expect(1).json();
+    sentence(run(call), &["none of the protocol smoke", "name theirs with --protocol"]);
+    let other = audit(&store, &["--numerics", "native", "--format", "json"]).expect(1).json();
     assert_eq!(other["proof"]["verdict"], "unverifiable");
     let reason = stage(&other, "invariants")["reason"].as_str().unwrap();
     assert!(
-        reason.starts_with("the store has no network of this protocol under portable numerics, "),
+        reason.starts_with("the store has no network of this protocol under native numerics, "),
         "{reason}"
     );
 

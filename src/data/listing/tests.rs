@@ -162,7 +162,7 @@ fn what_is_wrong_with_folders_is_named() {
         "put the images themselves",
     );
     refuse(with(&["train/n01/a\nb.jpg"]), "has a name that is no printable text", "rename it");
-    refuse(tree(&["train/n01/x.jpg", "val/n01/x.jpg"]), "has 1 classes", "pack 2 to");
+    refuse(tree(&["train/n01/x.jpg", "val/n01/x.jpg"]), "has 1 class;", "pack 2 to");
     let dir = with(&[]);
     fs::write(dir.path().join("train/n01").join(OsStr::from_bytes(b"caf\xe9.jpg")), "").unwrap();
     refuse(dir, "has a name that is no printable text", "rename it");
