@@ -97,8 +97,8 @@ pub fn far_off(margin: f64, variance: f64, compared: usize) -> f64 {
 /// How many standard deviations above guessing an accuracy has to be, so that the network is said to have learnt.
 const ABOVE_CHANCE: f64 = 3.0;
 
-/// How many of `images` guessing among `classes` has right, and how many by chance at the most: [`ABOVE_CHANCE`]
-/// standard deviations more.
+/// How many of `images` guessing among `classes` has right, and how many by chance at the most: three standard
+/// deviations more.
 pub fn guessed(classes: usize, images: usize) -> (f64, f64) {
     let (guess, images) = (1.0 / classes as f64, images as f64);
     (guess * images, guess * images + ABOVE_CHANCE * (guess * (1.0 - guess) * images).sqrt())

@@ -50,10 +50,10 @@ pub struct Progress {
     pub fingerprint: Option<FingerprintDigest>,
 }
 
-/// The key of the metadata that holds the progress.
 /// Bytes of the line before the safetensors file.
 pub(crate) const SEAL: u64 = 65;
 
+/// The key of the metadata that holds the progress.
 const PROGRESS: &str = "selffer snapshot 1";
 
 impl State {

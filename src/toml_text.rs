@@ -39,7 +39,8 @@ fn sentence(text: &str, origin: &str, shows: &str, error: &toml::de::Error) -> E
 
 /// What serde says of a value of the wrong kind, without the words of Rust.
 fn plain(message: String) -> String {
-    let kinds = message.strip_prefix("invalid type: ").and_then(|kinds| kinds.split_once(", expected "));
+    let kinds = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
+    let kinds = kinds.and_then(|kinds| kinds.split_once(", expected "));
     let Some((found, wanted)) = kinds else { return message };
     let found = match found.split_once(' ') {
         None if found == "map" => "a table",
@@ -51,7 +52,10 @@ fn plain(message: String) -> String {
         "a sequence" => "a list, […]; of tables, [[…]]",
         "a string" | "a borrowed string" | "path string" => "a text in quotes",
         "newtype variant" => "a table of that name, { … = … }",
-        integer if integer.starts_with(['u', 'i']) && integer[1..].parse::<u8>().is_ok() => "a whole number",
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" => "a whole number from 0 to 4294967295",
+        "u64" | "usize" => "a whole number from 0",
         "f32" | "f64" => "a number",
         wanted if wanted.starts_with("struct") => "a table, { … }",
         wanted => wanted,
@@ -85,6 +89,9 @@ mod tests {
                 "a table stands where this belongs: a list, […]; of tables, [[…]]",
             ),
             (told::<u32>("'many'"), "string \"many\" stands where this belongs: a whole number"),
+            (told::<usize>("'y'"), "string \"y\" stands where this belongs: a whole number from 0"),
+            (told::<u64>("-1"), "integer `-1` stands where this belongs: a whole number from 0"),
+            (told::<u32>("99999999999"), "stands where this belongs: a whole number from 0 to 4294967295"),
             (told::<String>("[1]"), "a list stands where this belongs: a text in quotes"),
         ];
         for (told, expected) in cases {

@@ -154,7 +154,12 @@ pub fn compare(points: &[Point], left: &Side, right: &Side, stream: &StreamName)
         Basis::RelativeToBase => by_depth(a, b),
     };
     let value = statistic(&a.concat(), &b.concat())?;
-    let several = |targets: &Targets| targets.len() > 1 || targets.is_empty();
+    // One target may have several seeds: how far they scatter is to be seen by resampling them.
+    let units = |runs: &[String]| -> usize {
+        let of_side = used.iter().filter(|point| runs.binary_search(&point.run).is_ok());
+        of_side.map(|point| &point.unit).collect::<BTreeSet<_>>().len()
+    };
+    let several = units(&left_runs) > 1 && (b.is_empty() || units(&right_runs) > 1);
     let bootstrap = || {
         let mut stream = Stream::open(stream);
         let drawn = (0..RESAMPLES).filter_map(|_| {
@@ -165,7 +170,7 @@ pub fn compare(points: &[Point], left: &Side, right: &Side, stream: &StreamName)
     };
     // Few targets may agree by luck, but no closer than their images can tell: the wider interval counts.
     let images = Interval::around(value, (variance(basis, &a, &b) + variance(basis, &b, &a)).sqrt());
-    let resampled = if several(&a) && several(&b) { bootstrap() } else { None };
+    let resampled = if several { bootstrap() } else { None };
     let (interval, source) = match resampled.filter(|found| found.width() > images.width()) {
         Some(found) => (found, Source::Bootstrap),
         None => (images, Source::Images),
@@ -370,6 +375,12 @@ pub(crate) mod tests {
         // More seeds are no more images: the error is that of a mean seed, not of half its variance.
         let other = sampling(&seed(2, 0.7)[0]) + sampling(&seed(2, 0.7)[1]);
         assert!((by_images(&both) / ((by_images(&one) + other) / 2.0) - 1.0).abs() < 1e-9, "{both:?}");
+        // Seeds that are far apart are seen to be, on one target too.
+        let mut points: Vec<Point> = [1, 2].into_iter().flat_map(|at| seed(at, 0.5)).collect();
+        points[3].accuracy += 0.2;
+        let apart = effect(&points, Kind::TransferTuned, Kind::Base).unwrap();
+        assert_eq!(apart.source, Source::Bootstrap);
+        assert!(apart.interval.low < 0.02 && apart.interval.high > 0.2, "{apart:?}");
     }
 
     #[test]

@@ -153,6 +153,9 @@ fn apart(to: &Path, listing: &Listing) -> Result<()> {
     if let Some(store) = place.ancestors().find(|above| Store::is_at(above)) {
         return refuse(format!("lies in the store {}, which holds nothing else", store.display()));
     }
+    if let Some(pack) = place.ancestors().skip(1).find(|above| Index::read(above).is_ok()) {
+        return refuse(format!("lies in the pack {}, which holds nothing else", pack.display()));
+    }
     let within = |dir: &&PathBuf| dir.canonicalize().is_ok_and(|dir| place.starts_with(dir));
     match listing.dirs.iter().find(within) {
         Some(dir) => refuse(format!("lies in {}, whose images are packed", dir.display())),

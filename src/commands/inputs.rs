@@ -4,7 +4,7 @@
 //! whole process is kept here once.
 
 use super::say;
-use crate::cli::Cli;
+use crate::cli::{Cli, Command};
 use selffer::data::{Dataset, folder};
 use selffer::plan::Plan;
 use selffer::protocol::{DataSource, Protocol};
@@ -20,13 +20,16 @@ const MANY: usize = 2_000;
 struct Asked {
     data: Option<PathBuf>,
     quiet: bool,
+    /// Whether it is a job, whose order says where they lie.
+    job: bool,
 }
 
 static ASKED: OnceLock<Asked> = OnceLock::new();
 
 /// Takes what concerns all that is read, before anything is.
 pub fn from(cli: &Cli) {
-    let asked = Asked { data: cli.data().map(Path::to_owned), quiet: cli.quiet() };
+    let job = matches!(cli.command, Command::Work(_));
+    let asked = Asked { data: cli.data().map(Path::to_owned), quiet: cli.quiet(), job };
     assert!(ASKED.set(asked).is_ok(), "a process runs one command");
 }
 
@@ -112,7 +115,9 @@ fn images(protocol: &Protocol) -> Result<Dataset> {
         _ => "bring the protocol's images there",
     };
     if let Some(dir) = protocol.data.dir().filter(|dir| !dir.exists()) {
-        let mend = format!("{mend}, or say with --data DIR where they lie");
+        let job = ASKED.get().is_some_and(|asked| asked.job);
+        let told = if job { "submit again with --data DIR" } else { "say with --data DIR where they lie" };
+        let mend = format!("{mend}, or {told}");
         return Err(Error::at(dir, "is not there", mend));
     }
     let DataSource::Images(files) = &protocol.data else { return Dataset::read(&protocol.data) };

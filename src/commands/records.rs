@@ -3,13 +3,15 @@
 //! Uses `store`, `manifest`, `protocol` and `plan`; used by the commands that look at networks before they know a plan, and
 //! where a store has none of the plan's.
 
+use selffer::digest::RecipeDigest;
 use selffer::manifest::Manifest;
 use selffer::plan::Plan;
 use selffer::protocol::{EMBEDDED, Protocol};
-use selffer::recipe::Policy;
+use selffer::recipe::{Policy, Recipe};
 use selffer::store::{Entry, Found, Store};
 use selffer::text::networks;
 use selffer::{Error, Result};
+use std::collections::HashSet;
 
 /// The records of a store.
 pub struct Records {
@@ -64,30 +66,42 @@ pub fn one_policy<'a>(records: impl Iterator<Item = &'a Manifest>, protocol: &Pr
     policies.all(|policy| policy == first).then_some(first)
 }
 
-/// What is wrong with a store that has networks, and none of a plan's under any policy, and how to mend it.
+/// What is wrong with a store that has networks, and none of a plan's under any policy, and how to mend it. A record is of the
+/// plan by its recipe, whatever it is called; a base network's is by the name of its file, however damaged.
 ///
 /// # Errors
 /// Where the system does not let the records be read.
 pub fn strangers(store: &Store, plan: &Plan<'_>) -> Result<Option<(String, String)>> {
-    let records = Records::of(store)?.whole;
-    let named = plan.by_name();
-    let planned = |manifest: &Manifest| {
-        let recipe = &manifest.recipe;
-        let ours = |run: &usize| plan.recipe(&plan.runs[*run], recipe.numerics, recipe.parent) == *recipe;
-        named.get(&manifest.run).is_some_and(ours)
-    };
-    if records.is_empty() || records.iter().any(planned) {
+    let there = store.manifests()?;
+    let bases = plan.runs.iter().filter(|run| run.parent.is_none());
+    let named: HashSet<RecipeDigest> =
+        bases.flat_map(|run| Policy::ALL.map(|policy| plan.recipe(run, policy, None).digest())).collect();
+    if there.iter().any(|recipe| named.contains(recipe)) {
         return Ok(None);
     }
-    let mut known = EMBEDDED.iter().map(|(name, _)| *name).filter(|name| *name != plan.protocol.name);
-    let like = known.find(|name| {
-        Protocol::named(name).is_ok_and(|theirs| records.iter().all(|manifest| is_of(manifest, &theirs)))
+    let planned = |recipe: &Recipe| {
+        let mut like =
+            plan.runs.iter().filter(|run| (run.treatment, run.seed) == (recipe.treatment, recipe.seed));
+        like.any(|run| plan.recipe(run, recipe.numerics, recipe.parent) == *recipe)
+    };
+    let mut others = Vec::new();
+    for digest in there {
+        match store.manifest(digest)?.whole() {
+            Some(manifest) if planned(&manifest.recipe) => return Ok(None),
+            other => others.extend(other),
+        }
+    }
+    if others.is_empty() {
+        return Ok(None);
+    }
+    let like = EMBEDDED.iter().find(|(name, _)| {
+        let theirs = |theirs: &Protocol| others.iter().all(|manifest| is_of(manifest, theirs));
+        Protocol::named(name).is_ok_and(|known| known.digest() != plan.protocol.digest() && theirs(&known))
     });
     let mend = like.map_or_else(
         || "name theirs with --protocol, as both were when they were trained".to_owned(),
-        |name| format!("name theirs with --protocol, {name} by the look of them"),
+        |(name, _)| format!("name theirs with --protocol, {name} by the look of them"),
     );
-    let (count, name) = (networks(records.len()), &plan.protocol.name);
-    let problem = format!("has {count}, and none of the protocol {name} and its images as they are now");
-    Ok(Some((problem, mend)))
+    let (count, name) = (networks(others.len()), &plan.protocol.name);
+    Ok(Some((format!("has {count}, and none of the protocol {name} and its images as they are now"), mend)))
 }

@@ -2,6 +2,7 @@
 //!
 //! Uses `report` of the library; `reproduce` ends in the same page.
 
+use super::records::Records;
 use super::{Inputs, Verdict, acquaint, place, say, write_out};
 use crate::cli::ReportArgs;
 use anyhow::Context as _;
@@ -80,6 +81,7 @@ fn side(path: &Path, protocol: &str, policy: Policy) -> anyhow::Result<Side> {
     // Else a report that is there would be replaced by one of nothing.
     acquaint(&store, &plan, policy, true)?;
     if context.manifests.iter().all(Option::is_none) && !store.manifests()?.is_empty() {
+        Records::of(&store)?.sound()?;
         let problem = format!("has no network of the protocol {protocol} under {} numerics", policy.name());
         let mend = "name the store's own with --numerics";
         return Err(Error::at(path, problem, mend).into());

@@ -9,9 +9,10 @@ use super::{
 use crate::cli::ReproduceArgs;
 use crate::output;
 use crate::progress::Progress;
+use selffer::manifest::Manifest;
 use selffer::report::files;
 use selffer::run::{Done, Every, Runner, Snapshots, all_fit, survey};
-use selffer::store::{REPORT, Store};
+use selffer::store::{Entry, REPORT, Store};
 use selffer::table::Table;
 use selffer::text::{counted, networks};
 use selffer::train::Torch;
@@ -49,9 +50,6 @@ pub fn run(args: &ReproduceArgs) -> anyhow::Result<Verdict> {
         stop: &stop,
         observer: &progress,
     };
-    if !common.output.quiet {
-        say_begun(&runner)?;
-    }
     let done = train(&runner, common.output.quiet);
     progress.finish();
     let done = done?;
@@ -100,8 +98,16 @@ fn place_for_report(store: &Store) -> Result<()> {
 /// Says what is about to be trained, where anything is.
 fn say_begun(runner: &Runner<'_>) -> Result<()> {
     let Runner { plan, store, policy, jobs, .. } = *runner;
-    let (all, found) = (plan.runs.len(), survey(plan, store, policy)?.iter().flatten().count());
-    if found == all {
+    let found = survey(plan, store, policy)?;
+    let diverged = |found: &Option<Manifest>| found.as_ref().is_some_and(|found| found.weights().is_none());
+    let whole =
+        |found: &Manifest| found.weights().is_none_or(|weights| store.has(&Entry::Checkpoint(weights)));
+    let to_train = |index: &usize| {
+        let barred = plan.runs[*index].parent.is_some_and(|base| diverged(&found[base]));
+        !barred && !found[*index].as_ref().is_some_and(whole)
+    };
+    let count = (0..plan.runs.len()).filter(to_train).count();
+    if count == 0 {
         return Ok(());
     }
     let kept = match runner.snapshots.every {
@@ -111,9 +117,9 @@ fn say_begun(runner: &Runner<'_>) -> Result<()> {
     };
     let (protocol, dir, policy) = (&plan.protocol.name, store.dir().display(), policy.name());
     say(&format!(
-        "{protocol}: {} of {} to train into {dir}, {jobs} at once, under {policy} numerics; {kept}",
-        all - found,
-        networks(all)
+        "{protocol}: {count} of {} to train into {dir}, {} at once, under {policy} numerics; {kept}",
+        networks(plan.runs.len()),
+        jobs.min(count)
     ));
     Ok(())
 }
@@ -122,5 +128,8 @@ fn say_begun(runner: &Runner<'_>) -> Result<()> {
 fn train(runner: &Runner<'_>, quiet: bool) -> Result<Vec<Option<Done>>> {
     leave(runner, quiet)?;
     all_fit(runner.plan, runner.store, runner.policy, runner.jobs, runner.memory)?;
+    if !quiet {
+        say_begun(runner)?;
+    }
     runner.run()
 }

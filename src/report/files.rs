@@ -173,7 +173,7 @@ fn foreign(dir: &Path, finished: bool) -> Result<Option<String>> {
 /// where another process writes beside it and takes long.
 ///
 /// # Errors
-/// As [`check`], and where the system refuses; what was there before is there still.
+/// As [`check`], and where the system refuses; what was there before is there still, or this one whole.
 pub fn write(asked: &Path, files: &Files, waits: impl FnOnce(&Path)) -> Result<PathBuf> {
     check(asked)?;
     // Where `out` is a link, what it leads to is what changes places.
