@@ -156,8 +156,23 @@ pub struct Mean {
     pub share: f64,
     /// Networks that it is of.
     pub networks: usize,
-    /// The mean change from the base network of the same seed, over the seeds that have both; none where none has.
-    pub change: Option<f64>,
+    /// The mean change from the base network of the same seed, over the seeds that have both, and how many these are; none
+    /// where none has.
+    pub change: Option<(f64, usize)>,
+}
+
+impl Mean {
+    /// The change in points, and of how many seeds it is where they are fewer than the networks.
+    pub fn change_text(&self) -> Option<String> {
+        let (change, seeds) = self.change?;
+        let few = if seeds < self.networks { format!(" of {seeds}") } else { String::new() };
+        Some(format!("{:+.1}{few}", 100.0 * change))
+    }
+
+    /// The fewest seeds that any of its numbers is of.
+    fn fewest(&self) -> usize {
+        self.change.map_or(self.networks, |(_, seeds)| seeds.min(self.networks))
+    }
 }
 
 /// The accuracies of one kind of treatment.
@@ -226,7 +241,7 @@ impl<'a> Block<'a> {
     pub fn counts(&self) -> String {
         let all = networks(self.networks);
         let every = self.rows.iter().flat_map(|row| row.means.values()).chain(self.reduced.values());
-        let fewer = every.chain(&self.base).any(|mean| mean.networks < self.seeds);
+        let fewer = every.chain(&self.base).any(|mean| mean.fewest() < self.seeds);
         match (self.seeds, fewer) {
             (0 | 1, _) => all,
             (seeds, false) => format!("{all}, means of {seeds}"),
@@ -271,8 +286,8 @@ impl<'a> Block<'a> {
     fn cell(&self, mean: Option<Mean>) -> String {
         let Some(mean) = mean else { return "-".to_owned() };
         let mut text = format!("{:.1}", 100.0 * mean.share);
-        if let Some(change) = mean.change {
-            let _ = write!(text, "\n{:+.1}", 100.0 * change);
+        if let Some(change) = mean.change_text() {
+            let _ = write!(text, "\n{change}");
         }
         if let Some(few) = self.few(mean) {
             let _ = write!(text, "\n{few}");
@@ -282,21 +297,22 @@ impl<'a> Block<'a> {
 }
 
 impl Mean {
-    /// The mean of some cells, beside those of the base networks that have their seeds; none of no cells.
+    /// The mean of some cells, beside those of the base networks that have their seeds; none of no cells. Right answers are
+    /// summed before they are divided, so that what is the same comes out, and is rounded, the same.
     fn of(cells: &[&Cell], bases: &[&Cell]) -> Option<Self> {
-        let share = |cell: &&Cell| cell.count().share();
+        // All of a block are of the same images.
+        let images = f64::from(cells.first()?.total);
+        let share = |right: i64, networks: usize| right as f64 / (networks as f64 * images);
+        let right: i64 = cells.iter().map(|cell| i64::from(cell.correct)).sum();
         let change = |cell: &&Cell| {
             let base = bases.iter().find(|base| base.seed == cell.seed)?;
-            Some(share(cell) - share(base))
+            Some(i64::from(cell.correct) - i64::from(base.correct))
         };
-        let change = mean(cells.iter().filter_map(change));
-        Some(Self { share: mean(cells.iter().map(share))?, networks: cells.len(), change })
+        let changes: Vec<i64> = cells.iter().filter_map(change).collect();
+        let change =
+            (!changes.is_empty()).then(|| (share(changes.iter().sum(), changes.len()), changes.len()));
+        Some(Self { share: share(right, cells.len()), networks: cells.len(), change })
     }
-}
-
-fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let (sum, count) = values.fold((0.0, 0u32), |(sum, count), value| (sum + value, count + 1));
-    (count > 0).then(|| sum / f64::from(count))
 }
 
 #[cfg(test)]
@@ -340,9 +356,9 @@ mod tests {
         assert!(text.lines().all(|line| line.chars().count() <= COLUMNS), "{text}");
         assert_eq!(
             text,
-            "s, task B: baseB 75.0 % of 100 images (of 2); 8 networks, means of 3 where no\n  fewer are named\n n =     1\n \
-             BnB  80.0\n      +0.0\n AnB  85.0\n      +0.0\n      of 2\n m =          5\n baseB@m   50.0\n          -30.0\n           \
-             of 1\n"
+            "s, task B: baseB 75.0 % of 100 images (of 2); 8 networks, means of 3 where no\n  fewer are named\n n =          1\n \
+             BnB       80.0\n      +0.0 of 2\n AnB       85.0\n      +0.0 of 1\n           of 2\n m =          5\n baseB@m   50.0\n          \
+             -30.0\n           of 1\n"
         );
     }
 
@@ -356,9 +372,22 @@ mod tests {
         let blocks = table.blocks();
         let mean = |row: usize| blocks[0].rows[row].means[&1];
         assert_eq!((blocks[0].rows[1].name.as_str(), mean(1).networks), ("AnB", 1));
-        assert!((mean(1).change.unwrap() - 0.04).abs() < 1e-12, "{:?}", mean(1));
+        assert_eq!(mean(1).change_text().as_deref(), Some("+4.0"));
         assert_eq!(mean(0).change, None, "its seed has no base network");
         assert!(table.text().contains("+4.0"), "{}", table.text());
+    }
+
+    /// 98 and 114 are as many as 82 and 130: exact halves of the last digit shown go the same way.
+    #[test]
+    fn the_same_sum_is_shown_the_same() {
+        let of = |treatment, seed, correct| Cell { total: 200, ..cell(treatment, seed, correct) };
+        let right = [("baseB", [119, 148]), ("A1B", [98, 114]), ("A2B", [82, 130])];
+        let each = |(treatment, right): (&'static str, [u32; 2])| {
+            [of(treatment, 1, right[0]), of(treatment, 2, right[1])]
+        };
+        let table = Table { cells: right.into_iter().flat_map(each).collect() };
+        let means = &table.blocks()[0].rows[0].means;
+        assert_eq!((means[&1].change_text(), means[&1].share), (means[&2].change_text(), means[&2].share));
     }
 
     proptest! {
@@ -375,7 +404,7 @@ mod tests {
             let table = Table { cells };
             let change = table.blocks()[0].rows[0].means[&1].change;
             let both = seeds.iter().any(|seed| bases.contains_key(seed));
-            prop_assert_eq!(change.map(|change| (100.0 * change).round()), both.then_some(f64::from(by)));
+            prop_assert_eq!(change.map(|(change, _)| (100.0 * change).round()), both.then_some(f64::from(by)));
         }
     }
 

@@ -65,7 +65,10 @@ fn curves<'a>(block: &Block<'_>) -> Chart<'a> {
     Chart {
         below: "n, layers that come from elsewhere",
         ticks: block.depths().into_iter().map(f64::from).collect(),
-        level: block.base.map(|base| (format!("base{}", block.target), 100.0 * base.share)),
+        level: block.base.map(|base| {
+            let few = block.few(base).map_or_else(String::new, |few| format!(" ({few})"));
+            (format!("base{}{few}", block.target), 100.0 * base.share)
+        }),
         curves: block.rows.iter().map(curve).collect(),
         height: 16,
     }
@@ -85,7 +88,7 @@ fn markdown(table: &Table) -> String {
         let _ = writeln!(text, "**{}**\n", block.heading());
         let cell = |mean: Option<&Mean>| {
             let Some(mean) = mean else { return "-".to_owned() };
-            let change = mean.change.map(|change| format!(" ({:+.1})", 100.0 * change));
+            let change = mean.change_text().map(|change| format!(" ({change})"));
             let few = block.few(*mean).map(|few| format!(", {few}"));
             format!("{:.1}{}{}", 100.0 * mean.share, change.unwrap_or_default(), few.unwrap_or_default())
         };
