@@ -62,7 +62,7 @@ pub enum Basis {
     /// Run by run, with one of the same target and seed (and depth, where both have one).
     SameTarget,
     /// Each run with the base network of its own target and seed, then the two groups of differences, depth by
-    /// depth: no target has both.
+    /// depth: no target and seed has both.
     RelativeToBase,
     /// Mean against mean.
     Unpaired,
