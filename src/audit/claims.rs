@@ -112,7 +112,7 @@ pub struct Judged {
     pub verdict: Verdict,
     /// The difference; none where it is untestable.
     pub effect: Option<Effect>,
-    /// Runs that it would be about but that never left chance.
+    /// Runs that it would be about but that are at chance.
     pub left_out: Vec<String>,
 }
 

@@ -84,7 +84,7 @@ impl Prover<'_> {
             trials.push(trial);
         }
         let reason =
-            format!("of the checkpoints of {}, evaluated here, {}", networks(tried(&trials)), tally(&trials));
+            format!("of the checkpoints of {}, evaluated here, {}", networks(trials.len()), tally(&trials));
         Ok((staged(Stage::Tables, reason, trials), findings, counts))
     }
 

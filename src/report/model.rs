@@ -121,7 +121,7 @@ pub struct Entry {
     pub right: Option<(u32, u32)>,
     /// Different validation images.
     pub images: u64,
-    /// Whether it never left chance.
+    /// Whether it is at chance.
     pub at_chance: bool,
     /// Why it has no accuracy, where it has none.
     pub lacks: Option<String>,

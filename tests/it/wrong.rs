@@ -2,10 +2,12 @@
 
 use crate::archive::gzip;
 use crate::common::{
-    on_store, protocol, refused, repository, reproduce, run, scratch, selffer, with, without_splits,
+    good_copy, on_store, protocol, refused, repository, reproduce, run, scratch, selffer, with,
+    without_splits,
 };
 use selffer::data::{Dataset, Images, Part};
 use selffer::protocol::DataSource;
+use selffer::store::Store;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -328,7 +330,16 @@ fn a_store_of_another_protocol_is_told_as_such() {
         &["none of the protocol mine and its images as they are now"],
         "smoke by the look of them",
     );
-    // More seeds and treatments are not.
+    // Records that were given other names are not: they are what is wrong.
+    let (_dir, renamed) = good_copy();
+    let open = Store::open(&renamed).unwrap();
+    for digest in open.manifests().unwrap() {
+        let mut manifest = open.manifest(digest).unwrap().whole().unwrap();
+        manifest.run = manifest.run.replace("/1/", "/2/");
+        open.put_manifest(&manifest).unwrap();
+    }
+    assert!(on_store(&["verify"], &protocol(), &renamed).expect(1).findings().len() >= 23);
+    // Nor are more seeds and treatments.
     let more = fs::read_to_string(&of_mine)
         .unwrap()
         .replace("[1]", "[1, 2]")

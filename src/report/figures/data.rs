@@ -146,7 +146,7 @@ pub fn note(side: &Side, point: &Point) -> String {
         Some((right, total)) => format!("{right} of {total} images"),
         None => format!("{} images", grouped(point.images)),
     };
-    let chance = if point.at_chance { "; it never left chance" } else { "" };
+    let chance = if point.at_chance { "; at chance" } else { "" };
     format!("{}: {:.2} % ({of}){chance}", point.run, 100.0 * point.accuracy)
 }
 

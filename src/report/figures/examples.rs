@@ -11,6 +11,7 @@ use crate::audit::names::SplitKind;
 use crate::audit::stats::mean;
 use crate::error::Result;
 use crate::report::model::{Entry, Side, runs as counted, split_words};
+use crate::text;
 use crate::treatment::Kind;
 use std::collections::BTreeMap;
 
@@ -85,11 +86,12 @@ fn figure(side: &Side, index: usize, tasks: &[(&str, Reduced<'_>)]) -> Result<Fi
     for ((_, runs), (paint, shape, _)) in tasks.iter().zip(LOOKS) {
         for (count, run, accuracy) in runs {
             let (shape, paint) = if run.at_chance { (Shape::Cross, Paint::Soft) } else { (shape, paint) };
-            let chance = if run.at_chance { "; it never left chance" } else { "" };
+            let chance = if run.at_chance { "; at chance" } else { "" };
             let note = format!(
-                "{}: {:.2} % with {count} examples of each class{chance}",
+                "{}: {:.2} % with {} of each class{chance}",
                 run.name,
-                100.0 * accuracy
+                100.0 * accuracy,
+                text::counted(*count as usize, "example")
             );
             plot.marker((log(*count), 100.0 * accuracy), shape, paint, Some(&run.anchor), &note);
         }

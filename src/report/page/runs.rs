@@ -77,7 +77,7 @@ fn entry(index: usize, side: &Side, at: usize, drawn: &Drawn) -> Markup {
     let run = &side.runs[at];
     html! {
         details {
-            summary { (run.name) " " span.quiet.small { (result(run)) @if run.at_chance { "; never left chance" } } }
+            summary { (run.name) " " span.quiet.small { (result(run)) @if run.at_chance { "; at chance" } } }
             div.entry id=(run.anchor) {
                 @if let Some(figure) = drawn.curve(index, at) {
                     figure {

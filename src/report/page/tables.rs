@@ -107,8 +107,8 @@ const COLUMNS: usize = 6;
 /// Means by split, treatment and depth.
 pub fn accuracies(sides: &[Side]) -> Markup {
     html! {
-        p { "Mean accuracy in percent, the change from base in points, and how many runs: each cell leads to them. Runs that "
-            "never left chance are in these means, as in the commands below, and counted with a ×; the figures' means leave them out." }
+        p { "Mean accuracy in percent, the change from the mean of all base networks in points, and how many runs: each cell leads to them. Runs "
+            "at chance are in these means, as in the commands below, and counted with a ×; the figures' means leave them out." }
         div.pair {
             @for side in sides {
                 div {
@@ -169,7 +169,7 @@ fn grid(side: &Side, split: SplitKind, target: Option<&str>) -> Markup {
     } }
 }
 
-/// How many runs a mean is of, and how many of them never left chance.
+/// How many runs a mean is of, and how many of them are at chance.
 fn of_runs(side: &Side, runs: &[String]) -> Markup {
     let chance = runs.iter().filter(|run| side.run(run).is_some_and(|run| run.at_chance)).count();
     html! {
