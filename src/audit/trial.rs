@@ -111,8 +111,9 @@ impl Prover<'_> {
         let (trials, findings): (Vec<Trial>, Vec<Option<Finding>>) = trials.into_iter().unzip();
         let (all, tried) = (context.plan.runs.len(), tried(&trials));
         let which = match self.again {
-            Again::Sample { seed, .. } => format!("{tried} of {}, drawn by seed {seed} and", networks(all)),
-            _ if tried < all => format!("{tried} of {},", networks(all)),
+            Again::Sample { seed, .. } => {
+                format!("{} of {}, drawn by seed {seed} and", trials.len(), networks(all))
+            }
             _ if all == 1 => "the 1 network,".to_owned(),
             _ => format!("all {all} networks,"),
         };
