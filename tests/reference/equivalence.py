@@ -60,3 +60,14 @@ for images, share, compared in [(200, 0.65, 23), (1000, 0.9, 103), (25000, 0.62,
             off += 1
         points.append(round(100 * off / images, 1))
     print(images, share, compared, *points)
+
+# Of networks that guess one in so many is above chance, by 3 and by 4 standard deviations, and what counts as chance.
+print("images, classes: one in so many above, right answers at chance; by 3 deviations and by 4")
+for images, classes in [(100, 4), (200, 10), (1000, 10), (10_000, 20), (25_000, 500), (50_000, 1000)]:
+    guess, found = 1 / classes, []
+    for deviations in [3, 4]:
+        most = int(guess * images + deviations * sqrt(guess * (1 - guess) * images))
+        ways = lambda right: lgamma(images + 1) - lgamma(right + 1) - lgamma(images - right + 1)
+        above = sum(exp(ways(k) + k * log(guess) + (images - k) * log(1 - guess)) for k in range(most + 1, images + 1))
+        found += [round(1 / above), most]
+    print(images, classes, *found)
