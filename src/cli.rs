@@ -2,10 +2,14 @@
 //!
 //! Used by `main` and `commands`.
 
+mod audit;
+mod bisect;
 pub mod data;
 mod jobs;
 mod numerics;
 
+pub use audit::{AuditArgs, AuditFormat, FailOn, ReportArgs};
+pub use bisect::{BisectArgs, ReplayArgs};
 pub use jobs::{CancelArgs, EngineName, StatusArgs, SubmitArgs, WorkArgs};
 pub use numerics::Numerics;
 
@@ -325,142 +329,6 @@ impl GoldenDir {
     }
 }
 
-#[derive(Args)]
-#[command(mut_arg("asked", |arg| arg.help(
-    "Which networks of a store are meant, by their numerics [default: those that it has, if of one kind]. They are held \
-     against the same; a GPU's, where none can be used, against the CPU's portable ones"
-)))]
-#[command(mut_arg("device", |arg| arg.help(
-    "What a store's networks are held against: `cuda`, or `cuda:1` for the second GPU, is for a GPU's; `cpu` for all; `auto` \
-     takes a GPU for a GPU's, where there is one and libtorch's libraries for it"
-)))]
-pub struct AuditArgs {
-    /// The root of the published archive (it has a directory `results`), or a selffer store.
-    #[arg(value_name = "PATH")]
-    pub path: PathBuf,
-    /// Another archive or store, whose claims and answers are set beside those of PATH.
-    #[arg(long, value_name = "PATH")]
-    pub beside: Option<PathBuf>,
-    /// For a store: its protocol, one that is built in or a TOML file.
-    #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
-    pub protocol: String,
-    #[command(flatten)]
-    pub place: Place,
-    /// For a store: train so many of its networks again, drawn by --seed, and compare every bit.
-    #[arg(long, value_name = "K", requires = "seed", value_parser = clap::value_parser!(u32).range(1..))]
-    pub sample: Option<u32>,
-    /// Your own seed for --sample: whoever made the store could not know it.
-    #[arg(long, value_name = "SEED", requires = "sample")]
-    pub seed: Option<u64>,
-    /// For a store: train all of its networks again.
-    #[arg(long, conflicts_with = "sample")]
-    pub full: bool,
-    /// Where a network comes out with other bits: the difference of accuracy, in points, within which it is
-    /// equivalent.
-    #[arg(long, value_name = "POINTS", default_value = "2", value_parser = margin)]
-    pub margin: f64,
-    /// How many networks are seen to at once. [default: the cores]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub jobs: Option<u16>,
-    #[command(flatten)]
-    pub numerics: Numerics,
-    /// The least severity that makes the exit code 1.
-    #[arg(long, value_name = "SEVERITY", default_value = "warning")]
-    pub fail_on: FailOn,
-    /// What standard output is written as.
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub format: AuditFormat,
-    /// No progress and no messages but errors.
-    #[arg(long, short)]
-    pub quiet: bool,
-}
-
-#[derive(Args)]
-pub struct ReportArgs {
-    /// A store, whose networks are shown. [default: store, without --archive]
-    #[arg(long, value_name = "DIR")]
-    pub store: Option<PathBuf>,
-    /// The published archive (its root has a directory `results`); with --store, the two side by side.
-    #[arg(long, value_name = "PATH")]
-    pub archive: Option<PathBuf>,
-    /// The directory to write to: an empty or a new one, or one with an earlier report. [default: `report` in the
-    /// store, or in the working directory where there is no store]
-    #[arg(long, value_name = "DIR")]
-    pub out: Option<PathBuf>,
-    /// For a store: its protocol, one that is built in or a TOML file.
-    #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
-    pub protocol: String,
-    #[command(flatten)]
-    pub place: Place,
-    #[command(flatten)]
-    pub numerics: Numerics,
-    /// No messages but errors.
-    #[arg(long, short)]
-    pub quiet: bool,
-}
-
-#[derive(Args)]
-pub struct BisectArgs {
-    /// A store, or the file of a manifest.
-    #[arg(value_name = "LEFT")]
-    pub left: String,
-    /// A store, the file of a manifest, or `live`: trained here and now, under the other side's policy unless
-    /// --numerics names one.
-    #[arg(value_name = "RIGHT")]
-    pub right: String,
-    /// The protocol of both: one that is built in, or a TOML file.
-    #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
-    pub protocol: String,
-    #[command(flatten)]
-    pub place: Place,
-    /// The one run to look at, as `selffer plan` names it. [default: all, until one parts]
-    #[arg(long, value_name = "RUN")]
-    pub run: Option<String>,
-    #[command(flatten)]
-    pub numerics: Numerics,
-    #[command(flatten)]
-    pub output: Output,
-}
-
-#[derive(Args)]
-pub struct ReplayArgs {
-    /// The store that the record on standard input is of.
-    #[arg(long)]
-    pub store: Option<PathBuf>,
-    /// Another store that may have what it copies from.
-    #[arg(long)]
-    pub bases: Option<PathBuf>,
-    /// Its protocol.
-    #[arg(long)]
-    pub protocol: String,
-    #[command(flatten)]
-    pub place: Place,
-    /// Epoch and step behind which states are wanted.
-    #[arg(long, num_args = 2, required = true)]
-    pub after: Vec<u32>,
-    /// Epoch and step of the last.
-    #[arg(long, num_args = 2, required = true)]
-    pub until: Vec<u32>,
-    /// Epoch and step of the only one, where one is enough.
-    #[arg(long, num_args = 2)]
-    pub only: Option<Vec<u32>>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum FailOn {
-    Note,
-    Warning,
-    Error,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum AuditFormat {
-    Text,
-    Json,
-    Junit,
-    Sarif,
-}
-
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     Text,
@@ -479,13 +347,6 @@ fn reason(text: &str) -> Result<String, String> {
     match text.trim() {
         "" => Err("say in a few words why the numbers may change".to_owned()),
         text => Ok(text.to_owned()),
-    }
-}
-
-fn margin(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(points) if points > 0.0 && points <= 100.0 => Ok(points),
-        _ => Err("take a number of points above 0 and at most 100".to_owned()),
     }
 }
 
