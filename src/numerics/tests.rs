@@ -1,3 +1,4 @@
+use super::variables::{OTHERS_OF_CUDA, VARIABLES, pin, pins};
 use super::*;
 use proptest::prelude::*;
 use tch::{Device, Kind, Tensor};
@@ -35,7 +36,7 @@ fn what_is_in_force_is_set_and_read_back() {
     let (variables, read) = settings.split_at(pins.len());
     for ((name, value), expected) in variables.iter().zip(pins) {
         assert_eq!((name.as_str(), value.as_str()), expected);
-        assert_eq!(env::var(name).as_ref(), Ok(value));
+        assert_eq!(std::env::var(name).as_ref(), Ok(value));
     }
     let value = |name: &str| read.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
     assert_eq!(value("kernels"), Some("AVX2"));
@@ -51,7 +52,7 @@ fn another_process_inherits_what_the_user_set() {
     assert_eq!(mine.not_for(Policy::Native).collect::<Vec<_>>(), ["MKL_CBWR"]);
     let baseline: Vec<_> = mine.not_for(Policy::Baseline).collect();
     assert!(pins(Policy::Baseline).iter().all(|(name, _)| baseline.contains(name)), "it sets them itself");
-    assert_eq!(pin(&pins(Policy::Portable)), Ok(vec![]), "what is set is not set anew");
+    assert_eq!(pin(Policy::Portable), Ok(vec![]), "what is set is not set anew");
 }
 
 #[test]

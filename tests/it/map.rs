@@ -48,7 +48,7 @@ fn sources() -> Vec<PathBuf> {
 fn modules_of_tests(path: &Path) -> Vec<PathBuf> {
     let Ok(text) = fs::read_to_string(path) else { return Vec::new() };
     let within = match path.file_stem().unwrap().to_str().unwrap() {
-        "lib" | "main" | "mod" => path.parent().unwrap().to_owned(),
+        "lib" | "main" => path.parent().unwrap().to_owned(),
         _ => path.with_extension(""),
     };
     let declared =
@@ -62,8 +62,7 @@ fn uses(path: &Path) -> BTreeSet<String> {
     let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
     let lines: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
     let code = lines.join("\n");
-    let depth = path.with_file_name(path.file_name().unwrap().to_str().unwrap().replace("mod.rs", ""));
-    let root = "super::".repeat(depth.components().count());
+    let root = "super::".repeat(path.components().count());
     for other in ["use crate::{", &root] {
         assert!(!code.contains(other), "{} names the root's modules by `{other}`", path.display());
     }
@@ -134,9 +133,7 @@ fn heads_name_modules_that_are_used_and_that_use() {
     let mut looked_at = 0;
     for path in &sources {
         let ours = module(path.to_str().unwrap());
-        let is_head =
-            [format!("{ours}.rs"), format!("{ours}/mod.rs")].iter().any(|name| path.ends_with(name));
-        if !is_head || path.components().count() > 2 || !of_library.contains(&ours) {
+        if *path != Path::new(ours).with_extension("rs") || !of_library.contains(&ours) {
             continue;
         }
         let text = fs::read_to_string(repository("src").join(path)).unwrap();

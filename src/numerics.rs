@@ -10,6 +10,7 @@ mod driver;
 mod fingerprint;
 mod memory;
 mod readback;
+mod variables;
 
 use crate::digest::FingerprintDigest;
 use crate::error::{Error, Result};
@@ -20,93 +21,12 @@ use crate::recipe::Policy;
 pub use driver::Gpu;
 use readback::{Cuda, Readback};
 use std::cell::Cell;
-use std::env;
 use std::sync::OnceLock;
 use tch::Device;
 
 /// libtorch's version. tch 0.24 is made for this one and refuses to build with another; that it is also
 /// the one that was loaded is read back.
 pub const LIBTORCH: &str = "2.11.0";
-
-/// The environment variables that decide on libtorch's code paths. It and its parts read each at their
-/// first use and never again.
-const VARIABLES: [&str; 6] = [
-    // ATen's own kernels.
-    "ATEN_CPU_CAPABILITY",
-    // oneDNN's convolutions.
-    "ONEDNN_MAX_CPU_ISA",
-    // MKL's matrix products.
-    "MKL_CBWR",
-    // Whether MKL decides about threads by itself.
-    "MKL_DYNAMIC",
-    // cuBLAS's scratch memory: with less, it may sum in another order from time to time.
-    "CUBLAS_WORKSPACE_CONFIG",
-    // Whether cuBLASLt has products with a bias: where it fails, libtorch goes on by cuBLAS with no more than a warning.
-    "DISABLE_ADDMM_CUDA_LT",
-];
-
-/// Variables that a policy neither sets nor forbids, and that may change what `native` computes. Those that are
-/// set are recorded.
-const OTHERS: [&str; 5] = [
-    "DNNL_MAX_CPU_ISA",
-    "ONEDNN_CPU_ISA_HINTS",
-    "DNNL_CPU_ISA_HINTS",
-    "ONEDNN_DEFAULT_FPMATH_MODE",
-    "DNNL_DEFAULT_FPMATH_MODE",
-];
-
-/// The same where a GPU computes; where none does they say nothing.
-const OTHERS_OF_CUDA: [&str; 13] = [
-    "CUDA_VISIBLE_DEVICES",
-    "TORCH_BLAS_PREFER_CUBLASLT",
-    "CUBLAS_EMULATION_STRATEGY",
-    "CUBLASLT_HEURISTICS_LUT_FILE",
-    "CUDNN_ERRATA_JSON_FILE",
-    "NVIDIA_TF32_OVERRIDE",
-    "PYTORCH_ALLOC_CONF",
-    "PYTORCH_CUDA_ALLOC_CONF",
-    "CUDA_LAUNCH_BLOCKING",
-    "CUBLASLT_WORKSPACE_SIZE",
-    "TORCH_CUBLASLT_UNIFIED_WORKSPACE",
-    "TORCH_CUDNN_V8_API_DISABLED",
-    "TORCH_CUDNN_USE_HEURISTIC_MODE_B",
-];
-
-/// Variables that a GPU is not to compute with, unless they are 0, and why.
-const AGAINST_CUDA: [(&str, &str); 3] = [
-    ("NVIDIA_TF32_OVERRIDE", "may have a GPU compute in less than float32"),
-    ("CUBLAS_EMULATE_SINGLE_PRECISION", "may have a GPU compute products otherwise than in float32"),
-    ("PYTORCH_TUNABLEOP_ENABLED", "has libtorch take whichever product is the fastest just then"),
-];
-
-/// Variables by which a user chooses what hands out a GPU's memory.
-const ALLOCATORS: [&str; 2] = ["PYTORCH_ALLOC_CONF", "PYTORCH_CUDA_ALLOC_CONF"];
-
-/// Variables that make libtorch's parts write to standard output, which holds results alone.
-const TALKATIVE: [&str; 8] = [
-    "ONEDNN_VERBOSE",
-    "DNNL_VERBOSE",
-    "MKLDNN_VERBOSE",
-    "MKL_VERBOSE",
-    "CUBLAS_LOGDEST_DBG",
-    "CUBLASLT_LOG_LEVEL",
-    "CUBLASLT_LOG_MASK",
-    "CUDNN_LOGDEST_DBG",
-];
-
-/// What a policy sets which of [`VARIABLES`] to; nothing where it leaves libtorch its choice. `COMPATIBLE` is MKL's one
-/// code path that Intel's and other CPUs share: `AVX2` would mean AUTO on a CPU that is not Intel's.
-fn pins(policy: Policy) -> Vec<(&'static str, &'static str)> {
-    let values: &[&'static str] = match policy {
-        Policy::Portable => &["avx2", "AVX2", "COMPATIBLE", "FALSE"],
-        Policy::Baseline => &["default", "SSE41", "COMPATIBLE", "FALSE"],
-        Policy::Native => &[],
-        Policy::Cuda => {
-            return vec![("CUBLAS_WORKSPACE_CONFIG", ":4096:8"), ("DISABLE_ADDMM_CUDA_LT", "1")];
-        }
-    };
-    VARIABLES.into_iter().zip(values.iter().copied()).collect()
-}
 
 /// The name that ATen gives its kernels for CPUs under a policy; none where it has its choice.
 fn kernels(policy: Policy) -> Option<&'static str> {
@@ -218,7 +138,7 @@ impl Numerics {
     /// The variables that a process under another policy, started by this one, is not to inherit: those that this one
     /// set, and those that that one sets. What else the user set, it is to compute with.
     pub fn not_for(&self, policy: Policy) -> impl Iterator<Item = &'static str> {
-        self.set.iter().copied().chain(pins(policy).into_iter().map(|(name, _)| name))
+        self.set.iter().copied().chain(variables::pins(policy).into_iter().map(|(name, _)| name))
     }
 
     /// What libtorch computes a fixed probe to under this policy. Where two machines have the same, they
@@ -306,8 +226,8 @@ fn begin(policy: Policy, ordinal: u32) -> Result<Numerics, String> {
         }
     }
     memory::keep_small();
-    TALKATIVE.into_iter().filter(|name| env::var_os(name).is_some()).for_each(unset);
-    let set = pin(&pins(policy))?;
+    variables::silence();
+    let set = variables::pin(policy)?;
     let gpu = match policy {
         Policy::Cuda => Some(driver::gpu(ordinal)?.clone()),
         _ => None,
@@ -316,20 +236,7 @@ fn begin(policy: Policy, ordinal: u32) -> Result<Numerics, String> {
         if let Some(why) = unfit(gpu) {
             return Err(why);
         }
-        for (name, does) in AGAINST_CUDA {
-            if let Some(value) = env::var_os(name).filter(|value| value != "0") {
-                let value = value.to_string_lossy();
-                return Err(format!("the environment has {name}={value}, which {does}; unset {name}"));
-            }
-        }
-        for name in ALLOCATORS {
-            if let Some(value) = env::var(name).ok().filter(|value| value.contains("cudaMallocAsync")) {
-                return Err(format!(
-                    "the environment has {name}={value}, which was not seen to count where a GPU's memory runs out; \
-                     unset {name}"
-                ));
-            }
-        }
+        variables::fit_for_cuda()?;
         cuda::open(&cuda::find()?)?;
     }
     // The first call of libtorch.
@@ -430,37 +337,6 @@ fn lacking() -> Vec<&'static str> {
     features.into_iter().filter(|(_, there)| !there).map(|(name, _)| name).collect()
 }
 
-/// Sets the variables, none of them where the user has set one to something else, and says which were not set before.
-fn pin(pairs: &[(&'static str, &str)]) -> Result<Vec<&'static str>, String> {
-    let mut ours = Vec::new();
-    for &(name, value) in pairs {
-        if let Some(found) = env::var_os(name).filter(|found| found != value) {
-            let found = found.to_string_lossy();
-            return Err(format!("the environment has {name}={found}, and it takes {value}; unset {name}"));
-        }
-    }
-    for &(name, value) in pairs {
-        if env::var_os(name).is_none() {
-            set(name, value);
-            ours.push(name);
-        }
-    }
-    Ok(ours)
-}
-
-#[allow(unsafe_code)]
-fn set(name: &str, value: &str) {
-    // SAFETY: setting a variable while another thread reads the environment is undefined. `engage` is
-    // documented to come before any other thread, and runs this once a process.
-    unsafe { env::set_var(name, value) }
-}
-
-#[allow(unsafe_code)]
-fn unset(name: &str) {
-    // SAFETY: as for `set`.
-    unsafe { env::remove_var(name) }
-}
-
 /// Compares what libtorch says with what the policy asked for.
 fn hold(policy: Policy, readback: &Readback) -> Result<(), String> {
     if readback.version != LIBTORCH {
@@ -491,11 +367,6 @@ fn hold(policy: Policy, readback: &Readback) -> Result<(), String> {
 
 /// What a manifest records.
 fn settings(policy: Policy, readback: &Readback, threads: i32) -> Vec<(String, String)> {
-    let (others, pinned): (&[&str], &[&str]) = match policy {
-        Policy::Cuda => (&OTHERS_OF_CUDA, &VARIABLES),
-        _ => (&OTHERS, &VARIABLES[..4]),
-    };
-    let set = |name: &str| Some((name.to_owned(), env::var_os(name)?.to_string_lossy().into_owned()));
     let told = |value: Option<String>| value.unwrap_or_else(|| "not told".to_owned());
     let read = [
         ("kernels", readback.capability.clone()),
@@ -505,7 +376,7 @@ fn settings(policy: Policy, readback: &Readback, threads: i32) -> Vec<(String, S
         ("threads", threads.to_string()),
     ];
     let read = read.into_iter().map(|(name, value)| (name.to_owned(), value));
-    pinned.iter().chain(others).filter_map(|name| set(name)).chain(read).collect()
+    variables::recorded(policy).chain(read).collect()
 }
 
 #[cfg(test)]

@@ -49,7 +49,7 @@ pub fn page(sides: &[Side], drawn: &Drawn) -> String {
                 // Without it, a browser asks for one.
                 link rel="icon" href="data:,";
                 title { (title(sides)) }
-                style { (PreEscaped(colours)) (PreEscaped(include_str!("style.css"))) }
+                style { (PreEscaped(colours)) (PreEscaped(include_str!("page/style.css"))) }
             }
             body {
                 (head(sides))
