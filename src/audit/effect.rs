@@ -72,7 +72,7 @@ pub enum Basis {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
-    /// A bootstrap over targets, and runs within targets.
+    /// A bootstrap over targets, and the runs of each.
     Bootstrap,
     /// The sampling of validation images, as if each side had drawn its own: where there is a single
     /// target on one side, or the bootstrap's interval is narrower.
@@ -261,13 +261,10 @@ fn by_depth(a: &[Value], b: &[Value]) -> Option<f64> {
     mean(&depths.into_iter().filter_map(|n| Some(at(a, n)? - at(b, n)?)).collect::<Vec<_>>())
 }
 
-/// As many targets as there are, and of each as many runs as it has, with replacement.
-fn draw(targets: &Targets, stream: &mut Stream) -> Vec<Value> {
+/// As many targets as there are, and of each as many runs or seeds as it has, with replacement.
+pub(super) fn draw<T: Copy>(targets: &[Vec<T>], stream: &mut Stream) -> Vec<T> {
     let chosen = resample(targets, stream);
-    chosen
-        .into_iter()
-        .flat_map(|runs| resample(runs, stream).into_iter().copied().collect::<Vec<_>>())
-        .collect()
+    chosen.into_iter().flat_map(|of| resample(of, stream).into_iter().copied().collect::<Vec<_>>()).collect()
 }
 
 fn names(points: &mut dyn Iterator<Item = &Point>) -> Vec<String> {

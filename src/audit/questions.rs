@@ -3,9 +3,9 @@
 //!
 //! Uses `audit::effect`; used by `audit`, for the published archive and for a selffer store alike.
 
-use super::effect::{Effect, Point, Side, by_target, compare};
+use super::effect::{Effect, Point, Side, by_target, compare, draw};
 use super::names::SplitKind;
-use super::stats::{Interval, RESAMPLES, mean, resample};
+use super::stats::{Interval, RESAMPLES, mean};
 use crate::seed::{Name as StreamName, Stream};
 use crate::treatment::{DEPTHS, Kind};
 use serde::Serialize;
@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Estimate {
     /// The number.
     pub value: f64,
-    /// The middle 95 % of a bootstrap over targets; none where there is one target only.
+    /// The middle 95 % of a bootstrap over targets, and the seeds of each; none where there is one of one only.
     pub interval: Option<Interval>,
 }
 
@@ -165,18 +165,23 @@ fn generality(points: &[Point], n: u8, stream: &StreamName) -> Option<(Estimate,
     Some((found, Form::RelativeToBase, runs))
 }
 
-/// What is known of each target and seed, by target: seeds of one target share its images, and are drawn together.
+/// What is known of each target and seed, by target: seeds of one target share its images.
 fn with_target<'a, T>(points: &[Point], found: impl Iterator<Item = (&'a str, T)>) -> Vec<Vec<T>> {
     let targets: BTreeMap<&str, &str> =
         points.iter().map(|point| (point.unit.as_str(), point.target.as_str())).collect();
     by_target(found.filter_map(|(unit, one)| Some((*targets.get(unit)?, one))))
 }
 
+/// Whether there is more than one to draw from.
+fn several<T>(targets: &[Vec<T>]) -> bool {
+    targets.iter().map(Vec::len).sum::<usize>() > 1
+}
+
 /// Three accuracies of one target and seed.
 type Three = (f64, f64, f64);
 
 /// The ratio (A - R) / (B - R) of means, A the first numbers of `a`, B the second of `b`, R their third
-/// and `floor`; with a bootstrap over the targets of both lists, or of the one where they are the same.
+/// and `floor`; with a bootstrap over both lists, or over the one where they are the same.
 fn estimate(a: &[Vec<Three>], b: &[Vec<Three>], floor: f64, stream: &StreamName) -> Option<Estimate> {
     let ratio = |a: &[Three], b: &[Three]| {
         let top = mean(&a.iter().map(|(a, _, random)| a - random).collect::<Vec<_>>())? - floor;
@@ -186,15 +191,13 @@ fn estimate(a: &[Vec<Three>], b: &[Vec<Three>], floor: f64, stream: &StreamName)
     };
     let value = ratio(&a.concat(), &b.concat())?;
     let mut stream = Stream::open(stream);
-    let mut draw =
-        |list: &[Vec<Three>]| resample(list, &mut stream).into_iter().flatten().copied().collect::<Vec<_>>();
     let paired = std::ptr::eq(a, b);
     let resampled = (0..RESAMPLES).filter_map(|_| {
-        let first = draw(a);
-        let second = if paired { first.clone() } else { draw(b) };
+        let first = draw(a, &mut stream);
+        let second = if paired { first.clone() } else { draw(b, &mut stream) };
         ratio(&first, &second)
     });
-    let several = a.len() > 1 && b.len() > 1;
+    let several = several(a) && several(b);
     Some(Estimate { value, interval: several.then(|| Interval::of(resampled.collect())).flatten() })
 }
 
@@ -217,12 +220,8 @@ fn transition(points: &[Point]) -> Option<Transition> {
     let all = with_target(points, curves.iter().map(|(unit, curve)| (*unit, curve)));
     let (layer, layers) = turning(&all.concat())?;
     let mut stream = Stream::open(&StreamName::new("audit question").and("question", "transition"));
-    let drawn: Vec<(f64, f64)> = (0..RESAMPLES)
-        .filter_map(|_| {
-            turning(&resample(&all, &mut stream).into_iter().flatten().copied().collect::<Vec<_>>())
-        })
-        .collect();
-    let interval = |values: Vec<f64>| (all.len() > 1).then(|| Interval::of(values)).flatten();
+    let drawn: Vec<(f64, f64)> = (0..RESAMPLES).filter_map(|_| turning(&draw(&all, &mut stream))).collect();
+    let interval = |values: Vec<f64>| several(&all).then(|| Interval::of(values)).flatten();
     Some(Transition {
         layer: Estimate { value: layer, interval: interval(drawn.iter().map(|one| one.0).collect()) },
         layers: Estimate { value: layers, interval: interval(drawn.iter().map(|one| one.1).collect()) },
@@ -298,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn seeds_of_one_target_are_no_more_targets() {
+    fn seeds_of_one_target_are_drawn_and_are_no_more_targets() {
         // Seeds that differ in all but what is paired: at 0A each transfer keeps half, whatever its seed.
         let seed = |target: &'static str, seed: u64| {
             let (random, lift) = (0.1 * seed as f64, 0.02 * seed as f64);
@@ -311,12 +310,14 @@ mod tests {
         let points: Vec<Point> = (1..=3).flat_map(|at| seed("0A", at)).collect();
         let answers = answer(&points);
         let generality = answers.layers[0].generality.unwrap();
-        assert!((generality.value - 0.5).abs() < 1e-12 && generality.interval.is_none(), "{generality:?}");
+        let interval = generality.interval.unwrap();
+        assert!((generality.value - 0.5).abs() < 1e-12 && interval.width() < 1e-12, "{generality:?}");
         let transition = answers.transition.unwrap();
-        assert_eq!(
-            (transition.targets.as_slice(), transition.layer.interval),
-            (&["0A".to_owned()][..], None)
-        );
+        assert_eq!(transition.targets, ["0A"]);
+        assert!(transition.layer.interval.is_some());
+        let one = answer(&seed("0A", 1).collect::<Vec<_>>());
+        assert_eq!(one.layers[0].generality.unwrap().interval, None, "nothing to draw from");
+        assert_eq!(one.transition.unwrap().layer.interval, None);
         let more: Vec<Point> = points.into_iter().chain((1..=3).flat_map(|at| seed("0B", at))).collect();
         let answers = answer(&more);
         assert!(answers.layers[0].generality.unwrap().interval.is_some());

@@ -122,8 +122,11 @@ fn figure(side: &Side, question: Question, answers: &[Answer]) -> Result<Figure>
     let mut below =
         format!("{}: {} on random halves; bars hold the middle 95 %", side.title, counted(runs.len()));
     if answers.iter().all(|answer| answer.interval.is_none()) {
-        below =
-            format!("{}: {} on random halves; one target, so no interval", side.title, counted(runs.len()));
+        below = format!(
+            "{}: {} on random halves; one target with one seed, so no interval",
+            side.title,
+            counted(runs.len())
+        );
     }
     let sheet = Sheet::wide(WIDTH);
     let top = heading(&sheet, question.title, &below, &[]);
