@@ -105,7 +105,7 @@ fn sized(size: &str, from: &Path, to: &Path, more: &[&str]) -> Command {
 }
 
 /// Drawn images and their pack, made once; nobody changes them.
-fn good() -> (&'static Path, &'static Path) {
+pub fn good() -> (&'static Path, &'static Path) {
     static GOOD: OnceLock<(TempDir, PathBuf, PathBuf)> = OnceLock::new();
     let (_, from, to) = GOOD.get_or_init(|| {
         let dir = scratch();
@@ -119,7 +119,7 @@ fn good() -> (&'static Path, &'static Path) {
 
 /// Where it would be taken for a class the next time, or be a stray; reached by a link too.
 #[test]
-fn a_pack_lies_neither_among_its_images_nor_in_a_store() {
+fn a_pack_lies_neither_among_its_images_nor_in_a_store_or_a_pack() {
     let dir = scratch();
     let (from, store) = (dir.path().join("images"), dir.path().join("store"));
     draw(&from, 3, 2);
@@ -130,6 +130,7 @@ fn a_pack_lies_neither_among_its_images_nor_in_a_store() {
         (from.join("train/pack"), "train, whose images are packed; name a directory elsewhere"),
         (dir.path().join("link/train/n01/pack"), "train, whose images are packed"),
         (store.join("pack"), "which holds nothing else; name a directory elsewhere"),
+        (good().1.join("pack"), "pack, which holds nothing else; name a directory elsewhere"),
     ] {
         let ran = run(pack(&from, &to, &[])).expect(2);
         assert!(ran.err.contains(said) && !to.exists(), "{}", ran.err);
@@ -181,7 +182,7 @@ fn edited(from: &str, to: &str) -> String {
 }
 
 /// A protocol that names a copy of the pack beside it.
-fn beside(pack: &Path) -> (TempDir, PathBuf) {
+pub fn beside(pack: &Path) -> (TempDir, PathBuf) {
     let dir = scratch();
     copy(pack, &dir.path().join("pack"));
     let path = dir.path().join("drawn.toml");

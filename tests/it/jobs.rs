@@ -5,9 +5,10 @@ use crate::common::{
     Ran, essence, executable, files, good_copy, good_store, make_pipe, names, on_store, protocol,
     read_by_now, repository, run, scratch, selffer, sentence, signal, wait_for,
 };
+use crate::data::{beside, good};
 use rustix::process::Signal;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -662,6 +663,37 @@ fn what_slurm_would_read_otherwise_is_refused_first() {
             assert!(!store.exists());
         }
     }
+}
+
+/// A job cannot be told where images lie; who submits it can.
+#[test]
+fn a_job_whose_images_are_gone_says_how_to_submit_it_again() {
+    let (dir, protocol) = beside(good().1);
+    let (store, moved) = (dir.path().join("store"), dir.path().join("moved"));
+    let submitted = |more: &[&str]| {
+        let mut call = submit(&protocol, &store, more);
+        call.env("PATH", pretended(dir.path(), FORGOT));
+        run(call).expect(0);
+        let orders = files(&store.join("jobs")).into_keys().filter(|path| path.ends_with("plan.json"));
+        orders.map(|order| store.join("jobs").join(order)).collect::<BTreeSet<_>>()
+    };
+    let first = submitted(&[]);
+    let works = |order: &Path| {
+        let mut call = selffer(["work", "--index", "0", "--plan"]);
+        call.arg(order);
+        run(call)
+    };
+    fs::rename(dir.path().join("pack"), &moved).unwrap();
+    let order = first.first().unwrap();
+    sentence(
+        works(order),
+        &["pack: is not there", "bring the protocol's images there, or submit again with --data DIR"],
+    );
+    let again = submitted(&["--data", moved.to_str().unwrap()]);
+    let of_bases = |order: &&PathBuf| fs::read_to_string(order).unwrap().contains("\"0\":[\"two-two/1/base");
+    works(again.difference(&first).find(of_bases).unwrap()).expect(0);
+    let now = on_store(&["status", "--data", moved.to_str().unwrap()], &protocol, &store).expect(0).json();
+    assert_eq!(now["done"], 1);
 }
 
 #[test]

@@ -363,11 +363,16 @@ fn what_is_not_a_pack_s_stays_in_its_place() {
         assert!(error.contains("with other things in it, not a pack"), "{names:?}: {error}");
         assert!(files(to.path()) == before, "{names:?}");
     }
-    // What a process leaves that is killed at its first file is no hindrance.
-    let to = tempfile::tempdir().unwrap();
-    fs::write(to.path().join(".unfinished-x"), "{\"classes\":[").unwrap();
-    packed(&from, to.path(), &OPTIONS).unwrap();
-    assert!(!to.path().join(".unfinished-x").exists());
+    // What a process leaves that is killed at its first file is no hindrance: nothing yet, a beginning of this plan, or more
+    // of another's.
+    for left in
+        ["", "{\"cl", "{\"classes\":[\"east\",\"we", "{\"classes\":[\"north\",\"south\"],\"files\":\"0123"]
+    {
+        let to = tempfile::tempdir().unwrap();
+        fs::write(to.path().join(".unfinished-x"), left).unwrap();
+        packed(&from, to.path(), &OPTIONS).unwrap();
+        assert!(!to.path().join(".unfinished-x").exists(), "{left}");
+    }
 }
 
 /// Where nothing was packed yet, there is nothing that another plan would spoil.
