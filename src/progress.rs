@@ -11,6 +11,7 @@ use selffer::run::{Done, Observer};
 use std::collections::HashMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// One step of the whole bar, in operations. Bars count in whole numbers that are to stay readable.
@@ -27,6 +28,8 @@ pub struct Progress<'a> {
     bars: Option<Bars>,
     quiet: bool,
     state: Mutex<State>,
+    // Nanoseconds that steps waited for their images, where those are made ahead.
+    waited: AtomicU64,
 }
 
 struct Bars {
@@ -37,6 +40,9 @@ struct Bars {
 #[derive(Default)]
 struct State {
     running: HashMap<usize, ProgressBar>,
+    // When each running network began, and how long those trained that are no longer running, one by one.
+    began: HashMap<usize, Instant>,
+    trained: Duration,
     // Operations of each running network that were done so far.
     partial: HashMap<usize, f64>,
     done: usize,
@@ -68,13 +74,26 @@ impl<'a> Progress<'a> {
             bars,
             quiet,
             state: Mutex::default(),
+            waited: AtomicU64::new(0),
         }
     }
 
-    /// Takes the bars off the terminal.
+    /// Takes the bars off the terminal. Where windows were cut out of images ahead of their steps, it is said how long those
+    /// waited for them.
     pub fn finish(&self) {
         if let Some(bars) = &self.bars {
             let _ = bars.all.clear();
+        }
+        let trained = self.state.lock().expect("no thread panicked").trained.as_secs_f64();
+        let waited = Duration::from_nanos(self.waited.load(Ordering::Relaxed)).as_secs_f64();
+        if waited > 0.0 && trained > 0.0 && !self.quiet {
+            let share = 100.0 * waited / trained;
+            let mend =
+                if share < 5.0 { "" } else { "; more cores or a faster disk make images ready sooner" };
+            // Of bars that were taken off, nothing above them is drawn any more.
+            let text =
+                format!("steps waited {waited:.1} of {trained:.1} s for their images ({share:.1} %){mend}");
+            let _ = writeln!(std::io::stderr(), "{text}");
         }
     }
 
@@ -124,6 +143,7 @@ impl Observer for Progress<'_> {
         let planned = &self.plan.runs[run];
         self.with_state(|state| {
             state.partial.insert(run, 0.0);
+            state.began.insert(run, Instant::now());
             if let Some(bars) = &self.bars {
                 let bar = bars.all.add(ProgressBar::new(self.costs[run].images));
                 bar.set_style(style("  {prefix:<22} {bar:24} {percent:>3} %  {speed}, {eta} left"));
@@ -150,6 +170,7 @@ impl Observer for Progress<'_> {
         self.with_state(|state| {
             state.done += 1;
             state.partial.remove(&run);
+            state.trained += state.began.remove(&run).map_or(Duration::ZERO, |began| began.elapsed());
             if let (Some(bar), Some(bars)) = (state.running.remove(&run), &self.bars) {
                 bar.finish_and_clear();
                 bars.all.remove(&bar);
@@ -188,6 +209,10 @@ impl Observer for Progress<'_> {
         if !self.quiet {
             self.line(&format!("{name}: what was kept after step {kept} {why}, and is not used; {goes_on}"));
         }
+    }
+
+    fn waited(&self, _run: usize, time: Duration) {
+        self.waited.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
     }
 
     fn waits(&self, run: usize) {

@@ -23,6 +23,7 @@ use crate::numerics::Numerics;
 use crate::recipe::Recipe;
 use crate::snapshot::State;
 use crate::weights::Weights;
+use std::time::Duration;
 use tch::TchError;
 #[cfg(test)]
 use tch::Tensor;
@@ -106,12 +107,22 @@ pub struct Along<'a> {
     pub watch: &'a (dyn Fn(Place, u64) -> Next + Sync),
     /// Takes the states that are handed over.
     pub keep: &'a (dyn Fn(State) -> Result<()> + Sync),
+    /// Hears how long each step, and each part of an evaluation, waited for what is made ahead of it, where anything is.
+    pub waited: Waited<'a>,
 }
+
+/// Hears how long something was waited for.
+pub type Waited<'a> = &'a (dyn Fn(Duration) + Sync);
 
 impl Along<'_> {
     /// Training from the beginning to the end, unwatched.
-    pub const ALONE: Along<'static> =
-        Along { from: None, every: ledger::EVERY, watch: &|_, _| Next::Go, keep: &|_| Ok(()) };
+    pub const ALONE: Along<'static> = Along {
+        from: None,
+        every: ledger::EVERY,
+        watch: &|_, _| Next::Go,
+        keep: &|_| Ok(()),
+        waited: &|_| {},
+    };
 }
 
 /// Whatever can train a network. The program has one, on libtorch; tests of the scheduler have one
@@ -185,7 +196,7 @@ impl Trainer for Torch {
             self.numerics.release_memory();
             // No state is kept that a GPU may have come to otherwise.
             let keep = |state| self.sound(task.name, ()).and_then(|()| (along.keep)(state));
-            passes.run(&Along { from: None, every: along.every, watch: along.watch, keep: &keep })
+            passes.run(&Along { from: None, keep: &keep, ..*along })
         };
         let trained = trained();
         self.numerics.release_memory();
@@ -203,7 +214,7 @@ impl Trainer for Torch {
         self.numerics.enter_thread();
         let evaluated = || -> Result<Evaluation, Problem> {
             let net = Net::new(recipe.network.layout, weights, LAYERS, self.numerics.device())?;
-            evaluate(&net, 0, &Features::new(images, pixels, recipe.input.as_ref(), &net, 0)?)
+            evaluate(&net, 0, &Features::new(images, pixels, recipe.input.as_ref(), &net, 0)?, &|_| {})
         };
         let evaluated = evaluated();
         self.numerics.release_memory();

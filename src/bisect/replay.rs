@@ -120,7 +120,8 @@ impl Here<'_> {
             }
             take(state)
         };
-        let along = Along { from, every: side.manifest.ledger.every, watch: &watch, keep: &keep };
+        let along =
+            Along { from, every: side.manifest.ledger.every, watch: &watch, keep: &keep, ..Along::ALONE };
         let ledger = match run::train(plan, index, recipe.clone(), parent, self.trainer, &along) {
             Err(Error::Interrupted) => last.into_inner().expect("no thread panicked"),
             Err(error) => return Err(error),

@@ -245,7 +245,7 @@ fn resumed(torch: &Torch, task: &Task<'_>, along: &Along<'_>) -> Result<Trained>
         *kept.lock().unwrap() = Some(state);
         Ok(())
     };
-    match torch.train(task, &Along { from: None, every: along.every, watch: &watch, keep: &keep }) {
+    match torch.train(task, &Along { from: None, watch: &watch, keep: &keep, ..*along }) {
         Err(Error::Interrupted) => {}
         other => return other,
     }

@@ -1,9 +1,9 @@
-//! Windows of images, cut out ahead of the step that they are for.
+//! What a step takes that is made without libtorch, made ahead of it: windows cut out of images, units to drop.
 //!
-//! Uses `data` and `input`; a part of `train`. While one batch is trained on, the next is read, checked and cut by
-//! other threads, so that a GPU does not wait for images. What is in a batch is settled before: threads change
-//! no bit, and none of them calls libtorch.
+//! Uses `data` and `input`; a part of `train`. While one batch is trained on, the images of the next are read, checked and
+//! cut by other threads, so that a GPU does not wait for them. What is in a batch is settled before: threads change no bit.
 
+use super::Waited;
 use crate::data::Images;
 use crate::error::Result;
 use crate::input::{Window, cut};
@@ -11,8 +11,9 @@ use crate::protocol::Input;
 use rayon::prelude::*;
 use std::sync::mpsc::sync_channel;
 use std::thread;
+use std::time::Instant;
 
-/// Batches that wait beside the one in use and the one that is being cut.
+/// What waits beside that of the step at hand and that being made.
 const AHEAD: usize = 1;
 
 /// What windows are cut from.
@@ -39,7 +40,7 @@ impl Source<'_> {
         [self.images.channels, crop, crop]
     }
 
-    fn cut(&self, wanted: &Wanted) -> Result<Cut> {
+    pub(super) fn cut(&self, wanted: &Wanted) -> Result<Cut> {
         let [channels, crop, _] = self.shape();
         let size = channels * crop * crop;
         let mut bytes = vec![0; size * wanted.len()];
@@ -51,35 +52,46 @@ impl Source<'_> {
     }
 }
 
-/// Calls `work` with what gives the next of `batches`, one call a batch; where there is nothing to cut from, each is
-/// none. What `work` leaves is not cut, but for those ahead.
-pub(super) fn fed<R>(
-    source: Option<Source<'_>>,
-    batches: impl Iterator<Item = Wanted> + Send,
-    work: impl FnOnce(&mut dyn FnMut() -> Result<Option<Cut>>) -> R,
+/// Calls `work` with what gives the next of `items`, one call an item. Those that are `dear` are made on a thread of their
+/// own, ahead of the call, and `waited` hears how long each was waited for. What `work` leaves is not made, but for those
+/// ahead.
+pub(super) fn ahead<T: Send, R>(
+    dear: bool,
+    waited: Waited<'_>,
+    mut items: impl Iterator<Item = Result<T>> + Send,
+    work: impl FnOnce(&mut dyn FnMut() -> Result<T>) -> R,
 ) -> R {
-    let Some(source) = source else { return work(&mut || Ok(None)) };
+    if !dear {
+        return work(&mut || items.next().expect("an item for each call"));
+    }
     thread::scope(|scope| {
         let (ready, next) = sync_channel(AHEAD);
         scope.spawn(move || {
-            for wanted in batches {
-                let cut = source.cut(&wanted);
-                let failed = cut.is_err();
-                // Nobody takes it: the work ended before its batches.
-                if ready.send(cut).is_err() || failed {
+            for item in items {
+                let failed = item.is_err();
+                // Nobody takes it: the work ended before its items.
+                if ready.send(item).is_err() || failed {
                     break;
                 }
             }
         });
-        work(&mut move || next.recv().expect("a batch for each call").map(Some))
+        work(&mut move || {
+            let asked = Instant::now();
+            let item = next.recv().expect("an item for each call");
+            waited(asked.elapsed());
+            item
+        })
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data::Dataset;
+    use crate::error::Error;
     use crate::protocol::Subtract;
     use crate::testing::dataset;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     const INPUT: Input = Input { crop: 3, mirror: true, subtract: Subtract::Moments };
 
@@ -95,10 +107,18 @@ mod tests {
     fn each_batch_is_what_is_cut_one_after_the_other() {
         let data = dataset(2, 5, 1, 6);
         let source = Source { images: &data.train, input: &INPUT };
-        let found = fed(Some(source), wanted(20).into_iter(), |next| {
-            (0..20).map(|_| next().unwrap().unwrap()).collect::<Vec<_>>()
-        });
-        for (found, wanted) in found.iter().zip(wanted(20)) {
+        for dear in [true, false] {
+            let cut = wanted(20).into_iter().map(|wanted| source.cut(&wanted));
+            check(
+                &data,
+                ahead(dear, &|_| {}, cut, |next| (0..20).map(|_| next().unwrap()).collect::<Vec<_>>()),
+            );
+        }
+    }
+
+    /// That those are what [`wanted`] says, in its order.
+    fn check(data: &Dataset, found: Vec<Cut>) {
+        for (found, wanted) in found.into_iter().zip(wanted(20)) {
             let (mut windows, mut bytes) = (Vec::new(), Vec::new());
             for (at, window) in wanted {
                 let mut out = [0; 9];
@@ -106,23 +126,23 @@ mod tests {
                 windows.push(window);
                 bytes.extend(out);
             }
-            assert_eq!(*found, Cut { windows, bytes });
+            assert_eq!(found, Cut { windows, bytes });
         }
     }
 
-    /// Work that ends early leaves the rest uncut and does not wait for it.
+    /// Work that ends early leaves the rest unmade and does not wait for it; what failed is the last that is made.
     #[test]
-    fn what_is_not_asked_for_is_not_cut() {
-        let data = dataset(2, 5, 1, 6);
-        let source = Source { images: &data.train, input: &INPUT };
-        let cut = std::sync::atomic::AtomicUsize::new(0);
-        let endless = (0..).map(|_| {
-            cut.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-            wanted(1).remove(0)
-        });
-        let two = fed(Some(source), endless, |next| [next().unwrap(), next().unwrap()]);
-        assert_eq!(two[0], two[1]);
-        assert!(cut.into_inner() <= 2 + AHEAD + 2);
-        assert_eq!(fed(None, wanted(1).into_iter(), |next| next().unwrap()), None);
+    fn what_is_not_asked_for_is_not_made() {
+        let made = AtomicUsize::new(0);
+        let endless = || (0..).map(|at| Ok(made.fetch_add(1, Ordering::Relaxed).min(at)));
+        assert_eq!(ahead(true, &|_| {}, endless(), |next| [next().unwrap(), next().unwrap()]), [0, 1]);
+        assert!(made.swap(0, Ordering::Relaxed) <= 2 + AHEAD + 2);
+        assert_eq!(ahead(false, &|_| {}, endless(), |next| [next().unwrap(), next().unwrap()]), [0, 1]);
+        assert_eq!(made.swap(0, Ordering::Relaxed), 2);
+        let failing =
+            endless().map(|at| at.and_then(|at| if at < 1 { Ok(at) } else { Err(Error::Interrupted) }));
+        let [first, second] = ahead(true, &|_| {}, failing, |next| [next(), next()]);
+        assert!(first.is_ok() && matches!(second, Err(Error::Interrupted)));
+        assert_eq!(made.into_inner(), 2);
     }
 }

@@ -5,9 +5,9 @@
 #[cfg(test)]
 use super::Meddler;
 use super::features::Features;
-use super::feed::{Cut, Wanted, fed};
+use super::feed::{Cut, ahead};
 use super::update::update;
-use super::{Along, Evaluation, Next, Problem, Task, Trained};
+use super::{Along, Evaluation, Next, Problem, Task, Trained, Waited};
 use crate::architecture::{DROPPED, LAYERS, cached, drops};
 use crate::digest::OrderDigest;
 use crate::error::{Error, Result};
@@ -107,22 +107,25 @@ impl<'a> Passes<'a> {
         let size = self.recipe.solver.batch as usize;
         let steps = || order.chunks(size).enumerate().skip(self.progress.place.step as usize);
         let (recipe, source) = (self.recipe, self.train.source());
-        let windows = |(step, batch): (usize, &[u32])| {
-            let source = source.expect("there are windows to cut");
+        let made = |(step, batch): (usize, &[u32])| {
             let place = Place { epoch, step: step as u32 };
-            let windows = input::windows(recipe, source.input, place, source.images.shape(), batch.len());
-            batch.iter().map(|index| *index as usize).zip(windows).collect()
+            let cut = source.map(|source| {
+                let windows = input::windows(recipe, source.input, place, source.images.shape(), batch.len());
+                source.cut(&batch.iter().map(|index| *index as usize).zip(windows).collect())
+            });
+            Ok(Made { cut: cut.transpose()?, dropped: dropped(recipe, place, batch.len()) })
         };
         let indices = self.train.indices(&order)?;
         let batch = |(step, batch): (usize, &[u32])| {
             (step, indices.f_narrow(0, (step * size) as i64, batch.len() as i64))
         };
-        let (windows, steps) = (steps().map(windows), steps().map(batch));
-        let pass = fed(source, windows, |next| self.steps(along, steps, rate, visited, next))?;
+        let (made, steps) = (steps().map(made), steps().map(batch));
+        let dear = source.is_some() || drops(recipe.network.layout);
+        let pass = ahead(dear, along.waited, made, |next| self.steps(along, steps, rate, visited, next))?;
         if let Pass::Diverged { .. } = pass {
             return Ok(pass);
         }
-        let valid = evaluate(&self.net, self.cached, &self.valid)?;
+        let valid = evaluate(&self.net, self.cached, &self.valid, along.waited)?;
         // The last step's own loss was that of the weights before it.
         if !valid.loss.is_finite() {
             return Ok(Pass::Diverged { step: self.steps });
@@ -141,14 +144,14 @@ impl<'a> Passes<'a> {
         Ok(Pass::Finished)
     }
 
-    /// Those steps, each on the images of its indices, for which `next` has what is cut out for it.
+    /// Those steps, each on the images of its indices and with what `next` has for it.
     fn steps(
         &mut self,
         along: &Along<'_>,
         steps: impl Iterator<Item = (usize, Result<Tensor, TchError>)>,
         rate: f64,
         visited: OrderDigest,
-        next: &mut dyn FnMut() -> Result<Option<Cut>>,
+        next: &mut dyn FnMut() -> Result<Made>,
     ) -> Result<Pass, Problem> {
         let (epoch, size) = (self.progress.place.epoch, self.recipe.solver.batch as usize);
         let visits = self.recipe.solver.visits_of(self.train.len());
@@ -201,11 +204,11 @@ impl<'a> Passes<'a> {
         })
     }
 
-    /// One step of gradient descent on the training images of those indices, of which `cut` was cut out: their
+    /// One step of gradient descent on the training images of those indices, with what was made for it: their
     /// mean loss and how many were right, both before the weights changed.
-    fn step(&mut self, indices: &Tensor, cut: Option<Cut>, rate: f64) -> Result<(f64, u32), Problem> {
-        let (inputs, labels) = self.train.batch(indices, cut)?;
-        let masks = self.masks(indices.numel())?;
+    fn step(&mut self, indices: &Tensor, made: Made, rate: f64) -> Result<(f64, u32), Problem> {
+        let (inputs, labels) = self.train.batch(indices, made.cut)?;
+        let masks = made.dropped.map(|dropped| self.masks(dropped)).transpose()?;
         let logits = self.net.pass(&inputs, self.cached..LAYERS, masks.as_ref())?;
         let loss = logits.f_cross_entropy_loss::<Tensor>(&labels, None, Reduction::Mean, -100, 0.0)?;
         let parameters = self.net.trained(self.frozen);
@@ -231,19 +234,26 @@ impl<'a> Passes<'a> {
         Ok((value, hits as u32))
     }
 
-    /// What is dropped in the next step, of so many images; none where the layout drops nothing.
-    fn masks(&self, images: usize) -> Result<Option<Masks>, TchError> {
-        if !drops(self.recipe.network.layout) {
-            return Ok(None);
-        }
-        let masks = DROPPED.zip(self.recipe.network.hidden).map(|(layer, units)| {
-            let mask = input::mask(self.recipe, self.progress.place, layer - 1, images * units as usize);
-            let mask = Tensor::f_from_slice(&mask)?.f_reshape([images as i64, i64::from(units)]);
-            mask?.f_to_device(self.net.device())
+    /// What is dropped, on the device.
+    fn masks(&self, dropped: [Vec<u8>; 2]) -> Result<Masks, TchError> {
+        let masks = dropped.into_iter().zip(self.recipe.network.hidden).map(|(mask, units)| {
+            Tensor::f_from_slice(&mask)?.f_reshape([-1, i64::from(units)])?.f_to_device(self.net.device())
         });
-        let masks = masks.collect::<Result<Vec<_>, TchError>>()?;
-        Ok(Some(masks.try_into().expect("a mask for each")))
+        Ok(masks.collect::<Result<Vec<_>, TchError>>()?.try_into().expect("a mask for each"))
     }
+}
+
+/// What is made for one step ahead of it: windows, and for each layer that drops units the factors of its units.
+struct Made {
+    cut: Option<Cut>,
+    dropped: Option<[Vec<u8>; 2]>,
+}
+
+/// What is dropped in the step at that place, of so many images; none where the layout drops nothing.
+fn dropped(recipe: &Recipe, place: Place, images: usize) -> Option<[Vec<u8>; 2]> {
+    let mask = |(layer, units)| input::mask(recipe, place, layer - 1, images * units as usize);
+    let masks = || DROPPED.zip(recipe.network.hidden).map(mask).collect::<Vec<_>>();
+    drops(recipe.network.layout).then(|| masks().try_into().expect("a mask for each"))
 }
 
 /// How a pass over the training images ended.
@@ -253,10 +263,15 @@ enum Pass {
 }
 
 /// What the layers from `first` on make of what enters them.
-pub(super) fn evaluate(net: &Net, first: usize, features: &Features<'_>) -> Result<Evaluation, Problem> {
+pub(super) fn evaluate(
+    net: &Net,
+    first: usize,
+    features: &Features<'_>,
+    waited: Waited<'_>,
+) -> Result<Evaluation, Problem> {
     let source = features.source();
-    let middles = |range| -> Wanted { source.expect("there are windows to cut").middles(range) };
-    fed(source, features.ranges().map(middles), |next| {
+    let cut = |range| source.map(|source| source.cut(&source.middles(range))).transpose();
+    ahead(source.is_some(), waited, features.ranges().map(cut), |next| {
         let (mut loss_sum, mut right) = (0.0, Vec::new());
         for range in features.ranges() {
             let (inputs, labels) = features.range(&range, next()?)?;

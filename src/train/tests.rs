@@ -396,7 +396,7 @@ fn states(owned: &Owned, every: u32) -> (Vec<State>, Trained) {
         states.lock().unwrap().push(state);
         Ok(())
     };
-    let along = Along { from: None, every, watch: &|_, _| Next::Keep, keep: &keep };
+    let along = Along { every, watch: &|_, _| Next::Keep, keep: &keep, ..Along::ALONE };
     let trained = torch().train(&owned.task(), &along).unwrap();
     (states.into_inner().unwrap(), trained)
 }
@@ -435,7 +435,7 @@ fn told_to_stop_it_hands_over_the_state_first() {
         Ok(())
     };
     let watch = |place: Place, _| if place == (Place { epoch: 1, step: 2 }) { Next::Stop } else { Next::Go };
-    let along = Along { from: None, every: 3, watch: &watch, keep: &keep };
+    let along = Along { every: 3, watch: &watch, keep: &keep, ..Along::ALONE };
     assert!(matches!(torch().train(&owned.task(), &along), Err(Error::Interrupted)));
     let state = kept.into_inner().unwrap();
     assert_eq!(state.as_ref(), Some(&states[6]));

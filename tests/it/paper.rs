@@ -96,7 +96,10 @@ fn from_a_thousand_folders_to_a_table() {
         call.output().unwrap().into()
     };
     // Four steps end at chance, with filters as random as they were drawn: that is found, and nothing else.
-    let reproduced = call(&["reproduce", "--format", "json", "--quiet", "--jobs", "2"]).expect(1);
+    let reproduced = call(&["reproduce", "--format", "json", "--jobs", "2"]).expect(1);
+    let waited = reproduced.err.lines().find_map(|line| line.strip_prefix("steps waited ")).unwrap();
+    let seconds: Vec<f64> = waited.split(' ').filter_map(|word| word.parse().ok()).collect();
+    assert!(waited.contains(" s for their images (") && seconds[0] < seconds[1], "{waited}");
     let codes: BTreeMap<String, usize> =
         reproduced.findings().into_iter().fold(BTreeMap::new(), |mut codes, (code, _)| {
             *codes.entry(code).or_default() += 1;
