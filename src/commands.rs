@@ -23,6 +23,7 @@ mod work;
 
 use crate::cli::{self, Cli, Command, Common, Format};
 use crate::output;
+use crate::progress::say;
 use anyhow::Context as _;
 use inputs::Inputs;
 use selffer::digest::RecipeDigest;
@@ -31,7 +32,6 @@ use selffer::plan::Plan;
 use selffer::recipe::Policy;
 use selffer::run::finished;
 use selffer::store::Store;
-use selffer::text::printable;
 use selffer::verify::{Context, Finding, Severity, verify};
 use selffer::{Error, Result};
 use std::collections::HashSet;
@@ -232,11 +232,6 @@ fn write_out(text: &str) -> anyhow::Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// A message for people, on standard error.
-pub fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", printable(text));
 }
 
 #[cfg(test)]

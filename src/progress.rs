@@ -1,6 +1,6 @@
-//! What a person sees while networks are trained: bars on a terminal, plain lines elsewhere.
+//! What is said beside the results, on standard error; while networks are trained, bars on a terminal, plain lines elsewhere.
 //!
-//! Uses `run::Observer` and `plan`; used by `commands`. Standard error only. On a terminal there is a
+//! Uses `run::Observer` and `plan`; used by `commands` and `cli`. On a terminal there is a
 //! bar for the whole plan, counted in operations, and one for each network that is being trained,
 //! counted in images.
 
@@ -8,6 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, P
 use selffer::cost::Cost;
 use selffer::plan::Plan;
 use selffer::run::{Done, Observer};
+use selffer::text::printable;
 use std::collections::HashMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Mutex;
@@ -91,9 +92,7 @@ impl<'a> Progress<'a> {
             let mend =
                 if share < 5.0 { "" } else { "; more cores or a faster disk make images ready sooner" };
             // Of bars that were taken off, nothing above them is drawn any more.
-            let text =
-                format!("steps waited {waited:.1} of {trained:.1} s for their images ({share:.1} %){mend}");
-            let _ = writeln!(std::io::stderr(), "{text}");
+            say(&format!("steps waited {waited:.1} of {trained:.1} s for their images ({share:.1} %){mend}"));
         }
     }
 
@@ -226,6 +225,11 @@ impl Observer for Progress<'_> {
             }
         });
     }
+}
+
+/// A message for people.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", printable(text));
 }
 
 fn style(template: &str) -> ProgressStyle {

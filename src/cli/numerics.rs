@@ -1,6 +1,6 @@
 //! What computes, and under which policy: `--device` and `--numerics`, of which one mostly decides the other.
 //!
-//! Used by `cli`. Where neither is given, a GPU that is there is taken; so the same line means the same
+//! Uses `progress`; used by `cli`. Where neither is given, a GPU that is there is taken; so the same line means the same
 //! networks in every command on one machine, but for `audit`, which takes those that a store has.
 
 use super::Command;
@@ -112,7 +112,7 @@ impl Numerics {
     /// [`Self::engage`], for another policy than the two came to.
     pub fn engage_as(&self, policy: Policy, quiet: bool) -> Result<&'static numerics::Numerics> {
         if let (Some(why), false) = (&self.passed, quiet || policy == Policy::Cuda) {
-            crate::commands::say(&format!("the CPU computes, not a GPU: {why}"));
+            crate::progress::say(&format!("the CPU computes, not a GPU: {why}"));
         }
         numerics::Numerics::engage_on(policy, self.gpu)
     }
