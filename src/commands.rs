@@ -26,15 +26,12 @@ use crate::output;
 use crate::progress::say;
 use anyhow::Context as _;
 use inputs::Inputs;
-use selffer::digest::RecipeDigest;
+use records::opened;
 use selffer::manifest::Manifest;
-use selffer::plan::Plan;
-use selffer::recipe::Policy;
 use selffer::run::finished;
 use selffer::store::Store;
 use selffer::verify::{Context, Finding, Severity, verify};
 use selffer::{Error, Result};
-use std::collections::HashSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -92,56 +89,6 @@ fn place(path: &Path) -> Option<PathBuf> {
     let path = std::path::absolute(path).ok()?;
     let (above, place) = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)))?;
     Some(path.strip_prefix(above).map_or_else(|_| place.clone(), |rest| place.join(rest)))
-}
-
-/// The store of a plan's networks.
-///
-/// # Errors
-/// As of [`acquaint`].
-fn opened(path: &Path, plan: &Plan<'_>, policy: Policy, quiet: bool) -> Result<Store> {
-    let store = Store::open(path)?;
-    acquaint(&store, plan, policy, quiet)?;
-    Ok(store)
-}
-
-/// Says where a store's networks of a plan are of another policy.
-///
-/// # Errors
-/// Where it has networks and none is of the plan: the protocol was not named, or is not as it was.
-fn acquaint(store: &Store, plan: &Plan<'_>, policy: Policy, quiet: bool) -> Result<()> {
-    match records::strangers(store, plan)? {
-        Some((problem, mend)) => Err(Error::at(store.dir(), problem, mend)),
-        None => say_elsewhere(store, plan, policy, quiet),
-    }
-}
-
-/// The policies of which a store has base networks of a plan, where it has none of that one: a machine with a GPU and one
-/// without take different ones by themselves.
-fn elsewhere(store: &Store, plan: &Plan<'_>, policy: Policy) -> Result<Vec<Policy>> {
-    let there: HashSet<RecipeDigest> = store.manifests()?.into_iter().collect();
-    let has = |policy: &Policy| {
-        let mut bases = plan.runs.iter().filter(|run| run.parent.is_none());
-        bases.any(|base| there.contains(&plan.recipe(base, *policy, None).digest()))
-    };
-    let none = there.is_empty() || has(&policy);
-    Ok(if none { Vec::new() } else { Policy::ALL.into_iter().filter(has).collect() })
-}
-
-/// Says so where there are such, or where a store's networks are all of another protocol.
-fn say_elsewhere(store: &Store, plan: &Plan<'_>, policy: Policy, quiet: bool) -> Result<()> {
-    if quiet {
-        return Ok(());
-    }
-    if let Some((problem, mend)) = records::strangers(store, plan)? {
-        say(&format!("{} {problem}; {mend}", store.dir().display()));
-    }
-    for other in elsewhere(store, plan, policy)? {
-        let (path, none, name) = (store.dir().display(), policy.name(), other.name());
-        say(&format!(
-            "{path} has networks of this protocol under {name} numerics, none under {none}: --numerics {name}"
-        ));
-    }
-    Ok(())
 }
 
 /// Of those manifests the ones whose networks the store has whole: what `reproduce` would not train again.

@@ -3,8 +3,8 @@
 //! Uses the library's `audit`; used by `commands`. A store's networks may be of other numerics than this machine computes
 //! with, a GPU's above all: then they are held against those that it has, and nobody promised the same bits.
 
-use super::records::{Records, one_policy};
-use super::{Inputs, Verdict, acquaint, jobs, listen_no_more, stop_on_signals, write_out};
+use super::records::{Records, acquaint, one_policy};
+use super::{Inputs, Verdict, jobs, listen_no_more, stop_on_signals, write_out};
 use crate::cli::{self, AuditArgs, AuditFormat, FailOn};
 use crate::output;
 use crate::progress::Progress;

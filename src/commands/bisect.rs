@@ -2,10 +2,10 @@
 //!
 //! Uses the library's `bisect`, and `replay` for a side under another policy; used by `commands`.
 
-use super::records::{Records, is_of, one_policy};
+use super::records::{Records, acquaint, is_of, one_policy};
 use super::replay::Elsewhere;
 use super::show::unknown;
-use super::{Inputs, Verdict, acquaint, print, say, stop_on_signals};
+use super::{Inputs, Verdict, print, say, stop_on_signals};
 use crate::cli::BisectArgs;
 use crate::output;
 use selffer::bisect::{Here, Parting, Replayer, Side, bisect, of_plan};

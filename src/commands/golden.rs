@@ -2,7 +2,8 @@
 //!
 //! Uses the library's `verify::golden`; used by `commands`.
 
-use super::{Inputs, Verdict, on_threads, opened, print, say, trained, verdict};
+use super::records::opened;
+use super::{Inputs, Verdict, on_threads, print, say, trained, verdict};
 use crate::cli::{Golden as Command, GoldenArgs};
 use crate::output;
 use anyhow::Context as _;

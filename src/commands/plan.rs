@@ -3,7 +3,8 @@
 //! Uses `plan`, `outline`, `speed`, `output`; used by `commands`. It changes nothing, and computes only where it is asked
 //! to measure.
 
-use super::{Inputs, Verdict, inputs, jobs, print, say, say_elsewhere, trained};
+use super::records::say_elsewhere;
+use super::{Inputs, Verdict, inputs, jobs, print, say, trained};
 use crate::cli::PlanArgs;
 use crate::output::{self, Pace};
 use selffer::architecture::LAYERS;

@@ -1,8 +1,9 @@
 //! What a store has records of, whatever they are of.
 //!
-//! Uses `store`, `manifest`, `protocol` and `plan`; used by the commands that look at networks before they know a plan, and
-//! where a store has none of the plan's.
+//! Uses `store`, `manifest`, `protocol`, `plan` and `progress`; used by the commands that look at networks before they know a
+//! plan, and that say or refuse where a store has none of the plan's.
 
+use crate::progress::say;
 use selffer::digest::RecipeDigest;
 use selffer::manifest::Manifest;
 use selffer::plan::Plan;
@@ -12,6 +13,7 @@ use selffer::store::{Entry, Found, Store};
 use selffer::text::networks;
 use selffer::{Error, Result};
 use std::collections::HashSet;
+use std::path::Path;
 
 /// The records of a store.
 pub struct Records {
@@ -104,4 +106,54 @@ pub fn strangers(store: &Store, plan: &Plan<'_>) -> Result<Option<(String, Strin
     );
     let (count, name) = (networks(others.len()), &plan.protocol.name);
     Ok(Some((format!("has {count}, and none of the protocol {name} and its images as they are now"), mend)))
+}
+
+/// The store of a plan's networks.
+///
+/// # Errors
+/// As of [`acquaint`].
+pub fn opened(path: &Path, plan: &Plan<'_>, policy: Policy, quiet: bool) -> Result<Store> {
+    let store = Store::open(path)?;
+    acquaint(&store, plan, policy, quiet)?;
+    Ok(store)
+}
+
+/// Says where a store's networks of a plan are of another policy.
+///
+/// # Errors
+/// Where it has networks and none is of the plan: the protocol was not named, or is not as it was.
+pub fn acquaint(store: &Store, plan: &Plan<'_>, policy: Policy, quiet: bool) -> Result<()> {
+    match strangers(store, plan)? {
+        Some((problem, mend)) => Err(Error::at(store.dir(), problem, mend)),
+        None => say_elsewhere(store, plan, policy, quiet),
+    }
+}
+
+/// The policies of which a store has base networks of a plan, where it has none of that one: a machine with a GPU and one
+/// without take different ones by themselves.
+pub fn elsewhere(store: &Store, plan: &Plan<'_>, policy: Policy) -> Result<Vec<Policy>> {
+    let there: HashSet<RecipeDigest> = store.manifests()?.into_iter().collect();
+    let has = |policy: &Policy| {
+        let mut bases = plan.runs.iter().filter(|run| run.parent.is_none());
+        bases.any(|base| there.contains(&plan.recipe(base, *policy, None).digest()))
+    };
+    let none = there.is_empty() || has(&policy);
+    Ok(if none { Vec::new() } else { Policy::ALL.into_iter().filter(has).collect() })
+}
+
+/// Says so where there are such, or where a store's networks are all of another protocol.
+pub fn say_elsewhere(store: &Store, plan: &Plan<'_>, policy: Policy, quiet: bool) -> Result<()> {
+    if quiet {
+        return Ok(());
+    }
+    if let Some((problem, mend)) = strangers(store, plan)? {
+        say(&format!("{} {problem}; {mend}", store.dir().display()));
+    }
+    for other in elsewhere(store, plan, policy)? {
+        let (path, none, name) = (store.dir().display(), policy.name(), other.name());
+        say(&format!(
+            "{path} has networks of this protocol under {name} numerics, none under {none}: --numerics {name}"
+        ));
+    }
+    Ok(())
 }

@@ -3,7 +3,8 @@
 //! Uses `report` of the library; `reproduce` ends in the same page.
 
 use super::records::Records;
-use super::{Inputs, Verdict, acquaint, place, say, write_out};
+use super::records::acquaint;
+use super::{Inputs, Verdict, place, say, write_out};
 use crate::cli::ReportArgs;
 use anyhow::Context as _;
 use selffer::Error;

@@ -2,9 +2,9 @@
 //!
 //! Uses the library's `run`, `verify` and `table`; used by `commands`.
 
+use super::records::say_elsewhere;
 use super::{
-    Inputs, Verdict, jobs, jobs::leave, listen_no_more, print, report, say, say_elsewhere, stop_on_signals,
-    verdict,
+    Inputs, Verdict, jobs, jobs::leave, listen_no_more, print, report, say, stop_on_signals, verdict,
 };
 use crate::cli::ReproduceArgs;
 use crate::output;

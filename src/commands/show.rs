@@ -2,7 +2,8 @@
 //!
 //! Uses `plan` and `store`; used by `commands`. A run is named as the plan names it, or by the beginning of a digest.
 
-use super::{Inputs, Verdict, elsewhere, opened, print};
+use super::records::{elsewhere, opened};
+use super::{Inputs, Verdict, print};
 use crate::cli::ShowArgs;
 use crate::output::Shown;
 use crate::output::chart::Look;

@@ -3,7 +3,8 @@
 //! Uses the library's `status`; used by `commands`. It writes nothing, so it may be run beside anything.
 
 use super::jobs::{Asker, FORGET, unknown_left};
-use super::{Inputs, Verdict, print, say, say_elsewhere, verdict, write_out};
+use super::records::say_elsewhere;
+use super::{Inputs, Verdict, print, say, verdict, write_out};
 use crate::cli::{Format, StatusArgs};
 use crate::output;
 use selffer::status::{Standing, Status, Watch};

@@ -4,7 +4,8 @@
 
 use super::inputs::{self, placed};
 use super::jobs::{Asker, FORGET, unknown_left};
-use super::{Inputs, Verdict, jobs, print, say, say_elsewhere, write_out};
+use super::records::say_elsewhere;
+use super::{Inputs, Verdict, jobs, print, say, write_out};
 use crate::cli::{EngineName, Format, SubmitArgs};
 use selffer::cluster::arrange::{Arrangement, Batch, Pair, arrange};
 use selffer::cluster::order::{Format as OrderFormat, Order};

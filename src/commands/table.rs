@@ -2,7 +2,8 @@
 //!
 //! Uses the library's `table`; used by `commands`.
 
-use super::{Inputs, Verdict, opened, say, trained, write_out};
+use super::records::opened;
+use super::{Inputs, Verdict, say, trained, write_out};
 use crate::cli::{TableArgs, TableFormat};
 use crate::output;
 use crate::output::chart::{Chart, Curve, Look};
