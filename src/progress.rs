@@ -29,8 +29,8 @@ pub struct Progress<'a> {
     bars: Option<Bars>,
     quiet: bool,
     state: Mutex<State>,
-    // Nanoseconds that steps waited for their images, where those are made ahead.
-    waited: AtomicU64,
+    // Nanoseconds that steps waited for what is made ahead of them, and those that it is of.
+    waited: [AtomicU64; 2],
 }
 
 struct Bars {
@@ -41,9 +41,6 @@ struct Bars {
 #[derive(Default)]
 struct State {
     running: HashMap<usize, ProgressBar>,
-    // When each running network began, and how long those trained that are no longer running, one by one.
-    began: HashMap<usize, Instant>,
-    trained: Duration,
     // Operations of each running network that were done so far.
     partial: HashMap<usize, f64>,
     done: usize,
@@ -75,24 +72,25 @@ impl<'a> Progress<'a> {
             bars,
             quiet,
             state: Mutex::default(),
-            waited: AtomicU64::new(0),
+            waited: Default::default(),
         }
     }
 
-    /// Takes the bars off the terminal. Where windows were cut out of images ahead of their steps, it is said how long those
-    /// waited for them.
+    /// Takes the bars off the terminal, for good. Where things were made ahead of steps, as windows are, it is said how long
+    /// those waited for them.
     pub fn finish(&self) {
         if let Some(bars) = &self.bars {
+            bars.whole.disable_steady_tick();
             let _ = bars.all.clear();
+            bars.all.set_draw_target(ProgressDrawTarget::hidden());
         }
-        let trained = self.state.lock().expect("no thread panicked").trained.as_secs_f64();
-        let waited = Duration::from_nanos(self.waited.load(Ordering::Relaxed)).as_secs_f64();
-        if waited > 0.0 && trained > 0.0 && !self.quiet {
-            let share = 100.0 * waited / trained;
-            let mend =
-                if share < 5.0 { "" } else { "; more cores or a faster disk make images ready sooner" };
-            // Of bars that were taken off, nothing above them is drawn any more.
-            say(&format!("steps waited {waited:.1} of {trained:.1} s for their images ({share:.1} %){mend}"));
+        let [waited, of] =
+            self.waited.each_ref().map(|nanoseconds| nanoseconds.load(Ordering::Relaxed) as f64 / 1e9);
+        if of > 0.0 && !self.quiet {
+            let share = 100.0 * waited / of;
+            say(&format!(
+                "steps waited {waited:.1} of {of:.1} s for what is made ahead of them ({share:.1} %)"
+            ));
         }
     }
 
@@ -142,7 +140,6 @@ impl Observer for Progress<'_> {
         let planned = &self.plan.runs[run];
         self.with_state(|state| {
             state.partial.insert(run, 0.0);
-            state.began.insert(run, Instant::now());
             if let Some(bars) = &self.bars {
                 let bar = bars.all.add(ProgressBar::new(self.costs[run].images));
                 bar.set_style(style("  {prefix:<22} {bar:24} {percent:>3} %  {speed}, {eta} left"));
@@ -169,7 +166,6 @@ impl Observer for Progress<'_> {
         self.with_state(|state| {
             state.done += 1;
             state.partial.remove(&run);
-            state.trained += state.began.remove(&run).map_or(Duration::ZERO, |began| began.elapsed());
             if let (Some(bar), Some(bars)) = (state.running.remove(&run), &self.bars) {
                 bar.finish_and_clear();
                 bars.all.remove(&bar);
@@ -210,8 +206,10 @@ impl Observer for Progress<'_> {
         }
     }
 
-    fn waited(&self, _run: usize, time: Duration) {
-        self.waited.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
+    fn waited(&self, waited: Duration, of: Duration) {
+        for (sum, time) in self.waited.iter().zip([waited, of]) {
+            sum.fetch_add(time.as_nanos() as u64, Ordering::Relaxed);
+        }
     }
 
     fn waits(&self, run: usize) {

@@ -47,8 +47,8 @@ pub trait Observer: Sync {
     fn finished(&self, _run: usize, _done: &Done) {}
     /// The run cannot be trained, because the network it copies from diverged.
     fn barred(&self, _run: usize) {}
-    /// A step of the run, or a part of its validation, waited so long for its images.
-    fn waited(&self, _run: usize, _time: Duration) {}
+    /// Steps of a pass waited so long for what is made ahead of them, of the time that it took.
+    fn waited(&self, _waited: Duration, _of: Duration) {}
     /// Another process has the run, for a second or more.
     fn waits(&self, _run: usize) {}
     /// The state that was kept after `kept` steps of the run cannot be used: `why` completes the sentence "it …". Training
@@ -327,7 +327,7 @@ impl Runner<'_> {
         };
         let weights =
             self.plan.shapes(&self.plan.runs[index]).iter().map(architecture::Layer::parameters).sum();
-        let waited = |time| self.observer.waited(index, time);
+        let waited = |waited, of| self.observer.waited(waited, of);
         let along =
             Along { from, every: ledger::every(weights), watch: &watch, keep: &keep, waited: &waited };
         let (mut manifest, weights) = train(self.plan, index, recipe, parent.as_ref(), self.trainer, &along)?;

@@ -107,12 +107,13 @@ pub struct Along<'a> {
     pub watch: &'a (dyn Fn(Place, u64) -> Next + Sync),
     /// Takes the states that are handed over.
     pub keep: &'a (dyn Fn(State) -> Result<()> + Sync),
-    /// Hears how long each step, and each part of an evaluation, waited for what is made ahead of it, where anything is.
+    /// Hears of each pass over images how long its steps waited for what is made ahead of them, and how long it took; nothing
+    /// where nothing is.
     pub waited: Waited<'a>,
 }
 
-/// Hears how long something was waited for.
-pub type Waited<'a> = &'a (dyn Fn(Duration) + Sync);
+/// Hears how long something was waited for, and within what time.
+pub type Waited<'a> = &'a (dyn Fn(Duration, Duration) + Sync);
 
 impl Along<'_> {
     /// Training from the beginning to the end, unwatched.
@@ -121,7 +122,7 @@ impl Along<'_> {
         every: ledger::EVERY,
         watch: &|_, _| Next::Go,
         keep: &|_| Ok(()),
-        waited: &|_| {},
+        waited: &|_, _| {},
     };
 }
 
@@ -214,7 +215,7 @@ impl Trainer for Torch {
         self.numerics.enter_thread();
         let evaluated = || -> Result<Evaluation, Problem> {
             let net = Net::new(recipe.network.layout, weights, LAYERS, self.numerics.device())?;
-            evaluate(&net, 0, &Features::new(images, pixels, recipe.input.as_ref(), &net, 0)?, &|_| {})
+            evaluate(&net, 0, &Features::new(images, pixels, recipe.input.as_ref(), &net, 0)?, &|_, _| {})
         };
         let evaluated = evaluated();
         self.numerics.release_memory();

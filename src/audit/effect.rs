@@ -74,8 +74,8 @@ pub enum Basis {
 pub enum Source {
     /// A bootstrap over targets, and the runs of each.
     Bootstrap,
-    /// The sampling of validation images, as if each side had drawn its own: where there is a single
-    /// target on one side, or the bootstrap's interval is narrower.
+    /// The sampling of validation images, as if each side had drawn its own: where one side has a single
+    /// target with a single seed, or the bootstrap's interval is narrower.
     Images,
 }
 

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Estimate {
     /// The number.
     pub value: f64,
-    /// The middle 95 % of a bootstrap over targets, and the seeds of each; none where there is one of one only.
+    /// The middle 95 % of a bootstrap over targets, and the seeds of each; none where there is one target with one seed.
     pub interval: Option<Interval>,
 }
 

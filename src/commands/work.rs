@@ -56,15 +56,15 @@ pub fn run(args: &WorkArgs) -> anyhow::Result<Verdict> {
         stop: &signals.stop,
         observer: &progress,
     };
-    match runner.run() {
+    let done = runner.run();
+    progress.finish();
+    match done {
         Ok(done) => {
-            progress.finish();
             let trained =
                 |index: &usize| done[*index].as_ref().is_some_and(|done| done.manifest.trained().is_some());
             Ok(ended(runs.iter().map(trained)))
         }
         Err(Error::Interrupted) if signals.time_is_up.load(Ordering::Relaxed) => {
-            progress.finish();
             let mut moved = false;
             for run in &runs {
                 moved |= went_on(&claims(&plan, &store, order.numerics, *run)?, &Holder::here());

@@ -10,6 +10,7 @@ use crate::protocol::{Filler, Input, Layout, Network, Solver, Subtract, Update};
 use crate::recipe::{CORE, Policy};
 use crate::testing::{Summary, hashed};
 use serde_json::Value;
+use std::sync::Mutex;
 
 /// How far a loss may be from PyTorch's, as a share of it, and a weight, as a share of its tensor's norm;
 /// what was seen is below a tenth of this.
@@ -63,8 +64,10 @@ fn images(first: u64, count: usize) -> Images {
     Images::new([3, SIDE, SIDE], pixels.collect(), labels)
 }
 
-fn train(recipe: &Recipe) -> (Weights, Vec<Epoch>) {
-    let mut initial = zeros(&layers(&recipe.network, [3, 71, 71], CLASSES));
+/// What `work` makes of that recipe's task.
+fn on_task<T>(recipe: &Recipe, work: impl FnOnce(&Torch, &Task<'_>) -> T) -> T {
+    let side = recipe.input.as_ref().map_or(SIDE, |input| input.crop as usize);
+    let mut initial = zeros(&layers(&recipe.network, [3, side, side], CLASSES));
     crate::net::caffe::formula(&mut initial, SCALES);
     let (train, valid) = (images(12, 10), images(13, 7));
     let data = crate::data::Dataset { classes: Vec::new(), train, valid };
@@ -77,19 +80,21 @@ fn train(recipe: &Recipe) -> (Weights, Vec<Epoch>) {
         valid: &data.valid,
         pixels: Pixels { moments: (0.5, 0.25), mean: Some(&mean) },
     };
-    let numerics = Numerics::engage(Policy::Portable).expect("this machine can");
-    match Torch::new(numerics).train(&task, &Along::ALONE).expect("libtorch trains") {
+    work(&Torch::new(Numerics::engage(Policy::Portable).expect("this machine can")), &task)
+}
+
+fn train(recipe: &Recipe) -> (Weights, Vec<Epoch>) {
+    on_task(recipe, |torch, task| match torch.train(task, &Along::ALONE).expect("libtorch trains") {
         Trained::Whole { weights, epochs, .. } => {
             // What training counted last is what evaluation counts.
-            let again = Torch::new(numerics)
-                .evaluate("reference", recipe, &weights, &data.valid, task.pixels)
-                .expect("libtorch evaluates");
-            let last = epochs.last().expect("there are epochs");
+            let again = torch.evaluate("reference", recipe, &weights, task.valid, task.pixels);
+            let (again, last) =
+                (again.expect("libtorch evaluates"), epochs.last().expect("there are epochs"));
             assert_eq!((again.loss, again.count()), (last.valid_loss, last.valid));
             (weights, epochs)
         }
         Trained::Diverged { .. } => panic!("it does not diverge"),
-    }
+    })
 }
 
 /// The largest difference, in units of the tolerance, and whether all counts are the same.
@@ -158,24 +163,7 @@ fn cached_layers_train_as_those_that_are_not() {
             recipe.input = crop.map(|crop| Input { crop, mirror: false, subtract: Subtract::Moments });
             recipe
         };
-        let [cached, cut] = [once(None), once(Some(SIDE as u32))].map(|recipe| {
-            let mut initial = zeros(&layers(&recipe.network, [3, SIDE, SIDE], CLASSES));
-            crate::net::caffe::formula(&mut initial, SCALES);
-            let (train, valid) = (images(12, 10), images(13, 7));
-            let task = Task {
-                name: "cached",
-                recipe: &recipe,
-                initial: &initial,
-                train: &train,
-                valid: &valid,
-                pixels: Pixels { moments: (0.5, 0.25), mean: None },
-            };
-            let numerics = Numerics::engage(Policy::Portable).expect("this machine can");
-            match Torch::new(numerics).train(&task, &Along::ALONE).expect("libtorch trains") {
-                Trained::Whole { weights, epochs, .. } => (weights, epochs),
-                Trained::Diverged { .. } => panic!("it does not diverge"),
-            }
-        });
+        let [cached, cut] = [once(None), once(Some(SIDE as u32))].map(|recipe| train(&recipe));
         for (a, b) in cached.1.iter().zip(&cut.1) {
             assert!((a.train_loss - b.train_loss).abs() < 1e-4, "{treatment}: {a:?} {b:?}");
             assert!((a.valid_loss - b.valid_loss).abs() < 1e-4, "{treatment}: {a:?} {b:?}");
@@ -185,5 +173,30 @@ fn cached_layers_train_as_those_that_are_not() {
                 a.weight.values.iter().zip(&b.weight.values).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(off < 1e-4, "{treatment}: {off}");
         }
+    }
+}
+
+/// Windows, mirrors and what is dropped are those of a step, whichever step training went on at.
+#[test]
+fn it_goes_on_from_every_step_to_the_same_bits() {
+    for (treatment, windows) in [("baseB", true), ("A3B", true), ("A3B", false)] {
+        let mut recipe = recipe(treatment);
+        recipe.input = recipe.input.filter(|_| windows);
+        recipe.solver.epochs = 2;
+        on_task(&recipe, |torch, task| {
+            let states = Mutex::new(Vec::new());
+            let keep = |state| {
+                states.lock().unwrap().push(state);
+                Ok(())
+            };
+            let whole =
+                torch.train(task, &Along { watch: &|_, _| Next::Keep, keep: &keep, ..Along::ALONE }).unwrap();
+            let states = states.into_inner().unwrap();
+            assert_eq!(states.len(), 8);
+            for (at, state) in states.into_iter().enumerate() {
+                let again = torch.train(task, &Along { from: Some(state), ..Along::ALONE }).unwrap();
+                assert!(again == whole, "{treatment}, windows {windows}, after step {}", at + 1);
+            }
+        });
     }
 }

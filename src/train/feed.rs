@@ -11,7 +11,7 @@ use crate::protocol::Input;
 use rayon::prelude::*;
 use std::sync::mpsc::sync_channel;
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What waits beside that of the step at hand and that being made.
 const AHEAD: usize = 1;
@@ -53,8 +53,8 @@ impl Source<'_> {
 }
 
 /// Calls `work` with what gives the next of `items`, one call an item. Those that are `dear` are made on a thread of their
-/// own, ahead of the call, and `waited` hears how long each was waited for. What `work` leaves is not made, but for those
-/// ahead.
+/// own, ahead of the call, and `waited` hears how long `work` waited for them, of how long it took. What it leaves is not
+/// made, but for those ahead.
 pub(super) fn ahead<T: Send, R>(
     dear: bool,
     waited: Waited<'_>,
@@ -75,12 +75,17 @@ pub(super) fn ahead<T: Send, R>(
                 }
             }
         });
-        work(&mut move || {
+        let (begun, mut waiting) = (Instant::now(), Duration::ZERO);
+        let done = work(&mut || {
             let asked = Instant::now();
             let item = next.recv().expect("an item for each call");
-            waited(asked.elapsed());
+            waiting += asked.elapsed();
             item
-        })
+        });
+        // Or the thread would go on waiting for somebody to take what it made.
+        drop(next);
+        waited(waiting, begun.elapsed());
+        done
     })
 }
 
@@ -91,6 +96,7 @@ mod tests {
     use crate::error::Error;
     use crate::protocol::Subtract;
     use crate::testing::dataset;
+    use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     const INPUT: Input = Input { crop: 3, mirror: true, subtract: Subtract::Moments };
@@ -111,7 +117,7 @@ mod tests {
             let cut = wanted(20).into_iter().map(|wanted| source.cut(&wanted));
             check(
                 &data,
-                ahead(dear, &|_| {}, cut, |next| (0..20).map(|_| next().unwrap()).collect::<Vec<_>>()),
+                ahead(dear, &|_, _| {}, cut, |next| (0..20).map(|_| next().unwrap()).collect::<Vec<_>>()),
             );
         }
     }
@@ -130,18 +136,46 @@ mod tests {
         }
     }
 
+    /// Of what is not made ahead nothing is told; of what is, once, however the work ends.
+    #[test]
+    fn what_was_waited_for_is_told_with_the_time_that_it_is_of() {
+        let told = Mutex::new(Vec::new());
+        let waited = |waited: Duration, of| told.lock().unwrap().push((waited, of));
+        let pause = Duration::from_millis(30);
+        let slow = || {
+            (0..3).map(|at| {
+                thread::sleep(pause);
+                if at < 2 { Ok(at) } else { Err(Error::Interrupted) }
+            })
+        };
+        assert!(ahead(false, &waited, slow(), |next| [next(), next(), next()])[2].is_err());
+        assert_eq!(*told.lock().unwrap(), []);
+        assert!(ahead(true, &waited, slow(), |next| [next(), next(), next()])[2].is_err());
+        let (first, of) = told.lock().unwrap().pop().unwrap();
+        assert!(pause <= first && first <= of, "{first:?} of {of:?}");
+        // Who is slower than what is made waits for the first alone.
+        ahead(true, &waited, slow(), |next| {
+            next().unwrap();
+            thread::sleep(5 * pause);
+            next().unwrap();
+        });
+        let (second, of) = told.lock().unwrap().pop().unwrap();
+        assert!(pause <= second && second < of - 4 * pause, "{second:?} of {of:?}");
+        assert_eq!(*told.lock().unwrap(), []);
+    }
+
     /// Work that ends early leaves the rest unmade and does not wait for it; what failed is the last that is made.
     #[test]
     fn what_is_not_asked_for_is_not_made() {
         let made = AtomicUsize::new(0);
         let endless = || (0..).map(|at| Ok(made.fetch_add(1, Ordering::Relaxed).min(at)));
-        assert_eq!(ahead(true, &|_| {}, endless(), |next| [next().unwrap(), next().unwrap()]), [0, 1]);
+        assert_eq!(ahead(true, &|_, _| {}, endless(), |next| [next().unwrap(), next().unwrap()]), [0, 1]);
         assert!(made.swap(0, Ordering::Relaxed) <= 2 + AHEAD + 2);
-        assert_eq!(ahead(false, &|_| {}, endless(), |next| [next().unwrap(), next().unwrap()]), [0, 1]);
+        assert_eq!(ahead(false, &|_, _| {}, endless(), |next| [next().unwrap(), next().unwrap()]), [0, 1]);
         assert_eq!(made.swap(0, Ordering::Relaxed), 2);
         let failing =
             endless().map(|at| at.and_then(|at| if at < 1 { Ok(at) } else { Err(Error::Interrupted) }));
-        let [first, second] = ahead(true, &|_| {}, failing, |next| [next(), next()]);
+        let [first, second] = ahead(true, &|_, _| {}, failing, |next| [next(), next()]);
         assert!(first.is_ok() && matches!(second, Err(Error::Interrupted)));
         assert_eq!(made.into_inner(), 2);
     }

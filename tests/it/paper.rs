@@ -99,7 +99,7 @@ fn from_a_thousand_folders_to_a_table() {
     let reproduced = call(&["reproduce", "--format", "json", "--jobs", "2"]).expect(1);
     let waited = reproduced.err.lines().find_map(|line| line.strip_prefix("steps waited ")).unwrap();
     let seconds: Vec<f64> = waited.split(' ').filter_map(|word| word.parse().ok()).collect();
-    assert!(waited.contains(" s for their images (") && seconds[0] < seconds[1], "{waited}");
+    assert!(waited.contains(" s for what is made ahead of them (") && seconds[0] < seconds[1], "{waited}");
     let codes: BTreeMap<String, usize> =
         reproduced.findings().into_iter().fold(BTreeMap::new(), |mut codes, (code, _)| {
             *codes.entry(code).or_default() += 1;

@@ -191,6 +191,15 @@ def first(of, on):
     return None
 
 
+source = (pathlib.Path(__file__).parents[2] / "src/numerics/fingerprint.rs").read_text()
+
+
+def constant(name):
+    """The numbers of a constant of the fingerprint's."""
+    (value,) = re.findall(rf"const {name}: [^=]*= ([^;]*);", source)
+    return [int(number) for number in re.findall(r"\d+", value)]
+
+
 def small(images):
     """The convolutions of the small network, as `graph` takes them."""
     sides, widths = [28, 14, 7, 7, 7], [1, 16, 24, 32, 32, 24]
@@ -209,10 +218,10 @@ def paper(images, window=227, widths=(96, 256, 384, 384, 256)):
 
 
 def probed():
-    """Those of the fingerprint's probe, from the program's source, but for the paper's."""
-    source = (pathlib.Path(__file__).parents[2] / "src/numerics/fingerprint.rs").read_text()
-    (body,) = re.findall(r"const CONVOLUTIONS[^=]*= \[(.*?)\];", source, re.S)
-    shapes = [[int(number) for number in one] for one in re.findall(r"\((\d+), (\d+), (\d+), (\d+), (\d+),", body)]
+    """Those of the fingerprint's probe, but for the paper's."""
+    numbers = constant("CONVOLUTIONS")
+    assert len(numbers) == 5 * 10, numbers
+    shapes = [numbers[at : at + 5] for at in range(0, len(numbers), 5)]
     return [(images, (rows, columns), of, to, 3, 1, 1, 1) for images, of, to, rows, columns in shapes]
 
 
@@ -223,10 +232,12 @@ def directions(shapes, first_by_input=False):
 
 
 networks = [*directions(small(50)), *directions(small(48)), *directions(paper(256)), *directions(paper(64))]
-probe = [*directions(probed(), True), *directions(paper(3, 67, (12, 32, 48, 48, 32)), True)]
+(images,), (side,) = constant("PAPER_IMAGES"), constant("PAPER_SIDE")
+probe = [*directions(probed(), True), *directions(paper(images, side, constant("PAPER_CONV")), True)]
 training = networks + [one for one in probe if one not in networks]
-# What the probe has on a GPU alone.
-probe.append(("by weight", *paper(64)[4]))
+# What the probe has on a GPU alone: the paper's fifth.
+wide = [constant(f"WIDE_{name}")[0] for name in ["IMAGES", "SIDE", "FROM", "TO", "GROUPS"]]
+probe.append(("by weight", wide[0], (wide[1], wide[1]), wide[2], wide[3], 3, 1, 1, wide[4]))
 evaluated = [("forward", *shape) for shape in small(250) + paper(250)]
 
 version = cudnn.cudnnGetVersion()
@@ -241,10 +252,11 @@ print(f"{len(training)} convolutions of training and of the probe, {len(evaluate
 print(f"workspace: {max(found[2] for found in kept.values()) / 2**20:.0f} MiB at the most")
 print("notes on how they behave:", sorted({note for found in kept.values() for note in found[3]}) or "none")
 known = {(one[0], taken[one][0]) for one in probe if taken[one]}
-lacking = [one for one in networks if taken[one] and (one[0], taken[one][0]) not in known]
+asked = [*networks, *evaluated]
+lacking = [one for one in asked if taken[one] and (one[0], taken[one][0]) not in known]
 for one in lacking:
     print("the fingerprint lacks engine", taken[one][0], *one)
-print(f"the fingerprint has the engines of {len(networks) - len(lacking)} of the networks' {len(networks)}")
+print(f"the fingerprint has the engines of {len(asked) - len(lacking)} of the networks' {len(asked)}")
 
 h100 = dict(totalGlobalMem=85029158912, l2CacheSize=52428800)
 others = {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prints what autograd keeps of an image of the paper's network for the way back, beside what its convolutions put out.
+"""Prints what autograd keeps of an image of the paper's network for the way back, beside what `selffer plan` counts of it.
 
 The convolutions alone, as selffer's `net` has them: the channel fastest in memory, normalisation written out. PyTorch's own
 hooks name each tensor that is saved; the weights are not counted. It adds up what is kept, not what a GPU's allocator takes.
@@ -46,14 +46,16 @@ def keep(tensor):
     return tensor
 
 
-shown = []
+put_out = 0
 with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
     x = torch.zeros(IMAGES, 227, 227, 3).permute(0, 3, 1, 2)
     for at, ((weight, bias), (_, _, _, stride, pad, groups, pooled)) in enumerate(zip(weights, LAYERS)):
         x = F.relu(F.conv2d(x, weight, bias, stride, pad, 1, groups))
-        shown.append(x[0].numel())
+        put_out += x[0].numel()
         x = F.max_pool2d(x, 3, 2, ceil_mode=True) if pooled else x
         x = normalised(x) if at < 2 else x
 
 mebibytes = sum(size for size, _ in kept.values()) / 2**20 / IMAGES
-print(f"autograd keeps {mebibytes:.1f} MiB an image; what convolutions put out is {4 * sum(shown) / 2**20:.1f} MiB")
+# As src/cost.rs has it: what layers put out, 1000 classes among it, and a window as numbers with the bytes of two more.
+counted = 4 * (put_out + 2 * 4096 + 1000 + 1.5 * 3 * 227**2) / 2**20
+print(f"autograd keeps {mebibytes:.1f} MiB an image, and the plan counts {counted:.1f}")
