@@ -57,6 +57,8 @@ impl Cli {
             Command::Status(args) => args.output.quiet,
             Command::Submit(args) => args.output.quiet,
             Command::Report(args) => args.quiet,
+            // Whoever asked for it hears what went wrong, and nothing else.
+            Command::Replay(_) => true,
             _ => false,
         }
     }

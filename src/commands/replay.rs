@@ -61,9 +61,15 @@ impl Replayer for Elsewhere<'_> {
         call.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = call.spawn().map_err(Error::io("start", &program))?;
         let (mut to, from) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
+        let mut told = child.stderr.take().expect("piped");
         let child = Mutex::new(child);
         let (done, end) = channel::<()>();
-        let said = std::thread::scope(|scope| {
+        let (said, told) = std::thread::scope(|scope| {
+            // Beside what it answers: neither pipe may fill while the other is read.
+            let told = scope.spawn(move || {
+                let mut all = Vec::new();
+                told.read_to_end(&mut all).map(|_| all)
+            });
             scope.spawn(|| {
                 let end = end;
                 while end.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
@@ -77,17 +83,18 @@ impl Replayer for Elsewhere<'_> {
             let _ = write(&mut to, RECORD, &side.manifest.to_bytes());
             let said = hear(from, take);
             drop((to, done));
-            said
+            (said, told.join().expect("no thread panicked"))
         });
-        let child = child.into_inner().expect("no thread panicked");
-        let ended = child.wait_with_output().map_err(Error::io("wait for", &program))?;
+        let mut child = child.into_inner().expect("no thread panicked");
+        let ended = child.wait().map_err(Error::io("wait for", &program))?;
+        let told = told.map_err(Error::io("listen to", &program))?;
         if self.stop.load(Ordering::Relaxed) {
             return Err(Error::Stopped);
         }
         // What it was refused for is what is not known of that side; the other side is all right.
         Ok(said?.unwrap_or_else(|| {
-            let said = match String::from_utf8_lossy(&ended.stderr).trim() {
-                "" => ended.status.to_string(),
+            let said = match String::from_utf8_lossy(&told).trim() {
+                "" => ended.to_string(),
                 said => said.to_owned(),
             };
             Replayed::Not(format!("another process could not train it: {said}"))
