@@ -184,17 +184,21 @@ impl<'a> Fence<'a> {
     /// # Errors
     /// Where the store cannot be used, or `write` fails.
     pub fn finish<T>(&self, hold: &Hold, write: impl FnOnce() -> Result<T>) -> Result<Option<T>> {
-        let claim = hold.state().claim.clone();
+        // Held until the state says what the store does: in between, the claim would look like another's.
+        let mut state = hold.state();
+        let claim = state.claim.clone();
         let at = now();
         let next = Claim { number: claim.number + 1, images: claim.of, at, stage: Stage::Finishing, ..claim };
         // No second process can make the claim of that number, so none can take the network from here.
         if !self.store.make_claim(hold.recipe, &next)? {
             hold.lost.store(true, Ordering::Relaxed);
+            drop(state);
             self.end(hold, Stage::Superseded);
             return Ok(None);
         }
         hold.images.store(next.of, Ordering::Relaxed);
-        hold.state().claim = next;
+        state.claim = next;
+        drop(state);
         let written = write()?;
         self.end(hold, Stage::Finished);
         Ok(Some(written))

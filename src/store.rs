@@ -1,8 +1,8 @@
 //! The store: a directory of splits, checkpoints and manifests that are named by their content.
 //!
-//! Uses `manifest`, `split`, `weights`, `digest`; used by `run`, `verify` and others. Every file is
-//! written beside its place, synced and renamed, so a name is either absent or whole. Every file is
-//! verified when it is read. A process that trains a network holds that network's lock, which the
+//! Uses `manifest`, `split`, `weights`, `digest`; used by `run`, `verify` and others. Every result is
+//! written beside its place, synced and renamed, so a name is either absent or whole, and verified when
+//! it is read. A process that trains a network holds that network's lock, which the
 //! system gives up when the process ends, however it ends.
 //!
 //! ```text
@@ -287,13 +287,16 @@ impl Store {
         self.write(&relative(&Entry::Snapshot(state.progress.recipe, steps)), &state.to_bytes())
     }
 
-    /// Removes a snapshot.
+    /// Removes a snapshot, if it is there: another process may have removed it.
     ///
     /// # Errors
     /// Where the system refuses.
     pub fn remove_snapshot(&self, recipe: RecipeDigest, steps: u64) -> Result<()> {
         let path = self.path(&Entry::Snapshot(recipe, steps));
-        fs::remove_file(&path).map_err(Error::io("remove", &path))
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io("remove", &path)(error)),
+            _ => Ok(()),
+        }
     }
 
     /// Every file of the store: what is an entry by its name, and the paths, relative to the store, of
