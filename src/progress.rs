@@ -41,13 +41,23 @@ struct Bars {
 #[derive(Default)]
 struct State {
     running: HashMap<usize, ProgressBar>,
-    // Operations of each running network that were done so far.
-    partial: HashMap<usize, f64>,
+    // Of each running network, the operations that were done when training began or went on here, and so far.
+    partial: HashMap<usize, [f64; 2]>,
     done: usize,
+    // Operations that are done and say nothing of the speed here: found, trained before, or left out where one diverged.
     operations_found: f64,
     operations_trained: f64,
     // Whether it was said that another process is waited for.
     waiting_said: bool,
+}
+
+impl State {
+    /// Operations that are done and say nothing of the speed here, and those that were trained here.
+    fn operations(&self) -> (f64, f64) {
+        let sum = |of: fn(&[f64; 2]) -> f64| self.partial.values().map(of).sum::<f64>();
+        let (found, trained) = (sum(|[before, _]| *before), sum(|[before, now]| now - before));
+        (self.operations_found + found, self.operations_trained + trained)
+    }
 }
 
 impl<'a> Progress<'a> {
@@ -96,8 +106,8 @@ impl<'a> Progress<'a> {
 
     /// The message of the whole bar: networks, time left, speed.
     fn summary(&self, state: &State) -> String {
-        let trained = state.operations_trained + state.partial.values().sum::<f64>();
-        let left = (self.operations - state.operations_found - trained).max(0.0);
+        let (found, trained) = state.operations();
+        let left = (self.operations - found - trained).max(0.0);
         let seconds = self.began.elapsed().as_secs_f64();
         let speed = trained / seconds.max(1e-3);
         let count = format!("{}/{}", state.done, self.runs);
@@ -109,8 +119,8 @@ impl<'a> Progress<'a> {
 
     fn refresh(&self, state: &State) {
         if let Some(bars) = &self.bars {
-            let done =
-                state.operations_found + state.operations_trained + state.partial.values().sum::<f64>();
+            let (found, trained) = state.operations();
+            let done = found + trained;
             bars.whole.set_position((done / MEGA) as u64);
             bars.whole.set_message(self.summary(state));
         }
@@ -139,7 +149,6 @@ impl Observer for Progress<'_> {
     fn started(&self, run: usize) {
         let planned = &self.plan.runs[run];
         self.with_state(|state| {
-            state.partial.insert(run, 0.0);
             if let Some(bars) = &self.bars {
                 let bar = bars.all.add(ProgressBar::new(self.costs[run].images));
                 bar.set_style(style("  {prefix:<22} {bar:24} {percent:>3} %  {speed}, {eta} left"));
@@ -152,8 +161,8 @@ impl Observer for Progress<'_> {
     fn advanced(&self, run: usize, images: u64) {
         let cost = self.costs[run];
         self.with_state(|state| {
-            let share = images as f64 / cost.images as f64;
-            state.partial.insert(run, share * cost.operations as f64);
+            let done = images as f64 / cost.images as f64 * cost.operations as f64;
+            state.partial.entry(run).or_insert([done; 2])[1] = done;
             if let Some(bar) = state.running.get(&run) {
                 bar.set_position(images);
             }
@@ -165,17 +174,15 @@ impl Observer for Progress<'_> {
         let operations = self.costs[run].operations as f64;
         self.with_state(|state| {
             state.done += 1;
-            state.partial.remove(&run);
+            let [before, _] = state.partial.remove(&run).unwrap_or_default();
             if let (Some(bar), Some(bars)) = (state.running.remove(&run), &self.bars) {
                 bar.finish_and_clear();
                 bars.all.remove(&bar);
             }
-            if !done.fresh {
-                state.operations_found += operations;
-                return;
-            }
-            state.operations_trained += operations;
-            if !self.quiet && self.bars.is_none() {
+            let before = if done.fresh && done.manifest.trained().is_some() { before } else { operations };
+            state.operations_found += before;
+            state.operations_trained += operations - before;
+            if done.fresh && !self.quiet && self.bars.is_none() {
                 let result = match done.manifest.accuracy() {
                     Some(count) => format!("{:5.1} %", 100.0 * count.share()),
                     None => "diverged".to_owned(),
@@ -248,5 +255,22 @@ pub fn clock(seconds: f64) -> String {
         360_000..1_728_000 => format!("{:.1} days", seconds / 86_400.0),
         1_728_000..86_400_000 => format!("{:.0} days", seconds / 86_400.0),
         _ => format!("{:.1} years", seconds / 86_400.0 / 365.25),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was trained before, or elsewhere, says nothing of the speed here.
+    #[test]
+    fn speed_is_of_what_is_trained_here() {
+        let state = State {
+            partial: HashMap::from([(3, [900.0, 910.0]), (5, [0.0, 7.0])]),
+            operations_found: 1000.0,
+            operations_trained: 50.0,
+            ..State::default()
+        };
+        assert_eq!(state.operations(), (1900.0, 67.0));
     }
 }

@@ -62,6 +62,7 @@ pub struct Failure {
 #[derive(Debug, Clone, PartialEq)]
 struct Finished {
     weights: Option<WeightsDigest>,
+    /// How long it was trained for; 0 where that says nothing of speed: its record was not read, or it diverged.
     wall_ms: u64,
 }
 
@@ -201,7 +202,8 @@ impl<'a> Watch<'a> {
             return Ok(None);
         }
         let findings = of_record(self.plan, self.store, index, &manifest);
-        let finished = Finished { weights, wall_ms: manifest.wall_ms };
+        let wall_ms = if manifest.trained().is_some() { manifest.wall_ms } else { 0 };
+        let finished = Finished { weights, wall_ms };
         Ok(Some(Look::Finished(finished, findings)))
     }
 
@@ -250,7 +252,6 @@ impl<'a> Watch<'a> {
         for (index, standing) in standing.iter().enumerate() {
             let operations = self.plan.cost(&self.plan.runs[index]).operations;
             match (standing, &self.finished[index]) {
-                // One whose record was not read says nothing of its speed.
                 (_, Some(Finished { wall_ms: 0, .. })) => {}
                 (_, Some(finished)) => {
                     done += operations as f64;

@@ -161,11 +161,13 @@ impl PlanSplit {
     }
 }
 
-/// Operations a second and job that the networks in the store were trained at; none where it has none.
+/// Operations a second and job that the networks in the store were trained at, those to their end; none where it has none.
 fn measured(costs: &[Cost], manifests: &[Option<Manifest>]) -> Option<f64> {
     let (mut operations, mut seconds) = (0.0, 0.0);
     for (cost, manifest) in costs.iter().zip(manifests) {
-        if let Some(manifest) = manifest {
+        if let Some(manifest) = manifest
+            && manifest.trained().is_some()
+        {
             operations += cost.operations as f64;
             seconds += manifest.wall_ms as f64 / 1000.0;
         }
