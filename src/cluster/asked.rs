@@ -19,6 +19,8 @@ pub struct Jobs {
     /// What engines say of runs, by index. Of a run that several jobs have, one that is alive counts, else the last
     /// that its engine knows, else the last that wrote a log.
     pub of: HashMap<usize, Element>,
+    /// Jobs of which an element is alive.
+    pub alive: BTreeSet<String>,
     /// What could not be asked after.
     pub unknown: Vec<Unknown>,
     /// The engine of each job that was found.
@@ -164,6 +166,9 @@ impl Asking {
             None => ("local.log".to_owned(), order.elements.values().flatten().collect::<Vec<_>>()),
         };
         element.log = Some(path.with_file_name(name));
+        if element.phase.alive() {
+            self.jobs.alive.insert(element.job.clone());
+        }
         for index in self.indices(names) {
             let better = |old: &Element| element.phase.alive() || !old.phase.alive();
             if self.jobs.of.get(&index).is_none_or(better) {

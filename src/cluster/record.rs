@@ -162,7 +162,7 @@ fn json(made: &Made) -> Vec<u8> {
 
 fn made(dir: &Path) -> Result<Made> {
     let path = dir.join(JOBS);
-    if !path.exists() {
+    if !there(&path)? {
         return Ok(Made::default());
     }
     let refused = |problem| {
@@ -172,6 +172,15 @@ fn made(dir: &Path) -> Result<Made> {
     let bytes = whole::read(&path, MOST).map_err(Error::io("read", &path))?;
     let bytes = bytes.ok_or_else(|| refused(whole::no_file(MOST)))?;
     serde_json::from_slice(&bytes).map_err(|error| refused(format!("is no record of jobs ({error})")))
+}
+
+/// Whether there is such a file. That the system does not say is no answer: a batch that was forgotten would be submitted again.
+fn there(path: &Path) -> Result<bool> {
+    match path.try_exists() {
+        // Beside a file that has no business there, there is none.
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Ok(false),
+        there => there.map_err(Error::io("look for", path)),
+    }
 }
 
 /// Writes a file whole or not at all.
@@ -194,14 +203,17 @@ pub fn forget(order: &Path) -> Result<()> {
 /// Where the directory cannot be read.
 pub fn handed(store: &Path) -> Result<Vec<Handed>> {
     let all = dir(store);
-    if !all.exists() {
+    if !there(&all)? {
         return Ok(Vec::new());
     }
-    let entries = fs::read_dir(&all).map_err(Error::io("read the directory", &all))?;
-    let mut dirs: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let read = || fs::read_dir(&all)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>();
+    let mut dirs: Vec<PathBuf> = read().map_err(Error::io("read the directory", &all))?;
     dirs.sort();
     let mut found = Vec::new();
-    for dir in dirs.into_iter().filter(|dir| dir.join(JOBS).exists()) {
+    for dir in dirs {
+        if !there(&dir.join(JOBS))? {
+            continue;
+        }
         let path = dir.join(ORDER);
         let given = match made(&dir) {
             Ok(Made { engine, pending: Some(name), .. }) => Ok(Given { engine, job: Job::Pending(name) }),

@@ -92,7 +92,8 @@ fn chosen(
     let alive = || known.of.iter().filter(|(_, element)| element.phase.alive());
     let mut of: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
     if args.runs.is_empty() {
-        // Everything: whole jobs, with as few words as can be.
+        // Everything: whole jobs, with as few words as can be, those too whose runs another job has as well.
+        of.extend(known.alive.iter().map(|job| (job.clone(), BTreeSet::new())));
         for (index, element) in alive() {
             let networks = of.entry(element.job.clone()).or_default();
             networks.extend(open(*index).then_some(*index));

@@ -218,6 +218,22 @@ fn what_cannot_be_asked_after_is_forgotten_when_that_is_asked_for() {
     });
 }
 
+/// A run that two jobs have is one job's to be shown, and both jobs' to be cancelled.
+#[test]
+fn every_job_that_lives_is_known() {
+    with(|plan, world| {
+        record::hand_over(&world.store, &world.fake, &batch(0), &other(plan, 0), &After::default()).unwrap();
+        let seen = world.ask(plan, &world.fake);
+        assert_eq!((alive(&seen), unknown(&seen)), (vec![0, 1], vec![]));
+        assert_eq!(seen.alive.iter().map(String::as_str).collect::<Vec<_>>(), ["1", "2", "3"]);
+    });
+}
+
+/// Another order for the same run.
+fn other(plan: &Plan<'_>, run: usize) -> Order {
+    Order { snapshot_every: "20min".to_owned(), ..order(plan, run) }
+}
+
 /// Two stores of one plan have the same orders, and their jobs other names.
 #[test]
 fn a_submission_that_was_killed_is_found_by_a_name_that_no_other_has() {
