@@ -159,6 +159,9 @@ pub fn statements() -> Result<Vec<Statement>> {
     let invalid = |problem: String| Error::invalid("claims.toml in the program", problem, "report it");
     let file: File = toml::from_str(CLAIMS).map_err(|error| invalid(error.message().to_owned()))?;
     for statement in &file.claim {
+        if statement.part.is_empty() {
+            return Err(invalid(format!("{}: it has no part", statement.name)));
+        }
         for part in &statement.part {
             for group in [&part.left, &part.right] {
                 kind(&group.treatment)
@@ -166,7 +169,7 @@ pub fn statements() -> Result<Vec<Statement>> {
             }
             let possible = part.depths.iter().flatten().all(|n| DEPTHS.contains(n));
             let signed = part.relation != Relation::Within || part.margin >= 0.0;
-            if !possible || !signed || statement.part.is_empty() {
+            if !possible || !signed {
                 return Err(invalid(format!("{}: a depth or margin is out of range", statement.name)));
             }
         }

@@ -139,7 +139,8 @@ fn layer(field: &Field, inner: &Message, outer: &Message) -> Result<Layer, Malfo
     let count = |name: &str| match inner.get(name) {
         None => Ok(None),
         Some(field) => match field.text().parse::<u64>() {
-            Ok(count) if count <= 1 << 32 => Ok(Some(count)),
+            // A batch of no images trains nothing.
+            Ok(count) if count <= 1 << 32 && (count > 0 || name != "batchsize") => Ok(Some(count)),
             _ => Err(malformed(field, format!("`{}` is out of range for {name}", field.text()))),
         },
     };

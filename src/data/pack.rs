@@ -166,6 +166,12 @@ pub(crate) fn other_format(bytes: &[u8]) -> Option<String> {
     format.as_str().filter(|_| !known).map(str::to_owned)
 }
 
+/// Whether the index of the pack in `dir` is of a format that is not read here.
+pub(crate) fn other_index(dir: &Path) -> bool {
+    let bytes = whole::read(&dir.join(INDEX), MOST).ok().flatten();
+    bytes.is_some_and(|bytes| other_format(&bytes).is_some())
+}
+
 /// The error of a file of a pack that cannot be read.
 fn unread(path: &Path, error: std::io::Error) -> Error {
     match error.kind() {

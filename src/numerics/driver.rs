@@ -54,14 +54,19 @@ pub fn gpus() -> Result<Option<&'static [Answer]>, String> {
     found.as_ref().map(Option::as_deref).map_err(Clone::clone)
 }
 
+/// Whether what dlopen says is that there is no such library.
+fn lacks(said: &str, library: &str) -> bool {
+    said.strip_prefix(library).is_some_and(|rest| rest.starts_with(": ") && rest.contains("No such file"))
+}
+
 #[allow(unsafe_code)]
 fn ask(library: &str) -> Result<Option<Vec<Answer>>, String> {
     // SAFETY: opening the driver runs its initialisers, which it is made for; it stays open, as it keeps threads.
     let driver = unsafe { Library::new(library) };
     let driver: &'static Library = match driver {
         Ok(driver) => Box::leak(Box::new(driver)),
-        // dlopen says in words alone what it lacks.
-        Err(error) if error.to_string().contains("No such file") => return Ok(None),
+        // dlopen says in words alone what it lacks: the driver, or something that the driver needs.
+        Err(error) if lacks(&error.to_string(), library) => return Ok(None),
         Err(error) => return Err(format!("the NVIDIA driver cannot be loaded ({error})")),
     };
     // SAFETY: each has the type that the driver's header gives it, and is handed what that asks for: places for
@@ -139,6 +144,9 @@ mod tests {
     #[test]
     fn a_driver_that_is_not_there_or_is_none_is_said() {
         assert_eq!(ask("libselffer-no-such-driver.so"), Ok(None));
+        // As dlopen says it of a driver that lacks another library.
+        let other = "libnvidia-ptxjitcompiler.so.1: cannot open shared object file: No such file or directory";
+        assert!(!lacks(other, "libcuda.so.1") && lacks(other, "libnvidia-ptxjitcompiler.so.1"));
         let empty = tempfile::NamedTempFile::new().unwrap();
         let said = ask(empty.path().to_str().unwrap()).unwrap_err();
         assert!(said.starts_with("the NVIDIA driver cannot be loaded ("), "{said}");

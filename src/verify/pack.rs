@@ -40,7 +40,8 @@ pub struct Checked {
 pub fn check(dir: &Path, advanced: &(dyn Fn(u64) + Sync)) -> Result<Checked> {
     let mut checked = Checked::default();
     let index = match Index::read(dir) {
-        Err(Error::Invalid { problem, mend, .. }) if dir.join(INDEX).exists() => {
+        // An index of another format is not damaged: it cannot be read here.
+        Err(Error::Invalid { problem, mend, .. }) if dir.join(INDEX).exists() && !pack::other_index(dir) => {
             checked.compared += 1;
             checked.wrong(INDEX, format!("it {problem}; {mend}"));
             return Ok(checked);

@@ -397,6 +397,14 @@ fn one_flipped_byte_is_found() {
     let found = check(&pack, &|_| {}).unwrap().findings;
     assert_eq!((found.len(), found[0].code), (1, Code::FileStray));
     fs::remove_file(pack.join("stray")).unwrap();
+    // An index that a later program wrote is not damaged: it cannot be read here.
+    let index = pack.join("pack.json");
+    let ours = fs::read_to_string(&index).unwrap();
+    fs::write(&index, ours.replacen("selffer pack 2", "selffer pack 99", 1)).unwrap();
+    let verify = || run(selffer(["data", "verify", &pack.display().to_string()]));
+    let refused = verify().expect(2);
+    assert!(refused.err.contains("is of the format `selffer pack 99`, which this"), "{}", refused.err);
+    fs::write(&index, ours).unwrap();
 
     // In the third training image of class n02: training does not take it, and says where it is.
     let shard = pack.join("train-00000.shard");
