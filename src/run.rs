@@ -288,7 +288,7 @@ impl Runner<'_> {
         let before = self.store.manifest(digest)?.whole();
         let parent = recipe.parent.map(|digest| self.parent_weights(digest)).transpose()?;
         let steps = self.plan.steps(&self.plan.runs[index]);
-        let from = self.latest(index, digest, steps)?;
+        let from = self.latest(index, &recipe, parent.as_ref())?;
         let wall_before = from.as_ref().map_or(0, |state| state.progress.wall_ms);
         let start = Instant::now();
         let kept = Mutex::new(start);

@@ -1,12 +1,16 @@
 //! The states of networks in training: how often they are kept, which of them training goes on from.
 //!
-//! Uses `store` and `snapshot`; a part of `run`.
+//! Uses `store`, `snapshot` and `init`; a part of `run`.
 
 use super::Runner;
+use crate::data::Part;
 use crate::digest::RecipeDigest;
 use crate::error::Result;
+use crate::init::initial;
+use crate::recipe::Recipe;
 use crate::snapshot::State;
 use crate::store::Found;
+use crate::weights::Weights;
 use std::time::Duration;
 
 /// How often the state of a run is kept.
@@ -40,24 +44,38 @@ impl Snapshots {
 }
 
 impl Runner<'_> {
-    /// The last state of a run, of so many steps an epoch, that the store has whole and that this machine would
-    /// have come to as well: bits of two machines are no run of either. That a later one is of no use is told.
-    pub(super) fn latest(&self, index: usize, recipe: RecipeDigest, steps: u32) -> Result<Option<State>> {
+    /// The last state of a run that the store has whole, that fits it, and that this machine would have come to as well: bits
+    /// of two machines are no run of either. That a later one is of no use is told. `parent` is what the run copies from.
+    pub(super) fn latest(
+        &self,
+        index: usize,
+        recipe: &Recipe,
+        parent: Option<&Weights>,
+    ) -> Result<Option<State>> {
+        let run = &self.plan.runs[index];
+        let (steps, images) = (self.plan.steps(run), self.plan.count(run, Part::Train));
+        let digest = recipe.digest();
         let (mut latest, mut passed) = (None, None);
-        for done in self.store.snapshots(recipe)?.into_iter().rev() {
-            let why = match self.store.snapshot(recipe, done)? {
+        for done in self.store.snapshots(digest)?.into_iter().rev() {
+            let why = match self.store.snapshot(digest, done)? {
                 Found::Absent => continue,
                 Found::Damaged(why) => format!("is damaged ({why})"),
                 Found::Whole(State { progress, .. }) if progress.place.steps_done(steps) != done => {
                     "is of another step".to_owned()
                 }
                 Found::Whole(state)
-                    if state.progress.fingerprint == Some(self.trainer.environment()?.fingerprint) =>
+                    if state.progress.fingerprint != Some(self.trainer.environment()?.fingerprint) =>
                 {
-                    latest = Some((state, done));
-                    break;
+                    "was computed under another fingerprint than this machine has".to_owned()
                 }
-                Found::Whole(_) => "was computed under another fingerprint than this machine has".to_owned(),
+                Found::Whole(state) => {
+                    let initial = initial(recipe, &self.plan.shapes(run), parent);
+                    if state.fits(recipe, &initial, steps, images) {
+                        latest = Some((state, done));
+                        break;
+                    }
+                    "is no state of its network in training".to_owned()
+                }
             };
             passed.get_or_insert((done, why));
         }

@@ -477,6 +477,12 @@ fn a_state_of_another_machine_is_passed_over_and_told() {
     let other = "was computed under another fingerprint than this machine has".to_owned();
     from_elsewhere(4);
     assert_eq!(kept.again(), (vec![1], vec![(4, other.clone(), 1)]));
+    // One of this machine's that is no state of this network.
+    let mut state = kept.store.snapshot(kept.base, 4).unwrap().whole().unwrap();
+    state.momentum.clear();
+    kept.store.put_snapshot(&state, 4).unwrap();
+    let misfit = "is no state of its network in training".to_owned();
+    assert_eq!(kept.again(), (vec![1], vec![(4, misfit, 1)]));
     from_elsewhere(4);
     from_elsewhere(1);
     assert_eq!(kept.again(), (vec![0], vec![(4, other, 0)]));

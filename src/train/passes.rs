@@ -44,9 +44,9 @@ impl<'a> Passes<'a> {
         let (layout, input) = (task.recipe.network.layout, task.recipe.input.as_ref());
         let cached = cached(layout, input.is_none(), frozen);
         let steps = task.recipe.solver.steps_of(task.train.len());
-        // What cannot be a state of this run is none to go on from.
-        let fits = |state: &&State| state.fits(task.recipe, task.initial, steps, task.train.len());
-        let from = along.from.as_ref().filter(fits);
+        let from = along.from.as_ref();
+        let fits = |state: &State| state.fits(task.recipe, task.initial, steps, task.train.len());
+        assert!(from.is_none_or(fits), "whoever has a state asks first whether it fits");
         let net = Net::new(layout, from.map_or(task.initial, |state| &state.weights), frozen, device)?;
         let (velocity, progress) = match from {
             Some(state) => {

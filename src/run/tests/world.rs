@@ -3,7 +3,7 @@
 use super::super::*;
 use crate::architecture::LAYERS;
 use crate::data::Images;
-use crate::digest::{Digest, FingerprintDigest, RecipeDigest};
+use crate::digest::{Digest, FingerprintDigest, LedgerDigest, RecipeDigest};
 use crate::input::Pixels;
 use crate::ledger::Ledger;
 use crate::manifest::{Count, Environment, Epoch};
@@ -61,19 +61,22 @@ impl Trainer for Fake {
             {
                 flag.store(true, Ordering::Relaxed);
             }
+            let steps = task.recipe.solver.steps_of(task.train.len());
+            let (entry, due) =
+                (LedgerDigest(Digest::of(b"entry")), ledger.length_at(Place { epoch, step: 1 }, steps));
             let state = || State {
                 progress: Progress {
                     recipe,
                     place: Place { epoch, step: 1 },
-                    epochs: Vec::new(),
+                    epochs: vec![epoch_of(task); epoch as usize],
                     loss_sum: 0.0,
                     correct: 0,
-                    ledger: ledger.clone(),
+                    ledger: Ledger { entries: vec![entry; due as usize], ..ledger.clone() },
                     wall_ms: 0,
                     fingerprint: None,
                 },
                 weights: task.initial.clone(),
-                momentum: Vec::new(),
+                momentum: task.initial.layers[usize::from(task.recipe.treatment.frozen())..].to_vec(),
             };
             match (along.watch)(Place { epoch, step: 1 }, u64::from(epoch + 1) * count) {
                 Next::Go => {}
@@ -105,16 +108,7 @@ impl Trainer for Fake {
             let mut stream = Stream::open(&name);
             weights.layers[index].weight.values.fill_with(|| stream.gaussian() as f32);
         }
-        let total = task.valid.len() as u32;
-        let epoch = Epoch {
-            rate: task.recipe.solver.rate,
-            order: order_digest(&task.recipe.order(0, task.train.len())),
-            train_loss: 1.0,
-            train: Count { correct: 1, total: count as u32 },
-            valid_loss: 1.0,
-            valid: Count { correct: total / 2, total },
-        };
-        Ok(Trained::Whole { weights, epochs: vec![epoch], ledger })
+        Ok(Trained::Whole { weights, epochs: vec![epoch_of(task)], ledger })
     }
 
     fn evaluate(
@@ -133,6 +127,19 @@ impl Trainer for Fake {
         let none = String::new;
         let fingerprint = FingerprintDigest(Digest::of(&self.machine.to_le_bytes()));
         Ok(Environment { selffer: none(), libtorch: none(), cpu: none(), settings: Vec::new(), fingerprint })
+    }
+}
+
+/// What is recorded of any epoch.
+fn epoch_of(task: &Task<'_>) -> Epoch {
+    let total = task.valid.len() as u32;
+    Epoch {
+        rate: task.recipe.solver.rate,
+        order: order_digest(&task.recipe.order(0, task.train.len())),
+        train_loss: 1.0,
+        train: Count { correct: 1, total: task.train.len() as u32 },
+        valid_loss: 1.0,
+        valid: Count { correct: total / 2, total },
     }
 }
 
