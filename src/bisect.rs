@@ -220,16 +220,10 @@ pub fn of_plan(plan: &Plan<'_>, index: usize, name: &str, manifest: &Manifest) -
 fn unlike_training(side: &Side<'_>, steps: Option<u32>) -> Vec<String> {
     let Side { manifest, name, .. } = side;
     let (solver, epochs) = (&manifest.recipe.solver, &manifest.epochs);
-    let due = match manifest.outcome {
-        Outcome::Trained { .. } => solver.epochs,
-        Outcome::Diverged { epoch, .. } => epoch,
-    };
-    let counted = (epochs.len() != due as usize)
-        .then(|| format!("it records {} epochs, where training has {due}", epochs.len()));
     let rate = (0..).zip(epochs).find(|(at, epoch)| epoch.rate != solver.rate_at(*at));
     let rate = rate.map(|(at, _)| format!("its epoch {at} has another rate than its solver"));
     let ledger = steps.and_then(|steps| manifest.ledger_is_off(steps));
-    [counted, rate, ledger].into_iter().flatten().map(|what| format!("{name}: {what}")).collect()
+    [manifest.epochs_are_off(), rate, ledger].into_iter().flatten().map(|what| format!("{name}: {what}")).collect()
 }
 
 /// The index of the first entry that two ledgers do not share, looked for one by one, since halving goes by what one of

@@ -171,6 +171,20 @@ impl Manifest {
         self.trained().map(LayerDigests::whole)
     }
 
+    /// How many epochs it has to record: those that were trained to their end.
+    pub fn epochs_due(&self) -> u32 {
+        match self.outcome {
+            Outcome::Trained { .. } => self.recipe.solver.epochs,
+            Outcome::Diverged { epoch, .. } => epoch,
+        }
+    }
+
+    /// What is wrong with the number of its epochs, if anything is.
+    pub fn epochs_are_off(&self) -> Option<String> {
+        let (kept, due) = (self.epochs.len(), self.epochs_due());
+        (kept != due as usize).then(|| format!("it records {kept} epochs, where training has {due}"))
+    }
+
     /// How many entries its ledger has to have, where an epoch has `steps`: one for each place up to where training ended.
     pub fn entries_due(&self, steps: u32) -> u64 {
         let end = match self.outcome {

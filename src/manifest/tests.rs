@@ -89,3 +89,16 @@ fn accuracy_is_of_the_last_epoch() {
     manifest.outcome = Outcome::Diverged { epoch: 2, step: 0 };
     assert_eq!((manifest.accuracy(), manifest.trained()), (None, None));
 }
+
+#[test]
+fn epochs_are_those_that_came_to_their_end() {
+    let mut manifest = manifest(1);
+    let trained = manifest.epochs.len();
+    assert_eq!((manifest.epochs_due() as usize, manifest.epochs_are_off()), (trained, None));
+    manifest.outcome = Outcome::Diverged { epoch: 1, step: 3 };
+    assert!(manifest.epochs_are_off().is_some());
+    manifest.epochs.truncate(1);
+    assert_eq!(manifest.epochs_are_off(), None);
+    manifest.epochs.clear();
+    assert_eq!(manifest.epochs_are_off().unwrap(), "it records 0 epochs, where training has 1");
+}

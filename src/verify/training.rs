@@ -76,12 +76,8 @@ fn shared(runs: &[(&PlannedRun, String, &Manifest)], sink: &mut Sink) {
 fn epochs(context: &Context<'_>, run: &PlannedRun, name: &str, manifest: &Manifest, sink: &mut Sink) {
     let solver = &manifest.recipe.solver;
     let [train, valid] = Part::BOTH.map(|part| context.plan.count(run, part));
-    if manifest.trained().is_some() {
-        let (ran, planned) = (manifest.epochs.len(), solver.epochs as usize);
-        sink.expect(ran == planned, || {
-            Finding::new(Code::EpochsDiffer, name, format!("it was trained for {ran} epochs, not {planned}"))
-        });
-    }
+    let off = manifest.epochs_are_off();
+    sink.expect(off.is_none(), || Finding::new(Code::EpochsDiffer, name, off.unwrap_or_default()));
     let visits = solver.visits_of(train);
     for (index, epoch) in manifest.epochs.iter().enumerate() {
         let rate = solver.rate_at(index as u32);
