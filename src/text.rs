@@ -19,6 +19,11 @@ pub fn are(count: usize) -> &'static str {
     if count == 1 { "is" } else { "are" }
 }
 
+/// A share in points, as it was given: 1.7, not what a hundred times its hundredth is.
+pub fn points(share: f64) -> f64 {
+    (1e11 * share).round() / 1e9
+}
+
 /// A text whose control characters, but for the ends of lines, are written out: what a file or a name has of them is not
 /// for a terminal to obey.
 pub fn printable(text: &str) -> String {

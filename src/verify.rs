@@ -47,8 +47,8 @@ impl<'a> Context<'a> {
         Ok(Self { plan, store, policy, manifests })
     }
 
-    /// The weights of that digest, if they can be those of the run of that index or of its parent; else why
-    /// not, as the end of a sentence about a checkpoint.
+    /// The weights of that digest, if they can be those of the run of that index; else why not, as the end of a sentence
+    /// about a checkpoint.
     ///
     /// # Errors
     /// Where the system does not let the file be read.
@@ -56,11 +56,7 @@ impl<'a> Context<'a> {
         let Some(weights) = self.store.weights(digest)?.whole() else {
             return Ok(Err("is missing or damaged"));
         };
-        let run = &self.plan.runs[index];
-        // A parent has the same shapes but for the classes of its own task, which are not copied.
-        let parent = run.parent.map(|parent| self.plan.shapes(&self.plan.runs[parent]));
-        let fit =
-            weights.are_of(&self.plan.shapes(run)) || parent.is_some_and(|parent| weights.are_of(&parent));
+        let fit = weights.are_of(&self.plan.shapes(&self.plan.runs[index]));
         Ok(if fit { Ok(weights) } else { Err("has other shapes than the protocol's network") })
     }
 

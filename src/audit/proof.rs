@@ -13,6 +13,7 @@ use crate::recipe::Policy;
 use crate::run::Observer;
 use crate::seed::{Name, Stream};
 use crate::train::Trainer;
+use crate::verify::statistical::Family;
 use crate::verify::{self, About, Code, Context, Finding, Report, Severity};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -94,6 +95,8 @@ pub struct Staged {
     pub reason: String,
     /// The networks that were tried one by one; none in the first two stages.
     pub trials: Vec<Trial>,
+    /// Networks trained again where nobody promised the same bits, by kind of treatment: as trained here beside as recorded.
+    pub families: Vec<Family>,
 }
 
 /// Whose numerics networks are held against.
@@ -121,6 +124,8 @@ impl Under {
 pub struct Proof {
     /// Under which numerics.
     pub under: Under,
+    /// The difference of accuracy, as a share, within which two networks are equivalent.
+    pub margin: f64,
     /// The worst verdict of its stages.
     pub verdict: Verdict,
     /// The stages that were gone through.
@@ -218,7 +223,7 @@ impl Prover<'_> {
             findings.extend(found);
         }
         let verdict = worst(stages.iter().map(|staged| staged.verdict));
-        Ok((Proof { under, verdict, stages, not_trained_again }, findings, counts))
+        Ok((Proof { under, margin: self.margin, verdict, stages, not_trained_again }, findings, counts))
     }
 }
 
@@ -228,7 +233,8 @@ fn worst(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
 }
 
 pub(super) fn staged(stage: Stage, reason: String, trials: Vec<Trial>) -> Staged {
-    Staged { stage, verdict: worst(trials.iter().map(|trial| trial.verdict)), reason, trials }
+    let verdict = worst(trials.iter().map(|trial| trial.verdict));
+    Staged { stage, verdict, reason, trials, families: Vec::new() }
 }
 
 /// How many networks were evaluated, or trained.
@@ -283,7 +289,7 @@ fn checked(context: &Context<'_>, report: &Report, stage: Stage, about: About) -
             )
         }
     };
-    Staged { stage, verdict, reason, trials: Vec::new() }
+    Staged { stage, verdict, reason, trials: Vec::new(), families: Vec::new() }
 }
 
 /// What a finding does to a verdict.

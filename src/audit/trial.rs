@@ -10,8 +10,9 @@ use crate::error::{Error, Result};
 use crate::manifest::{Count, Epoch, Manifest, Outcome};
 use crate::run::{self, Done};
 use crate::store::Entry;
-use crate::text::networks;
+use crate::text::{networks, points};
 use crate::train::{Along, Evaluation, Next};
+use crate::verify::statistical::{Family, Pair, families};
 use crate::verify::{Code, Context, Finding, Severity};
 use crate::weights::Weights;
 use rayon::prelude::*;
@@ -26,6 +27,9 @@ const IMAGES_ROUNDED: u32 = 1000;
 
 /// A checkpoint that was evaluated: what became of it, what is wrong, and its accuracy.
 type Look = (Trial, Option<Finding>, Option<Count>);
+
+/// A network that was trained again: what became of it, what is wrong, and how it compares with its record.
+type Retrained = (Trial, Option<Finding>, Option<Pair>);
 
 impl Prover<'_> {
     fn go_on(&self) -> Result<()> {
@@ -104,11 +108,16 @@ impl Prover<'_> {
     /// The chosen networks, trained again.
     pub(super) fn retraining(&self, context: &Context<'_>, under: Under) -> Result<(Staged, Vec<Finding>)> {
         let chosen = self.again.chosen(context.plan);
-        let trials = chosen
+        let again = chosen
             .par_iter()
             .map(|index| self.retrain(context, under, *index, chosen.len()))
-            .collect::<Result<Vec<(Trial, Option<Finding>)>>>()?;
-        let (trials, findings): (Vec<Trial>, Vec<Option<Finding>>) = trials.into_iter().unzip();
+            .collect::<Result<Vec<_>>>()?;
+        let (mut trials, mut findings, mut pairs) = (Vec::new(), Vec::new(), Vec::new());
+        for (trial, finding, pair) in again {
+            trials.push(trial);
+            findings.extend(finding);
+            pairs.extend(pair);
+        }
         let (all, tried) = (context.plan.runs.len(), tried(&trials));
         let which = match self.again {
             Again::Sample { seed, .. } => {
@@ -125,25 +134,39 @@ impl Prover<'_> {
                 "; were more than {most} of the {all} otherwise, 95 of 100 such samples would have met one"
             ));
         }
-        Ok((staged(Stage::Retraining, reason, trials), findings.into_iter().flatten().collect()))
+        let mut staged = staged(Stage::Retraining, reason, trials);
+        if !pairs.is_empty() {
+            staged.families = families(&pairs, self.margin);
+        }
+        let far: Vec<&Family> = staged.families.iter().filter(|family| family.far).collect();
+        if !far.is_empty() {
+            staged.verdict = Verdict::Refuted;
+        }
+        let finding = |family: &Family| {
+            let far = "is far beyond the margin of";
+            family.finding(Code::RetrainedFamilyDiffers, far, self.margin)
+        };
+        findings.extend(far.into_iter().map(finding));
+        Ok((staged, findings))
     }
 
-    /// One of `compared` networks, trained again.
+    /// One of `compared` networks, trained again; the last is how it compares with its record where nobody promised the same
+    /// bits.
     fn retrain(
         &self,
         context: &Context<'_>,
         under: Under,
         index: usize,
         compared: usize,
-    ) -> Result<(Trial, Option<Finding>)> {
+    ) -> Result<Retrained> {
         self.go_on()?;
         let plan = context.plan;
         let run = plan.name(&plan.runs[index]);
-        let open = |reason: &str| Ok((untried(&run, reason), None));
+        let open = |reason: &str| Ok((untried(&run, reason), None, None));
         let Some(then) = &context.manifests[index] else { return open("it is not in the store") };
-        let parent = match then.recipe.parent {
+        let parent = match then.recipe.parent.zip(plan.runs[index].parent) {
             None => None,
-            Some(digest) => match context.weights(index, digest)? {
+            Some((digest, base)) => match context.weights(base, digest)? {
                 Ok(weights) => Some(weights),
                 Err(why) => return open(&format!("the checkpoint that it copies from {why}")),
             },
@@ -172,7 +195,8 @@ impl Prover<'_> {
                 .with(format!("trained again {}", outcome(&now)));
             graded(finding, verdict, otherwise)
         });
-        Ok((Trial { run, verdict, reason, tried: true }, finding))
+        let pair = if otherwise { pair(&run, then, &now) } else { None };
+        Ok((Trial { run, verdict, reason, tried: true }, finding, pair))
     }
 
     /// Holds a network against what it was trained again to: other weights, or another end.
@@ -281,15 +305,13 @@ fn beside_other_weights(
         Lies::Beyond if otherwise && !far => (Verdict::Unverifiable, "beyond, but not far beyond,"),
         Lies::Beyond => (Verdict::Refuted, "beyond"),
     };
-    // As it was given: 1.7, not what a hundred times its hundredth is.
-    let percent = |share: f64| (1e11 * share).round() / 1e9;
     let reason = format!(
         "other weights; on the same {} images {:+.2} points (90 %: {:+.2} to {:+.2}), {word} the margin of {}",
         paired.images,
-        percent(paired.difference()),
-        percent(low),
-        percent(high),
-        percent(margin)
+        points(paired.difference()),
+        points(low),
+        points(high),
+        points(margin)
     );
     (verdict, reason)
 }
@@ -306,6 +328,11 @@ fn unlike(then: &Manifest, now: &Manifest) -> String {
             format!("its record has {} epochs, and training {}", then.epochs.len(), now.epochs.len())
         }
     }
+}
+
+/// A network as it is recorded and as trained again; none where it diverged.
+fn pair(run: &str, then: &Manifest, now: &Manifest) -> Option<Pair> {
+    Pair::of(run, [then.accuracy()?, now.accuracy()?], then.outcome == now.outcome)
 }
 
 fn outcome(manifest: &Manifest) -> String {

@@ -3,8 +3,7 @@
 //! Uses the library's `verify::golden` and `verify::statistical`; used by `output` and `commands`.
 
 use selffer::digest::FingerprintDigest;
-use selffer::equivalence::Lies;
-use selffer::text::{lines, networks, numeric, plain};
+use selffer::text::networks;
 use selffer::verify::golden::{self, Difference, Golden, Scope};
 use selffer::verify::statistical::{self, Family, MARGIN};
 use selffer::verify::{Code, Finding};
@@ -70,7 +69,7 @@ impl Comparison {
         };
         let families = match how {
             How::Bitwise => Vec::new(),
-            How::Statistical => statistical::families(&golden, new),
+            How::Statistical => statistical::families(&statistical::pairs(&golden, new), MARGIN),
         };
         Self {
             compared: golden.runs.keys().filter(|run| new.runs.contains_key(*run)).count(),
@@ -114,7 +113,7 @@ impl Comparison {
                      and these networks under {}\n{}\n\n{}{}",
                     short(self.fingerprints[0]),
                     short(self.fingerprints[1]),
-                    self.table(),
+                    statistical::text(&self.families, MARGIN),
                     self.changed(),
                     self.single()
                 )
@@ -136,34 +135,5 @@ impl Comparison {
         let line = |finding: &Finding| format!("  {}: {}\n", finding.subject, finding.message);
         let lines: String = self.findings.iter().filter(single).map(line).collect();
         if lines.is_empty() { lines } else { format!("far off by themselves, or on one side only:\n{lines}") }
-    }
-
-    fn table(&self) -> String {
-        let mut table = plain([
-            "treatment",
-            "networks",
-            "units",
-            "points",
-            "90 %",
-            &format!("within {}", 100.0 * MARGIN),
-        ]);
-        for Family { treatment, runs, units, difference, low, high, lies } in &self.families {
-            let points = |share: f64| format!("{:+.2}", 100.0 * share);
-            let verdict = match lies {
-                Lies::Within => "yes",
-                Lies::Beyond => "no",
-                Lies::Open => "undecided",
-            };
-            table.add_row([
-                (*treatment).to_owned(),
-                runs.to_string(),
-                units.to_string(),
-                points(*difference),
-                format!("{} to {}", points(*low), points(*high)),
-                verdict.to_owned(),
-            ]);
-        }
-        numeric(&mut table, 1..=3);
-        lines(&table)
     }
 }

@@ -102,7 +102,7 @@ codes! {
     LedgerDiffers "ledger-differs" Error
         "A network's ledger has more or fewer entries than training by its recipe writes."
     EpochsDiffer "epochs-differ" Error
-        "A network was trained for another number of epochs, or at other rates, than the recipe says."
+        "A network records another number of epochs than it was trained for, or was trained at other rates, than the recipe says."
     CountImpossible "count-impossible" Error
         "A count of images is not possible for the split, or a loss for any."
     ShapeDiffers "shape-differs" Error
@@ -119,6 +119,8 @@ codes! {
         "What training made of a base network's first filters is no better explained than random filters are."
     RetrainedDifferently "retrained-differently" Error
         "A network that was trained again came out with other bits."
+    RetrainedFamilyDiffers "retrained-family-differs" Error
+        "A kind of treatment, trained again by other code, came to another accuracy than is recorded."
     RecordDiffers "record-differs" Error
         "A manifest records other first weights, losses or counts than training that network again gives."
     EvaluatedDifferently "evaluated-differently" Error

@@ -1,32 +1,33 @@
-//! A store against a golden snapshot of a machine that computes otherwise: whether accuracies are the same
-//! within a margin, by kind of treatment.
+//! Networks against the same of a machine that computes otherwise: whether accuracies are the same within a margin, by kind
+//! of treatment.
 //!
-//! Uses `verify::golden` and `equivalence`; used by the command line where fingerprints differ. Bits are not
-//! expected to be the same there, so what is asked is whether the experiment comes to the same.
+//! Uses `verify::golden` and `equivalence`; used by the command line where a golden snapshot has another fingerprint, and by
+//! `audit::trial` for networks trained again. Bits are not expected to be the same there, so what is asked is whether the
+//! experiment comes to the same.
 
 use super::golden::{Entry, Golden};
 use super::{Code, Finding};
-use crate::equivalence::{self, Lies, ONE_SIDED, far_off, lies};
+use crate::equivalence::{self, Lies, far_off, lies};
 use crate::manifest::Count;
-use crate::text::networks;
+use crate::text::{lines, networks, numeric, plain, points};
 use crate::treatment::{Kind, Treatment};
 use serde::Serialize;
-use statrs::distribution::{ContinuousCDF, StudentsT};
+use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The difference of accuracy, as a share, within which a kind of treatment comes to the same.
+/// The difference of accuracy, as a share, within which a kind of treatment comes to the same as in a snapshot.
 pub const MARGIN: f64 = 0.02;
 
 /// All networks of one kind of treatment, in both.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Family {
-    /// `base`, `BnB`, `BnB+`, `AnB`, `AnB+`, `RnB`, or `all`.
+    /// The kind's name (`base`, `BnB`, `AnB+` …), or `all`.
     pub treatment: &'static str,
     /// Networks that both have.
     pub runs: usize,
     /// Targets of a split and seed that they are of.
     pub units: usize,
-    /// Mean difference of accuracy, now minus golden, as a share.
+    /// Mean difference of accuracy, new minus old, as a share.
     pub difference: f64,
     /// The 90 % interval of the difference: two one-sided tests at 5 %.
     pub low: f64,
@@ -34,10 +35,13 @@ pub struct Family {
     pub high: f64,
     /// Where the interval lies to the margin; open where it is within, but of one unit that is not the same bit for bit.
     pub lies: Lies,
+    /// Whether it is further off than the margin and what chance would do, in one of twenty comparisons, to any of the kinds
+    /// that were compared; of one unit nobody can say.
+    pub far: bool,
 }
 
 /// One network in both.
-struct Pair {
+pub struct Pair {
     treatment: Treatment,
     unit: String,
     old: Count,
@@ -46,24 +50,74 @@ struct Pair {
     same: bool,
 }
 
+impl Family {
+    /// Its finding: how it lies to the margin, in words.
+    pub fn finding(&self, code: Code, lies: &str, margin: f64) -> Finding {
+        let message = format!(
+            "{}, {:+.2} points (90 %: {:+.2} to {:+.2}), which {lies} {}",
+            networks(self.runs),
+            points(self.difference),
+            points(self.low),
+            points(self.high),
+            points(margin)
+        );
+        Finding::new(code, format!("treatment {}", self.treatment), message)
+    }
+}
+
+/// Kinds of treatment as a table for people.
+pub fn text(families: &[Family], margin: f64) -> String {
+    let within = format!("within {}", points(margin));
+    let mut table = plain(["treatment", "networks", "units", "points", "90 %", &within]);
+    for Family { treatment, runs, units, difference, low, high, lies, .. } in families {
+        let verdict = match lies {
+            Lies::Within => "yes",
+            Lies::Beyond => "no",
+            Lies::Open => "undecided",
+        };
+        table.add_row([
+            (*treatment).to_owned(),
+            runs.to_string(),
+            units.to_string(),
+            format!("{:+.2}", points(*difference)),
+            format!("{:+.2} to {:+.2}", points(*low), points(*high)),
+            verdict.to_owned(),
+        ]);
+    }
+    numeric(&mut table, 1..=3);
+    lines(&table)
+}
+
+impl Pair {
+    /// The network of that run, with its right answers before and now; none where there is no run of that name.
+    pub fn of(run: &str, [old, new]: [Count; 2], same: bool) -> Option<Self> {
+        let (unit, treatment) = run.rsplit_once('/')?;
+        let treatment: Treatment = treatment.parse().ok()?;
+        let unit = format!("{unit}/{}", treatment.target());
+        Some(Self { treatment, unit, old, new, same })
+    }
+
+    fn golden(run: &str, old: &Entry, new: &Entry) -> Option<Self> {
+        Self::of(run, [old.count, new.count], old == new)
+    }
+}
+
+/// The networks that both snapshots have.
+pub fn pairs(old: &Golden, new: &Golden) -> Vec<Pair> {
+    old.runs.iter().filter_map(|(run, entry)| Pair::golden(run, entry, new.runs.get(run)?)).collect()
+}
+
 /// Compares all kinds, and all networks together.
-pub fn families(old: &Golden, new: &Golden) -> Vec<Family> {
-    let pairs: Vec<Pair> =
-        old.runs.iter().filter_map(|(run, entry)| pair(run, entry, new.runs.get(run)?)).collect();
+pub fn families(pairs: &[Pair], margin: f64) -> Vec<Family> {
     let kinds: BTreeSet<Kind> = pairs.iter().map(|pair| pair.treatment.kind()).collect();
+    let compared = kinds.len() + 1;
     let of = |kind: Kind| pairs.iter().filter(|pair| pair.treatment.kind() == kind).collect::<Vec<_>>();
-    let each = kinds.into_iter().filter_map(|kind| family(kind.name(), &of(kind)));
-    each.chain(family("all", &pairs.iter().collect::<Vec<_>>())).collect()
+    let each = kinds.into_iter().filter_map(|kind| family(kind.name(), &of(kind), margin, compared));
+    each.chain(family("all", &pairs.iter().collect::<Vec<_>>(), margin, compared)).collect()
 }
 
-fn pair(run: &str, old: &Entry, new: &Entry) -> Option<Pair> {
-    let (unit, treatment) = run.rsplit_once('/')?;
-    let treatment: Treatment = treatment.parse().ok()?;
-    let unit = format!("{unit}/{}", treatment.target());
-    Some(Pair { treatment, unit, old: old.count, new: new.count, same: old == new })
-}
-
-fn family(treatment: &'static str, pairs: &[&Pair]) -> Option<Family> {
+/// One of `compared` kinds.
+fn family(treatment: &'static str, pairs: &[&Pair], margin: f64, compared: usize) -> Option<Family> {
     // Networks of one unit were validated on the same images: together they are no more than one.
     let mut units: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
     for pair in pairs {
@@ -83,24 +137,30 @@ fn family(treatment: &'static str, pairs: &[&Pair]) -> Option<Family> {
     let spread: f64 = units.iter().map(|unit| (unit.0 - difference).powi(2)).sum();
     let by_units = if units.len() > 1 { (spread / (count - 1.0) / count).sqrt() } else { 0.0 };
     // What units say of their own spread is itself uncertain: Student's distribution.
-    let half = (ONE_SIDED * by_images).max(student(units.len()) * by_units);
-    let (low, high) = (difference - half, difference + half);
+    let half = |level: f64| (normal(level) * by_images).max(student(units.len(), level) * by_units);
+    let (low, high) = (difference - half(0.95), difference + half(0.95));
     // One unit says nothing of how far machines scatter, unless they did not.
     let tells = units.len() > 1 || pairs.iter().all(|pair| pair.same);
-    let lies = match lies(low, high, MARGIN) {
+    let lies = match lies(low, high, margin) {
         Lies::Within if !tells => Lies::Open,
         lies => lies,
     };
-    Some(Family { treatment, runs: pairs.len(), units: units.len(), difference, low, high, lies })
+    let far = units.len() > 1 && difference.abs() > margin + half(1.0 - 0.025 / compared as f64);
+    Some(Family { treatment, runs: pairs.len(), units: units.len(), difference, low, high, lies, far })
 }
 
-/// The 95 % point of Student's distribution for a mean of so many numbers; no number's says nothing of itself.
-fn student(count: usize) -> f64 {
+/// A point of the normal distribution.
+fn normal(level: f64) -> f64 {
+    Normal::standard().inverse_cdf(level)
+}
+
+/// A point of Student's distribution for a mean of so many numbers; no number's says nothing of itself.
+fn student(count: usize, level: f64) -> f64 {
     let freedom = count.saturating_sub(1).max(1) as f64;
-    StudentsT::new(0.0, 1.0, freedom).expect("a distribution").inverse_cdf(0.95)
+    StudentsT::new(0.0, 1.0, freedom).expect("a distribution").inverse_cdf(level)
 }
 
-/// Now minus golden.
+/// New minus old.
 fn difference(pair: &Pair) -> f64 {
     pair.new.share() - pair.old.share()
 }
@@ -111,9 +171,8 @@ fn variance(pair: &Pair) -> f64 {
 
 /// What is wrong: kinds that came to something else or cannot be told, and single networks that are far off.
 pub fn findings(old: &Golden, new: &Golden) -> Vec<Finding> {
-    let points = |share: f64| 100.0 * share;
     let mut findings = Vec::new();
-    for family in families(old, new) {
+    for family in families(&pairs(old, new), MARGIN) {
         let (code, what) = match (family.lies, lies(family.low, family.high, MARGIN)) {
             (Lies::Within, _) => continue,
             (Lies::Beyond, _) => (Code::GoldenFamilyDiffers, "is beyond the margin of"),
@@ -124,19 +183,11 @@ pub fn findings(old: &Golden, new: &Golden) -> Vec<Finding> {
             ),
             (Lies::Open, _) => (Code::GoldenUndecided, "lies on both sides of the margin of"),
         };
-        let message = format!(
-            "{}, {:+.2} points (90 %: {:+.2} to {:+.2}), which {what} {}",
-            networks(family.runs),
-            points(family.difference),
-            points(family.low),
-            points(family.high),
-            points(MARGIN)
-        );
-        findings.push(Finding::new(code, format!("treatment {}", family.treatment), message));
+        findings.push(family.finding(code, what, MARGIN));
     }
     let differences = old.differences(new);
     for difference in &differences {
-        let pair = |run: &str| pair(run, old.runs.get(run)?, new.runs.get(run)?);
+        let pair = |run: &str| Pair::golden(run, old.runs.get(run)?, new.runs.get(run)?);
         match pair(&difference.run) {
             Some(pair) => {
                 if self::difference(&pair).abs() > far_off(MARGIN, variance(&pair), old.runs.len()) {
@@ -164,6 +215,10 @@ mod tests {
         };
         let runs = runs.map(|run| (run.to_owned(), entry(run))).into();
         Golden { inputs: Vec::new(), fingerprint: None, runs }
+    }
+
+    fn families(old: &Golden, new: &Golden) -> Vec<Family> {
+        super::families(&pairs(old, new), MARGIN)
     }
 
     fn codes(findings: &[Finding]) -> Vec<(Code, &str)> {
@@ -223,6 +278,19 @@ mod tests {
     }
 
     proptest! {
+        /// Far off is beyond the margin, and never what one unit alone says.
+        #[test]
+        fn what_is_far_off_is_beyond(
+            images in 100u32..50_000, changes in prop::array::uniform7(-100i32..100), margin in 0.001..0.05f64,
+        ) {
+            let names: Vec<String> = golden(1000, |_| 0).runs.into_keys().collect();
+            let at = |run: &str| names.iter().position(|name| name == run).expect("a run");
+            let (old, new) = (golden(images, |_| 0), golden(images, |run| changes[at(run)] * (images / 1000) as i32));
+            for family in super::families(&pairs(&old, &new), margin) {
+                prop_assert!(!family.far || (family.lies == Lies::Beyond && family.units > 1), "{family:?}");
+            }
+        }
+
         /// Whatever the images say, one unit with other bits is never the same; with the same bits it may be.
         #[test]
         fn one_unit_cannot_tell_that_machines_agree(images in 1000u32..100_000, changes in prop::array::uniform2(-40i32..40)) {
@@ -260,14 +328,40 @@ mod tests {
         assert_eq!(one(&findings(&old, &new)), [says]);
     }
 
-    /// From `scipy.stats.t.ppf(0.95, n - 1)`, scipy 1.17.1.
+    /// From `scipy.stats.t.ppf(level, n - 1)` and `scipy.stats.norm.ppf(level)`, scipy 1.17.1.
     #[test]
-    fn points_of_student_s_distribution() {
-        for (count, point) in
-            [(2, 6.313_751_514_675), (3, 2.919_985_580_355), (5, 2.131_846_786_327), (31, 1.697_260_886_593)]
-        {
-            assert!((student(count) - point).abs() < 1e-6, "{count}: {}", student(count));
-        }
-        assert!((student(100_000) - ONE_SIDED).abs() < 1e-4);
+    fn points_of_the_distributions() {
+        let near = |got: f64, point: f64| assert!((got - point).abs() < 1e-7 * point, "{got}, not {point}");
+        near(student(2, 0.95), 6.313_751_514_675_037);
+        near(student(3, 0.95), 2.919_985_580_353_724_2);
+        near(student(31, 0.95), 1.697_260_886_593_957);
+        near(student(2, 1.0 - 0.025 / 7.0), 89.123_028_108_819_1);
+        near(student(6, 1.0 - 0.025 / 7.0), 4.381_752_966_162_31);
+        near(normal(0.95), 1.644_853_626_951_472_2);
+        near(normal(1.0 - 0.025 / 7.0), 2.690_109_527_158_867);
+    }
+
+    /// Seven networks a unit, each less good by so many of 1,000 images, give or take a few.
+    fn worse(units: usize, by: i32) -> Vec<Pair> {
+        let runs = ["baseA", "B1A", "A1A", "R1A", "B3A", "A3A", "R3A"];
+        let all = (0..units).flat_map(|unit| runs.map(|run| (unit, run)));
+        let pair = |(index, (unit, run)): (usize, (usize, &str))| {
+            let noise = (index * 7 % 11) as i32 - 5;
+            let counts = [900, (900 - by + noise) as u32].map(|correct| Count { correct, total: 1000 });
+            Pair::of(&format!("split-{unit}/1/{run}"), counts, false)
+        };
+        all.enumerate().filter_map(pair).collect()
+    }
+
+    #[test]
+    fn what_no_network_shows_by_itself_many_show_together() {
+        let far = |pairs: &[Pair]| super::families(pairs, MARGIN).iter().filter(|family| family.far).count();
+        // 4.5 points: less than far off for any of them.
+        let pairs = worse(6, 45);
+        assert_eq!(pairs.len(), 42);
+        assert!(pairs.iter().all(|pair| difference(pair).abs() < far_off(MARGIN, variance(pair), 42)));
+        assert_eq!(far(&pairs), 5, "base, BnB, AnA, RnB and all");
+        assert_eq!(far(&worse(6, 20)), 0, "at the margin");
+        assert_eq!(far(&worse(1, 45)), 0, "one unit");
     }
 }

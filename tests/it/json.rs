@@ -68,7 +68,7 @@ fn comparison() -> Value {
     // No family is in what is looked at here; `golden` has some.
     let family = json!({
         "treatment": "text", "runs": "count", "units": "count", "difference": "number", "low": "number",
-        "high": "number", "lies": "text",
+        "high": "number", "lies": "text", "far": "truth",
     });
     json!({
         "file": "text or null", "how": "text", "compared": "count", "fingerprints": ["text or null"],

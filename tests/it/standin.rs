@@ -296,6 +296,10 @@ fn a_gpu_s_networks_are_audited_without_one() {
     let trials = again["proof"]["stages"][3]["trials"].as_array().unwrap();
     assert_eq!(trials.len(), 23);
     assert!(trials.iter().all(|trial| trial["verdict"] != "refuted"), "{trials:?}");
+    let kinds = again["proof"]["stages"][3]["families"].as_array().unwrap();
+    let names: Vec<&str> = kinds.iter().map(|kind| kind["treatment"].as_str().unwrap()).collect();
+    assert_eq!(names, ["base", "BnB", "BnB+", "AnB", "AnB+", "RnB", "all"]);
+    assert!(kinds.iter().all(|kind| kind["far"] == false), "{kinds:?}");
     let under = &again["proof"]["under"];
     assert_eq!((&under["networks"], &under["computed"]), (&"cuda".into(), &"portable".into()));
     let refused = audit(&["--device", "cuda"], false);

@@ -3,6 +3,7 @@
 //! Uses `audit::proof`'s outcome; used by `report::text`.
 
 use crate::audit::proof::{Proof, Under, Verdict};
+use crate::verify::statistical;
 use std::fmt::Write as _;
 
 /// Networks of a stage that are named; JSON has them all.
@@ -27,6 +28,13 @@ pub(super) fn proof(proof: &Proof) -> String {
         let more = others.count().saturating_sub(SHOWN);
         if more > 0 {
             let _ = writeln!(text, "    … and {more} more; --format json lists all");
+        }
+        if !staged.families.is_empty() {
+            let table = statistical::text(&staged.families, proof.margin);
+            let _ = writeln!(text, "    by kind of treatment, as trained here less as recorded:");
+            table.lines().for_each(|line| {
+                let _ = writeln!(text, "      {line}");
+            });
         }
     }
     let left = proof.not_trained_again;
