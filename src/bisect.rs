@@ -223,7 +223,11 @@ fn unlike_training(side: &Side<'_>, steps: Option<u32>) -> Vec<String> {
     let rate = (0..).zip(epochs).find(|(at, epoch)| epoch.rate != solver.rate_at(*at));
     let rate = rate.map(|(at, _)| format!("its epoch {at} has another rate than its solver"));
     let ledger = steps.and_then(|steps| manifest.ledger_is_off(steps));
-    [manifest.epochs_are_off(), rate, ledger].into_iter().flatten().map(|what| format!("{name}: {what}")).collect()
+    [manifest.epochs_are_off(), rate, ledger]
+        .into_iter()
+        .flatten()
+        .map(|what| format!("{name}: {what}"))
+        .collect()
 }
 
 /// The index of the first entry that two ledgers do not share, looked for one by one, since halving goes by what one of

@@ -5,9 +5,21 @@
 //! one-sided tests, which is to ask that a 90 % interval of the difference lies within the margin.
 
 use serde::Serialize;
+use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 
 /// The normal distribution's 95 % point: a one-sided test at 5 %.
 pub const ONE_SIDED: f64 = 1.644_853_626_951_472_2;
+
+/// A point of the normal distribution.
+pub fn normal(level: f64) -> f64 {
+    Normal::standard().inverse_cdf(level)
+}
+
+/// A point of Student's distribution for a mean of so many numbers; no number's says nothing of itself.
+pub fn student(count: usize, level: f64) -> f64 {
+    let freedom = count.saturating_sub(1).max(1) as f64;
+    StudentsT::new(0.0, 1.0, freedom).expect("a distribution").inverse_cdf(level)
+}
 
 /// How many of the same images two networks classify rightly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,6 +137,19 @@ pub fn most_unseen(total: usize, sampled: usize) -> usize {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// From `scipy.stats.t.ppf(level, n - 1)` and `scipy.stats.norm.ppf(level)`, scipy 1.17.1.
+    #[test]
+    fn points_of_the_distributions() {
+        let near = |got: f64, point: f64| assert!((got - point).abs() < 1e-7 * point, "{got}, not {point}");
+        near(student(2, 0.95), 6.313_751_514_675_037);
+        near(student(3, 0.95), 2.919_985_580_353_724_2);
+        near(student(31, 0.95), 1.697_260_886_593_957);
+        near(student(2, 1.0 - 0.025 / 7.0), 89.123_028_108_819_1);
+        near(student(6, 1.0 - 0.025 / 7.0), 4.381_752_966_162_31);
+        near(normal(0.95), ONE_SIDED);
+        near(normal(1.0 - 0.025 / 7.0), 2.690_109_527_158_867);
+    }
 
     #[test]
     fn pairs_are_counted() {

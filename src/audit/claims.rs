@@ -6,7 +6,6 @@
 use super::effect::{Effect, Point, Side, compare};
 use super::names::SplitKind;
 use crate::error::{Error, Result};
-use crate::seed::Name as StreamName;
 use crate::text::counted;
 use crate::treatment::{DEPTHS, Kind};
 use crate::verify::{Code, Finding};
@@ -198,9 +197,9 @@ fn claim(points: &[Point], statement: &Statement) -> Claim {
     for part in &statement.part {
         match (&part.depths, part.pooled) {
             (Some(depths), false) => {
-                parts.extend(depths.iter().map(|n| judged(points, &statement.name, part, Some(vec![*n]))));
+                parts.extend(depths.iter().map(|n| judged(points, part, Some(vec![*n]))));
             }
-            (depths, _) => parts.push(judged(points, &statement.name, part, depths.clone())),
+            (depths, _) => parts.push(judged(points, part, depths.clone())),
         }
     }
     let effects = parts.iter().filter_map(|part| part.effect.as_ref());
@@ -215,7 +214,7 @@ fn claim(points: &[Point], statement: &Statement) -> Claim {
     }
 }
 
-fn judged(points: &[Point], name: &str, part: &Part, depths: Option<Vec<u8>>) -> Judged {
+fn judged(points: &[Point], part: &Part, depths: Option<Vec<u8>>) -> Judged {
     // Kinds were checked when the claims were read.
     let side = |group: &Group| Side {
         kind: kind(&group.treatment).unwrap_or(Kind::Base),
@@ -223,9 +222,7 @@ fn judged(points: &[Point], name: &str, part: &Part, depths: Option<Vec<u8>>) ->
         depths: depths.clone(),
     };
     let (left, right) = (side(&part.left), side(&part.right));
-    let text = depths.iter().flatten().map(ToString::to_string).collect::<Vec<_>>().join(",");
-    let stream = StreamName::new("audit claim").and("claim", name).and("depths", text);
-    let effect = compare(points, &left, &right, &stream);
+    let effect = compare(points, &left, &right);
     Judged {
         left: left.kind.name(),
         right: right.kind.name(),

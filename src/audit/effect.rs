@@ -4,9 +4,8 @@
 //! published archive or from a selffer store: nothing here knows which.
 
 use super::names::SplitKind;
-use super::stats::{Interval, RESAMPLES, mean, resample};
+use super::stats::{Interval, mean};
 use crate::equivalence;
-use crate::seed::{Name as StreamName, Stream};
 use crate::treatment::Kind;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,10 +71,10 @@ pub enum Basis {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Source {
-    /// A bootstrap over targets, and the runs of each.
-    Bootstrap,
+    /// How targets scatter, or the seeds of a single one.
+    Targets,
     /// The sampling of validation images, as if each side had drawn its own: where one side has a single
-    /// target with a single seed, or the bootstrap's interval is narrower.
+    /// target with a single seed, or the interval by targets is narrower.
     Images,
 }
 
@@ -107,7 +106,8 @@ impl Effect {
 
 /// One run's value, at its depth.
 #[derive(Debug, Clone, Copy)]
-struct Value {
+struct Value<'a> {
+    unit: &'a str,
     n: u8,
     value: f64,
     /// The variance that the choice of validation images gives it.
@@ -115,10 +115,10 @@ struct Value {
 }
 
 /// The values of each target.
-type Targets = Vec<Vec<Value>>;
+type Targets<'a> = Vec<Vec<Value<'a>>>;
 
 /// The difference between two sides; none where there are no runs to compare. Runs at chance are left out.
-pub fn compare(points: &[Point], left: &Side, right: &Side, stream: &StreamName) -> Option<Effect> {
+pub fn compare(points: &[Point], left: &Side, right: &Side) -> Option<Effect> {
     let used: Vec<&Point> = points.iter().filter(|point| !point.at_chance).collect();
     let lefts: Vec<&Point> = used.iter().copied().filter(|point| left.matches(point)).collect();
     let rights: Vec<&Point> = used.iter().copied().filter(|point| right.matches(point)).collect();
@@ -126,53 +126,37 @@ pub fn compare(points: &[Point], left: &Side, right: &Side, stream: &StreamName)
     let pairs = if across { Vec::new() } else { pairs(&lefts, &rights) };
     let mut bases = Vec::new();
     let (basis, (a, left_runs), (b, right_runs)) = if !pairs.is_empty() {
-        let runs = |points: &mut dyn Iterator<Item = &Point>| names(points);
-        let right = runs(&mut pairs.iter().flat_map(|(_, found)| found.iter().copied()));
-        (
-            Basis::SameTarget,
-            (differences(&pairs), runs(&mut pairs.iter().map(|(left, _)| *left))),
-            (Vec::new(), right),
-        )
+        let right = names(pairs.iter().flat_map(|(_, found)| found.iter().copied()));
+        (Basis::SameTarget, relative(&pairs), (Vec::new(), right))
     } else if left.kind == Kind::Base || right.kind == Kind::Base {
-        let plain = |points: &[&Point]| (plain(points), names(&mut points.iter().copied()));
         (Basis::Unpaired, plain(&lefts), plain(&rights))
     } else {
         let all: Vec<&Point> = used.iter().copied().filter(|point| point.kind == Kind::Base).collect();
         let [lefts, rights] = [lefts, rights].map(|points| self::pairs(&points, &all));
-        bases = names(&mut lefts.iter().chain(&rights).flat_map(|(_, own)| own.iter().copied()));
-        let relative = |found: &[(&Point, Vec<&Point>)]| {
-            (differences(found), names(&mut found.iter().map(|(point, _)| *point)))
-        };
+        bases = names(lefts.iter().chain(&rights).flat_map(|(_, own)| own.iter().copied()));
         (Basis::RelativeToBase, relative(&lefts), relative(&rights))
     };
     if a.is_empty() || (b.is_empty() && basis != Basis::SameTarget) {
         return None;
     }
-    let statistic = |a: &[Value], b: &[Value]| match basis {
+    let statistic = |a: &[Value<'_>], b: &[Value<'_>]| match basis {
         Basis::SameTarget => average(a),
         Basis::Unpaired => Some(average(a)? - average(b)?),
         Basis::RelativeToBase => by_depth(a, b),
     };
     let value = statistic(&a.concat(), &b.concat())?;
-    // One target may have several seeds: how far they scatter is to be seen by resampling them.
-    let units = |runs: &[String]| -> usize {
-        let of_side = used.iter().filter(|point| runs.binary_search(&point.run).is_ok());
-        of_side.map(|point| &point.unit).collect::<BTreeSet<_>>().len()
-    };
-    let several = units(&left_runs) > 1 && (b.is_empty() || units(&right_runs) > 1);
-    let bootstrap = || {
-        let mut stream = Stream::open(stream);
-        let drawn = (0..RESAMPLES).filter_map(|_| {
-            let (a, b) = (draw(&a, &mut stream), draw(&b, &mut stream));
-            statistic(&a, &b)
-        });
-        Interval::of(drawn.collect())
+    let by_targets = || {
+        let (all_a, all_b) = (a.concat(), b.concat());
+        let mut sides = vec![left_out(&things(&a), |rest| statistic(rest, &all_b))?];
+        if basis != Basis::SameTarget {
+            sides.push(left_out(&things(&b), |rest| statistic(&all_a, rest))?);
+        }
+        Interval::left_out(value, &sides)
     };
     // Few targets may agree by luck, but no closer than their images can tell: the wider interval counts.
     let images = Interval::around(value, (variance(basis, &a, &b) + variance(basis, &b, &a)).sqrt());
-    let resampled = if several { bootstrap() } else { None };
-    let (interval, source) = match resampled.filter(|found| found.width() > images.width()) {
-        Some(found) => (found, Source::Bootstrap),
+    let (interval, source) = match by_targets().filter(|found| found.width() > images.width()) {
+        Some(found) => (found, Source::Targets),
         None => (images, Source::Images),
     };
     Some(Effect { value, interval, source, basis, left: left_runs, right: right_runs, bases })
@@ -192,20 +176,25 @@ fn pairs<'a>(lefts: &[&'a Point], rights: &[&'a Point]) -> Vec<(&'a Point, Vec<&
     lefts.iter().filter_map(partners).collect()
 }
 
-fn differences(pairs: &[(&Point, Vec<&Point>)]) -> Targets {
-    by_target(pairs.iter().map(|(left, rights)| {
+/// The differences of paired points, by target, and the names of the left ones.
+fn relative<'a>(pairs: &[(&'a Point, Vec<&'a Point>)]) -> (Targets<'a>, Vec<String>) {
+    let differences = pairs.iter().map(|(left, rights)| {
         let right: Vec<f64> = rights.iter().map(|right| right.accuracy).collect();
         let variances: f64 = rights.iter().map(|right| sampling(right)).sum();
         let value = left.accuracy - mean(&right).unwrap_or(f64::NAN);
         let variance = sampling(left) + variances / (rights.len() * rights.len()) as f64;
-        (left.target.as_str(), Value { n: left.n, value, variance })
-    }))
+        (left.target.as_str(), Value { unit: &left.unit, n: left.n, value, variance })
+    });
+    (by_target(differences), names(pairs.iter().map(|(left, _)| *left)))
 }
 
-fn plain(points: &[&Point]) -> Targets {
-    by_target(points.iter().map(|point| {
-        (point.target.as_str(), Value { n: point.n, value: point.accuracy, variance: sampling(point) })
-    }))
+/// The accuracies of points, by target, and their names.
+fn plain<'a>(points: &[&'a Point]) -> (Targets<'a>, Vec<String>) {
+    let values = points.iter().map(|point| {
+        let (value, variance) = (point.accuracy, sampling(point));
+        (point.target.as_str(), Value { unit: &point.unit, n: point.n, value, variance })
+    });
+    (by_target(values), names(points.iter().copied()))
 }
 
 /// What was found by the target that it is of, in the order of targets.
@@ -225,9 +214,9 @@ fn sampling(point: &Point) -> f64 {
 
 /// The variance that images give to a side's part of the difference: of each target, by the weight that its runs have there
 /// together. They share their images, so more of them help nothing.
-fn variance(basis: Basis, side: &Targets, other: &Targets) -> f64 {
+fn variance(basis: Basis, side: &Targets<'_>, other: &Targets<'_>) -> f64 {
     let weight = weight(basis, &side.concat(), &other.concat());
-    let target = |runs: &Vec<Value>| {
+    let target = |runs: &Vec<Value<'_>>| {
         let whole: f64 = runs.iter().map(|value| weight(value.n)).sum();
         whole * runs.iter().map(|value| weight(value.n) * value.variance).sum::<f64>()
     };
@@ -236,7 +225,7 @@ fn variance(basis: Basis, side: &Targets, other: &Targets) -> f64 {
 
 /// The weight of one run of a side, by its depth: the same for all, or where depths are compared one by one, for those of a
 /// depth that the other side has as well.
-fn weight(basis: Basis, side: &[Value], other: &[Value]) -> impl Fn(u8) -> f64 + use<> {
+fn weight(basis: Basis, side: &[Value<'_>], other: &[Value<'_>]) -> impl Fn(u8) -> f64 + use<> {
     let runs = side.len();
     let mut depths: BTreeMap<u8, usize> = BTreeMap::new();
     side.iter().for_each(|value| *depths.entry(value.n).or_default() += 1);
@@ -248,26 +237,36 @@ fn weight(basis: Basis, side: &[Value], other: &[Value]) -> impl Fn(u8) -> f64 +
     }
 }
 
-fn average(values: &[Value]) -> Option<f64> {
+fn average(values: &[Value<'_>]) -> Option<f64> {
     mean(&values.iter().map(|value| value.value).collect::<Vec<_>>())
 }
 
 /// The mean over the depths that both have of the difference of their means at that depth.
-fn by_depth(a: &[Value], b: &[Value]) -> Option<f64> {
+fn by_depth(a: &[Value<'_>], b: &[Value<'_>]) -> Option<f64> {
     let depths: BTreeSet<u8> = a.iter().map(|value| value.n).collect();
-    let at = |values: &[Value], n: u8| {
+    let at = |values: &[Value<'_>], n: u8| {
         average(&values.iter().copied().filter(|value| value.n == n).collect::<Vec<_>>())
     };
     mean(&depths.into_iter().filter_map(|n| Some(at(a, n)? - at(b, n)?)).collect::<Vec<_>>())
 }
 
-/// As many targets as there are, and of each as many runs or seeds as it has, with replacement.
-pub(super) fn draw<T: Copy>(targets: &[Vec<T>], stream: &mut Stream) -> Vec<T> {
-    let chosen = resample(targets, stream);
-    chosen.into_iter().flat_map(|of| resample(of, stream).into_iter().copied().collect::<Vec<_>>()).collect()
+/// What scatters independently: targets, or of a single one its seeds.
+fn things<'a>(targets: &Targets<'a>) -> Vec<Vec<Value<'a>>> {
+    match targets.as_slice() {
+        [single] => by_target(single.iter().map(|value| (value.unit, *value))),
+        several => several.to_vec(),
+    }
 }
 
-fn names(points: &mut dyn Iterator<Item = &Point>) -> Vec<String> {
+/// What is found where each of some things is left out in turn; none where something is not found then.
+pub(super) fn left_out<T: Copy>(things: &[Vec<T>], find: impl Fn(&[T]) -> Option<f64>) -> Option<Vec<f64>> {
+    let rest = |out: usize| -> Vec<T> {
+        things.iter().enumerate().filter(|(at, _)| *at != out).flat_map(|(_, one)| one).copied().collect()
+    };
+    (0..things.len()).map(|out| find(&rest(out))).collect()
+}
+
+fn names<'a>(points: impl Iterator<Item = &'a Point>) -> Vec<String> {
     points.map(|point| point.run.clone()).collect::<BTreeSet<_>>().into_iter().collect()
 }
 
@@ -301,7 +300,7 @@ pub(crate) mod tests {
     }
 
     fn effect(points: &[Point], left: Kind, right: Kind) -> Option<Effect> {
-        compare(points, &side(left), &side(right), &StreamName::new("test"))
+        compare(points, &side(left), &side(right))
     }
 
     #[test]
@@ -342,7 +341,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_target_s_images_count_by_its_share_of_the_runs() {
-        // Three runs on one target, one on the other, all of the same accuracy, so that resampling gives no width.
+        // Three runs on one target, one on the other, all of the same accuracy, so that targets do not scatter.
         let mut points: Vec<Point> = (1..=3).map(|n| point("0A", Kind::TransferTuned, n, 0.6)).collect();
         points.push(point("0B", Kind::TransferTuned, 1, 0.6));
         points.extend(["0A", "0B"].map(|unit| point(unit, Kind::Base, 0, 0.6)));
@@ -376,7 +375,7 @@ pub(crate) mod tests {
         let mut points: Vec<Point> = [1, 2].into_iter().flat_map(|at| seed(at, 0.5)).collect();
         points[3].accuracy += 0.2;
         let apart = effect(&points, Kind::TransferTuned, Kind::Base).unwrap();
-        assert_eq!(apart.source, Source::Bootstrap);
+        assert_eq!(apart.source, Source::Targets);
         assert!(apart.interval.low < 0.02 && apart.interval.high > 0.2, "{apart:?}");
     }
 
@@ -397,17 +396,18 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn several_targets_are_resampled_and_runs_at_chance_left_out() {
+    fn several_targets_are_seen_to_scatter_and_runs_at_chance_left_out() {
         let mut points = Vec::new();
         for (unit, base, selffer) in [("0A", 0.60, 0.59), ("0B", 0.62, 0.60), ("1A", 0.61, 0.58)] {
             points.push(point(unit, Kind::Base, 0, base));
             points.push(point(unit, Kind::Selffer, 4, selffer));
         }
         let found = effect(&points, Kind::Selffer, Kind::Base).unwrap();
-        assert_eq!(found.source, Source::Bootstrap);
+        assert_eq!(found.source, Source::Targets);
         assert!((found.value + 0.02).abs() < 1e-12);
-        // Of three targets, all may be drawn alike: 1 in 27, more than 2.5 in 100.
-        assert!((found.interval.low + 0.03).abs() < 1e-9 && (found.interval.high + 0.01).abs() < 1e-9);
+        // Student's point for three, times the standard error of the mean of -0.01, -0.02 and -0.03.
+        let half = 4.302_652_729_749_464 * 0.01 / 3f64.sqrt();
+        assert!((found.interval.high + 0.02 - half).abs() < 1e-9, "{found:?}");
         assert_eq!(found, effect(&points, Kind::Selffer, Kind::Base).unwrap());
         for point in &mut points {
             point.at_chance = point.kind == Kind::Selffer;
@@ -421,7 +421,7 @@ pub(crate) mod tests {
         whole.split = SplitKind::Whole;
         let points = [point("0A", Kind::Base, 0, 0.60), point("0B", Kind::Base, 0, 0.62), whole];
         let right = Side { kind: Kind::Base, split: Some(SplitKind::Whole), depths: None };
-        let effect = compare(&points, &side(Kind::Base), &right, &StreamName::new("test")).unwrap();
+        let effect = compare(&points, &side(Kind::Base), &right).unwrap();
         assert_eq!((effect.basis, effect.source), (Basis::Unpaired, Source::Images));
         assert!((effect.value - 0.04).abs() < 1e-12);
     }

@@ -3,10 +3,9 @@
 //!
 //! Uses `audit::effect`; used by `audit`, for the published archive and for a selffer store alike.
 
-use super::effect::{Effect, Point, Side, by_target, compare, draw};
+use super::effect::{Effect, Point, Side, by_target, compare, left_out};
 use super::names::SplitKind;
-use super::stats::{Interval, RESAMPLES, mean};
-use crate::seed::{Name as StreamName, Stream};
+use super::stats::{Interval, mean};
 use crate::treatment::{DEPTHS, Kind};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Estimate {
     /// The number.
     pub value: f64,
-    /// The middle 95 % of a bootstrap over targets, and the seeds of each; none where there is one target with one seed.
+    /// By how targets scatter, or the seeds of a single one; none where there is one target with one seed.
     pub interval: Option<Interval>,
 }
 
@@ -80,13 +79,10 @@ fn side(kind: Kind, n: u8) -> Side {
 }
 
 fn layer(points: &[Point], n: u8) -> Layer {
-    let stream = |what: &str| StreamName::new("audit question").and("question", what).and("n", n);
     // base - BnB is minus the difference that runs are compared by.
-    let coadaptation =
-        compare(points, &side(Kind::Selffer, n), &side(Kind::Base, n), &stream("coadaptation"));
-    let specificity =
-        compare(points, &side(Kind::Transfer, n), &side(Kind::Selffer, n), &stream("specificity"));
-    let (generality, generality_form, generality_runs) = match generality(points, n, &stream("generality")) {
+    let coadaptation = compare(points, &side(Kind::Selffer, n), &side(Kind::Base, n));
+    let specificity = compare(points, &side(Kind::Transfer, n), &side(Kind::Selffer, n));
+    let (generality, generality_form, generality_runs) = match generality(points, n) {
         Some((estimate, form, runs)) => (Some(estimate), Some(form), runs),
         None => (None, None, Vec::new()),
     };
@@ -121,7 +117,7 @@ fn by_unit(points: &[Point], kind: Kind, n: u8) -> BTreeMap<&str, f64> {
 }
 
 /// The generality at a depth, its form, and the runs that it rests on.
-fn generality(points: &[Point], n: u8, stream: &StreamName) -> Option<(Estimate, Form, Vec<String>)> {
+fn generality(points: &[Point], n: u8) -> Option<(Estimate, Form, Vec<String>)> {
     let runs = |used: &dyn Fn(&Point) -> bool| -> Vec<String> {
         points.iter().filter(|point| used(point)).map(|point| point.run.clone()).collect()
     };
@@ -131,7 +127,7 @@ fn generality(points: &[Point], n: u8, stream: &StreamName) -> Option<(Estimate,
     let three = |unit: &str| Some((*transfer.get(unit)?, *selffer.get(unit)?, *random.get(unit)?));
     let same = with_target(points, transfer.keys().filter_map(|unit| Some((*unit, three(unit)?))));
     if !same.is_empty() {
-        let found = estimate(&same, &same, 0.0, stream)?;
+        let found = estimate(&same, None, 0.0)?;
         let kinds = [Kind::Transfer, Kind::Selffer, Kind::Random];
         let used =
             |point: &Point| three(&point.unit).is_some() && kinds.into_iter().any(|kind| of(point, kind));
@@ -161,7 +157,7 @@ fn generality(points: &[Point], n: u8, stream: &StreamName) -> Option<(Estimate,
             || both(&point.unit) && (grafted(point) || of(point, Kind::Base))
     };
     let runs = runs(&used);
-    let found = estimate(&relative(&transfer), &relative(&selffer), floor, stream)?;
+    let found = estimate(&relative(&transfer), Some(&relative(&selffer)), floor)?;
     Some((found, Form::RelativeToBase, runs))
 }
 
@@ -172,33 +168,37 @@ fn with_target<'a, T>(points: &[Point], found: impl Iterator<Item = (&'a str, T)
     by_target(found.filter_map(|(unit, one)| Some((*targets.get(unit)?, one))))
 }
 
-/// Whether there is more than one to draw from.
-fn several<T>(targets: &[Vec<T>]) -> bool {
-    targets.iter().map(Vec::len).sum::<usize>() > 1
+/// What scatters independently: targets, or of a single one its seeds.
+fn things<T: Copy>(targets: &[Vec<T>]) -> Vec<Vec<T>> {
+    match targets {
+        [single] => single.iter().map(|seed| vec![*seed]).collect(),
+        several => several.to_vec(),
+    }
 }
 
 /// Three accuracies of one target and seed.
 type Three = (f64, f64, f64);
 
-/// The ratio (A - R) / (B - R) of means, A the first numbers of `a`, B the second of `b`, R their third
-/// and `floor`; with a bootstrap over both lists, or over the one where they are the same.
-fn estimate(a: &[Vec<Three>], b: &[Vec<Three>], floor: f64, stream: &StreamName) -> Option<Estimate> {
+/// The ratio (A - R) / (B - R) of means, A the first numbers of `a`, B the second of `b`, R their third and `floor`. Without
+/// `b` all are `a`'s.
+fn estimate(a: &[Vec<Three>], b: Option<&[Vec<Three>]>, floor: f64) -> Option<Estimate> {
     let ratio = |a: &[Three], b: &[Three]| {
         let top = mean(&a.iter().map(|(a, _, random)| a - random).collect::<Vec<_>>())? - floor;
         let bottom = mean(&b.iter().map(|(_, b, random)| b - random).collect::<Vec<_>>())? - floor;
         // Where the task's own layers are worth no more than random ones, there is nothing to keep.
         (bottom > 0.0).then(|| top / bottom)
     };
-    let value = ratio(&a.concat(), &b.concat())?;
-    let mut stream = Stream::open(stream);
-    let paired = std::ptr::eq(a, b);
-    let resampled = (0..RESAMPLES).filter_map(|_| {
-        let first = draw(a, &mut stream);
-        let second = if paired { first.clone() } else { draw(b, &mut stream) };
-        ratio(&first, &second)
-    });
-    let several = several(a) && several(b);
-    Some(Estimate { value, interval: several.then(|| Interval::of(resampled.collect())).flatten() })
+    let all = a.concat();
+    let other = b.map_or_else(|| all.clone(), <[_]>::concat);
+    let value = ratio(&all, &other)?;
+    let sides = || match b {
+        None => Some(vec![left_out(&things(a), |rest| ratio(rest, rest))?]),
+        Some(b) => Some(vec![
+            left_out(&things(a), |rest| ratio(rest, &other))?,
+            left_out(&things(b), |rest| ratio(&all, rest))?,
+        ]),
+    };
+    Some(Estimate { value, interval: sides().and_then(|sides| Interval::left_out(value, &sides)) })
 }
 
 fn transition(points: &[Point]) -> Option<Transition> {
@@ -219,12 +219,17 @@ fn transition(points: &[Point]) -> Option<Transition> {
         .collect();
     let all = with_target(points, curves.iter().map(|(unit, curve)| (*unit, curve)));
     let (layer, layers) = turning(&all.concat())?;
-    let mut stream = Stream::open(&StreamName::new("audit question").and("question", "transition"));
-    let drawn: Vec<(f64, f64)> = (0..RESAMPLES).filter_map(|_| turning(&draw(&all, &mut stream))).collect();
-    let interval = |values: Vec<f64>| several(&all).then(|| Interval::of(values)).flatten();
+    let things = things(&all);
+    let estimate = |value: f64, which: fn((f64, f64)) -> f64| {
+        let without = left_out(&things, |rest| turning(rest).map(which));
+        let interval = without.and_then(|without| Interval::left_out(value, &[without]));
+        // A layer, and a number of them.
+        let possible = |interval: Interval| interval.within(1.0, f64::from(*DEPTHS.end()));
+        Estimate { value, interval: interval.map(possible) }
+    };
     Some(Transition {
-        layer: Estimate { value: layer, interval: interval(drawn.iter().map(|one| one.0).collect()) },
-        layers: Estimate { value: layers, interval: interval(drawn.iter().map(|one| one.1).collect()) },
+        layer: estimate(layer, |one| one.0),
+        layers: estimate(layers, |one| one.1),
         targets: targets.into_iter().map(str::to_owned).collect(),
     })
 }

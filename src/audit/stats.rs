@@ -1,16 +1,10 @@
-//! Means, medians, quantiles and the bootstrap.
+//! Means, medians, quantiles and intervals.
 //!
-//! Uses `seed` for its draws; used by the numbers, claims and questions of `audit`. The known
+//! Uses `equivalence`; used by the numbers, claims and questions of `audit`. The known
 //! quantiles are numpy's (`numpy.quantile`, its default method).
 
-use crate::seed::Stream;
+use crate::equivalence::{normal, student};
 use serde::Serialize;
-
-/// Resamples behind an interval.
-pub const RESAMPLES: usize = 2000;
-
-/// The share of resamples that an interval holds.
-pub const LEVEL: f64 = 0.95;
 
 /// The arithmetic mean; none of nothing.
 pub fn mean(values: &[f64]) -> Option<f64> {
@@ -46,8 +40,7 @@ pub struct Interval {
 impl Interval {
     /// The interval of a quantity with that standard error.
     pub fn around(value: f64, error: f64) -> Self {
-        // The normal distribution's 97.5 % point.
-        let half = 1.959_963_984_540_054 * error;
+        let half = normal(0.975) * error;
         Self { low: value - half, high: value + half }
     }
 
@@ -56,23 +49,34 @@ impl Interval {
         self.high - self.low
     }
 
-    /// The middle [`LEVEL`] of the resampled values; none where there are none.
-    pub fn of(mut resampled: Vec<f64>) -> Option<Self> {
-        resampled.sort_by(f64::total_cmp);
-        let tail = (1.0 - LEVEL) / 2.0;
-        Some(Self { low: quantile(&resampled, tail)?, high: quantile(&resampled, 1.0 - tail)? })
+    /// The interval of a quantity by how it comes out where of the independent things that it was found from each is left out
+    /// in turn; those of each side, where there are several sides. None where a side has a single thing.
+    ///
+    /// The jackknife's standard error, with Student's distribution: of a mean of numbers it is the classical interval. Drawing
+    /// few things anew and taking the middle 95 % holds the truth in 50 of 100 repetitions for two and in 80 for four
+    /// (tests/reference/intervals.py).
+    pub fn left_out(value: f64, sides: &[Vec<f64>]) -> Option<Self> {
+        let fewest = sides.iter().map(Vec::len).min().filter(|fewest| *fewest > 1)?;
+        let variance = |without: &Vec<f64>| {
+            let centre = mean(without)?;
+            let squares: f64 = without.iter().map(|value| (value - centre).powi(2)).sum();
+            Some(squares * (without.len() - 1) as f64 / without.len() as f64)
+        };
+        let variance: f64 = sides.iter().map(variance).sum::<Option<f64>>()?;
+        let half = student(fewest, 0.975) * variance.sqrt();
+        Some(Self { low: value - half, high: value + half })
     }
-}
 
-/// Draws as many items as there are, with replacement.
-pub fn resample<'a, T>(items: &'a [T], stream: &mut Stream) -> Vec<&'a T> {
-    (0..items.len()).map(|_| &items[stream.below(items.len() as u64) as usize]).collect()
+    /// The part of it that is possible.
+    pub fn within(self, low: f64, high: f64) -> Self {
+        Self { low: self.low.clamp(low, high), high: self.high.clamp(low, high) }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seed::Name;
+    use proptest::prelude::*;
 
     #[test]
     fn quantiles_are_numpy_s() {
@@ -85,14 +89,21 @@ mod tests {
         assert_eq!((median(&[]), mean(&[]), quantile(&[], 0.5)), (None, None, None));
     }
 
-    #[test]
-    fn the_bootstrap_of_a_mean_has_its_standard_error() {
-        // Two hundred values with deviation 1: the mean's standard error is 1 / sqrt(200).
-        let mut stream = Stream::open(&Name::new("test"));
-        let values: Vec<f64> = (0..200).map(|_| stream.gaussian()).collect();
-        let resampled = |stream: &mut Stream| resample(&values, stream).into_iter().sum::<f64>() / 200.0;
-        let interval = Interval::of((0..RESAMPLES).map(|_| resampled(&mut stream)).collect()).unwrap();
-        let normal = Interval::around(mean(&values).unwrap(), 1.0 / 200f64.sqrt());
-        assert!((interval.low - normal.low).abs() < 0.03 && (interval.high - normal.high).abs() < 0.03);
+    proptest! {
+        #[test]
+        fn the_interval_of_a_mean_is_the_classical_one(values in prop::collection::vec(-1.0..1.0f64, 2..12)) {
+            let count = values.len() as f64;
+            let sum: f64 = values.iter().sum();
+            let without: Vec<f64> = values.iter().map(|value| (sum - value) / (count - 1.0)).collect();
+            let centre = sum / count;
+            let found = Interval::left_out(centre, &[without.clone()]).unwrap();
+            let squares: f64 = values.iter().map(|value| (value - centre).powi(2)).sum();
+            let half = student(values.len(), 0.975) * (squares / (count - 1.0) / count).sqrt();
+            prop_assert!((found.high - centre - half).abs() < 1e-9 && (centre - found.low - half).abs() < 1e-9);
+            // Of two sides the variances add up, and a side of a single thing says nothing of itself.
+            let both = Interval::left_out(centre, &[without.clone(), without.clone()]).unwrap();
+            prop_assert!((both.width() - 2f64.sqrt() * found.width()).abs() < 1e-9);
+            prop_assert_eq!(Interval::left_out(centre, &[without, vec![1.0]]), None);
+        }
     }
 }

@@ -6,7 +6,6 @@
 use super::effect::{Effect, Point, Side, compare};
 use super::names::SplitKind;
 use super::stats::mean;
-use crate::seed::Name as StreamName;
 use crate::text::counted;
 use crate::treatment::Kind;
 use crate::verify::{Code, Finding};
@@ -86,9 +85,7 @@ fn row(points: &[Point], (from, to, base, selffer): (u8, u8, f64, f64)) -> Optio
     let reproduced = poolings.into_iter().filter(|(_, a, b)| as_printed(*a, base) && as_printed(*b, selffer));
     let depths = Some((from..=to).collect());
     let side = |kind| Side { kind, split: Some(SplitKind::Random), depths: depths.clone() };
-    let stream =
-        |what: &str| StreamName::new("audit table 1").and("layers", format!("{from}-{to}")).and("over", what);
-    let matched = compare(points, &side(Kind::TransferTuned), &side(Kind::Base), &stream("base"))?;
+    let matched = compare(points, &side(Kind::TransferTuned), &side(Kind::Base))?;
     Some(Row {
         layers: (from, to),
         published_over_base: base / 100.0,
@@ -100,12 +97,7 @@ fn row(points: &[Point], (from, to, base, selffer): (u8, u8, f64, f64)) -> Optio
         reproduced_by: reproduced.map(|(pooling, _, _)| pooling).collect(),
         over_base_target_matched: matched.value,
         target_matched: matched,
-        over_selffer_target_matched: compare(
-            points,
-            &side(Kind::TransferTuned),
-            &side(Kind::SelfferTuned),
-            &stream("selffer"),
-        ),
+        over_selffer_target_matched: compare(points, &side(Kind::TransferTuned), &side(Kind::SelfferTuned)),
     })
 }
 

@@ -145,7 +145,8 @@ mod tests {
     fn a_driver_that_is_not_there_or_is_none_is_said() {
         assert_eq!(ask("libselffer-no-such-driver.so"), Ok(None));
         // As dlopen says it of a driver that lacks another library.
-        let other = "libnvidia-ptxjitcompiler.so.1: cannot open shared object file: No such file or directory";
+        let other =
+            "libnvidia-ptxjitcompiler.so.1: cannot open shared object file: No such file or directory";
         assert!(!lacks(other, "libcuda.so.1") && lacks(other, "libnvidia-ptxjitcompiler.so.1"));
         let empty = tempfile::NamedTempFile::new().unwrap();
         let said = ask(empty.path().to_str().unwrap()).unwrap_err();

@@ -7,12 +7,11 @@
 
 use super::golden::{Entry, Golden};
 use super::{Code, Finding};
-use crate::equivalence::{self, Lies, far_off, lies};
+use crate::equivalence::{self, Lies, far_off, lies, normal, student};
 use crate::manifest::Count;
 use crate::text::{lines, networks, numeric, plain, points};
 use crate::treatment::{Kind, Treatment};
 use serde::Serialize;
-use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The difference of accuracy, as a share, within which a kind of treatment comes to the same as in a snapshot.
@@ -147,17 +146,6 @@ fn family(treatment: &'static str, pairs: &[&Pair], margin: f64, compared: usize
     };
     let far = units.len() > 1 && difference.abs() > margin + half(1.0 - 0.025 / compared as f64);
     Some(Family { treatment, runs: pairs.len(), units: units.len(), difference, low, high, lies, far })
-}
-
-/// A point of the normal distribution.
-fn normal(level: f64) -> f64 {
-    Normal::standard().inverse_cdf(level)
-}
-
-/// A point of Student's distribution for a mean of so many numbers; no number's says nothing of itself.
-fn student(count: usize, level: f64) -> f64 {
-    let freedom = count.saturating_sub(1).max(1) as f64;
-    StudentsT::new(0.0, 1.0, freedom).expect("a distribution").inverse_cdf(level)
 }
 
 /// New minus old.
@@ -326,19 +314,6 @@ mod tests {
         let says = "treatment AnB: 1 network, +0.00 points (90 %: -0.31 to +0.31), which is of one target of one split and \
                     seed, which cannot tell how machines scatter, and so whether it is within the margin of 2";
         assert_eq!(one(&findings(&old, &new)), [says]);
-    }
-
-    /// From `scipy.stats.t.ppf(level, n - 1)` and `scipy.stats.norm.ppf(level)`, scipy 1.17.1.
-    #[test]
-    fn points_of_the_distributions() {
-        let near = |got: f64, point: f64| assert!((got - point).abs() < 1e-7 * point, "{got}, not {point}");
-        near(student(2, 0.95), 6.313_751_514_675_037);
-        near(student(3, 0.95), 2.919_985_580_353_724_2);
-        near(student(31, 0.95), 1.697_260_886_593_957);
-        near(student(2, 1.0 - 0.025 / 7.0), 89.123_028_108_819_1);
-        near(student(6, 1.0 - 0.025 / 7.0), 4.381_752_966_162_31);
-        near(normal(0.95), 1.644_853_626_951_472_2);
-        near(normal(1.0 - 0.025 / 7.0), 2.690_109_527_158_867);
     }
 
     /// Seven networks a unit, each less good by so many of 1,000 images, give or take a few.

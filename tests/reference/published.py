@@ -5,7 +5,7 @@ JSON:
 
     python3 tests/reference/published.py ARCHIVE [AUDIT.json]
 
-Needs numpy. Shares no code with the program: regular expressions here, a hand-written scanner there.
+Needs numpy and scipy. Shares no code with the program: regular expressions here, a hand-written scanner there.
 """
 
 import collections
@@ -18,9 +18,9 @@ import re
 import sys
 
 import numpy as np
+from scipy import stats
 
-# The normal distribution's 97.5 % point.
-Z = 1.959963984540054
+Z = stats.norm.ppf(0.975)
 
 LINE = re.compile(r"^[IWEF](\d{4} \d\d:\d\d:\d\d\.\d+) +\d+ \S+\] (.*)$")
 
@@ -91,16 +91,35 @@ def main(archive, audit=None):
         share = (share * images + 0.5) / (images + 1)
         return share * (1 - share) / (images + 1)
 
-    def by_images(value, *sides):
+    def by_images(value, *sides, other=None):
         """The middle 95 % by images: each side has runs with weights, and a target's runs share its images."""
         variance = 0
         for side in sides:
             targets = collections.defaultdict(list)
             for run, weight in side:
                 target = kind(run)[3]
-                targets[target].append((weight, sampling(accuracy[run]) + sampling(base[target])))
+                targets[target].append((weight, sampling(accuracy[run]) + sampling((other or base)[target])))
             variance += sum(sum(w for w, _ in runs) * sum(w * v for w, v in runs) for runs in targets.values())
         return value - Z * variance**0.5, value + Z * variance**0.5
+
+    def by_targets(value, statistic, *sides):
+        """Student's interval by leaving out each target of each side in turn; none where a side has one."""
+        variance, fewest = 0, min(len({kind(run)[3] for run in side}) for side in sides)
+        if fewest < 2:
+            return None
+        for at, side in enumerate(sides):
+            targets = sorted({kind(run)[3] for run in side})
+            rest = [[[r for r in s if s is not side or kind(r)[3] != out] for s in sides] for out in targets]
+            without = np.array([statistic(*one) for one in rest])
+            variance += (len(targets) - 1) / len(targets) * ((without - without.mean()) ** 2).sum()
+        half = stats.t.ppf(0.975, fewest - 1) * variance**0.5
+        return value - half, value + half
+
+    def wider(images, targets):
+        """The interval that counts, and what it is by."""
+        if targets and targets[1] - targets[0] > images[1] - images[0]:
+            return *targets, "targets"
+        return *images, "images"
 
     table = []
     for low, high in ((1, 7), (3, 7), (5, 7)):
@@ -120,20 +139,52 @@ def main(archive, audit=None):
         depths = {kind(run)[2] for run in tuned} & {kind(run)[2] for run in selffer}
         share = lambda run, runs: 1 / (len(depths) * sum(kind(r)[2] == kind(run)[2] for r in runs))
         by_depth = lambda runs: [(run, share(run, runs)) for run in runs if kind(run)[2] in depths]
+        boost = lambda runs: np.mean([own(run) for run in runs])
+        both = lambda a, b: {kind(run)[2] for run in a} & {kind(run)[2] for run in b}
+        excess_over = lambda a, b: np.mean([at(a, n) - at(b, n) for n in both(a, b)])
+        matched, over = row["over_base_target_matched"], row["over_selffer_target_matched"]
         intervals = {
-            "target_matched": by_images(row["over_base_target_matched"], [(run, 1 / len(tuned)) for run in tuned]),
-            "over_selffer_target_matched": by_images(row["over_selffer_target_matched"], by_depth(tuned), by_depth(selffer)),
+            "target_matched": wider(
+                by_images(matched, [(run, 1 / len(tuned)) for run in tuned]), by_targets(matched, boost, tuned)
+            ),
+            "over_selffer_target_matched": wider(
+                by_images(over, by_depth(tuned), by_depth(selffer)), by_targets(over, excess_over, tuned, selffer)
+            ),
         }
         table.append((row, intervals))
         print(f"table 1, layers {low}-{high}:", " ".join(f"{name} {value:.10f}" for name, value in row.items()))
-        print("  by images:", " ".join(f"{name} {low:.10f} to {high:.10f}" for name, (low, high) in intervals.items()))
+        print(" ", ", ".join(f"{name} {low:.10f} to {high:.10f} by {by}" for name, (low, high, by) in intervals.items()))
 
+    layers, curves = [], {}
     for n in range(1, 8):
         pick = lambda name: {kind(r)[3]: accuracy[r] for r in accuracy if kind(r)[:3] == ("random", name, n)}
+        run = {kind(r)[3]: r for r in accuracy if kind(r)[:3] == ("random", "BnB", n)}
         frozen, transfer = pick("BnB"), pick("AnB")
-        lost = np.mean([base[target] - value for target, value in frozen.items()])
-        specific = np.mean([value - transfer[target] for target, value in frozen.items()])
-        print(f"n {n}: co-adaptation {lost:.10f} specificity {specific:.10f}")
+        found = []
+        for other, sign in ((base, -1), (transfer, 1)):
+            lost = lambda runs: np.mean([sign * (accuracy[r] - other[kind(r)[3]]) for r in runs])
+            value = lost(run.values())
+            images = by_images(value, [(r, 1 / len(run)) for r in run.values()], other=other)
+            found.append((value, *wider(images, by_targets(value, lost, list(run.values())))))
+        layers.append(found)
+        print(f"n {n}:", "; ".join(f"{what} {v:.10f} ({low:.10f} to {high:.10f}) by {by}"
+              for what, (v, low, high, by) in zip(("co-adaptation", "specificity"), found)))
+        for target in frozen:
+            curves.setdefault(target, []).append(frozen[target] - transfer[target])
+
+    def turning(targets):
+        """The mean layer at which specificity grows, and over how many layers."""
+        gains = np.diff(np.mean([curves[target] for target in targets], axis=0), prepend=0).clip(0)
+        weights = gains / gains.sum()
+        return np.array([weights @ np.arange(1, 8), 1 / (weights @ weights)])
+
+    turn = turning(curves)
+    without = np.array([turning([t for t in curves if t != out]) for out in curves])
+    count = len(curves)
+    error = ((count - 1) / count * ((without - without.mean(axis=0)) ** 2).sum(axis=0)) ** 0.5
+    half = stats.t.ppf(0.975, count - 1) * error
+    transition = list(zip(turn, np.clip(turn - half, 1, 7), np.clip(turn + half, 1, 7)))
+    print("transition:", "; ".join(f"{v:.10f} ({low:.10f} to {high:.10f})" for v, low, high in transition))
 
     for seed in range(4):
         state = np.random.RandomState()
@@ -150,10 +201,10 @@ def main(archive, audit=None):
             print(f"half{seed}{half}_valid {digest.hexdigest()}")
 
     if audit:
-        compare(json.load(open(audit)), accuracy, last, cells, excess, table)
+        compare(json.load(open(audit)), accuracy, last, cells, excess, table, layers, transition)
 
 
-def compare(audit, accuracy, last, cells, excess, table):
+def compare(audit, accuracy, last, cells, excess, table, layers, transition):
     """Every number to 12 digits."""
     count = 0
 
@@ -180,10 +231,22 @@ def compare(audit, accuracy, last, cells, excess, table):
         for name, value in ours.items():
             theirs = row[name]["value"] if isinstance(row[name], dict) else row[name]
             same(f"table 1 {row['layers']} {name}", value, theirs)
-        for name, (low, high) in intervals.items():
-            assert row[name]["source"] == "images", f"table 1 {row['layers']} {name}"
+        for name, (low, high, by) in intervals.items():
+            assert row[name]["source"] == by, f"table 1 {row['layers']} {name}"
             same(f"table 1 {row['layers']} {name}", low, row[name]["interval"]["low"])
             same(f"table 1 {row['layers']} {name}", high, row[name]["interval"]["high"])
+    for layer, found in zip(audit["questions"]["layers"], layers, strict=True):
+        for name, (value, low, high, by) in zip(("coadaptation", "specificity"), found):
+            theirs, name = layer[name], f"{name} at {layer['n']}"
+            assert theirs["source"] == by, name
+            same(name, value, theirs["value"])
+            same(name, low, theirs["interval"]["low"])
+            same(name, high, theirs["interval"]["high"])
+    for name, (value, low, high) in zip(("layer", "layers"), transition):
+        theirs = audit["questions"]["transition"][name]
+        same(name, value, theirs["value"])
+        same(name, low, theirs["interval"]["low"])
+        same(name, high, theirs["interval"]["high"])
     print(f"the audit's JSON agrees in all {count} numbers")
 
 
