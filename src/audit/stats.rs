@@ -96,7 +96,7 @@ mod tests {
             let sum: f64 = values.iter().sum();
             let without: Vec<f64> = values.iter().map(|value| (sum - value) / (count - 1.0)).collect();
             let centre = sum / count;
-            let found = Interval::left_out(centre, &[without.clone()]).unwrap();
+            let found = Interval::left_out(centre, std::slice::from_ref(&without)).unwrap();
             let squares: f64 = values.iter().map(|value| (value - centre).powi(2)).sum();
             let half = student(values.len(), 0.975) * (squares / (count - 1.0) / count).sqrt();
             prop_assert!((found.high - centre - half).abs() < 1e-9 && (centre - found.low - half).abs() < 1e-9);

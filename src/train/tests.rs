@@ -482,7 +482,7 @@ fn a_ledger_sees_weights_momentum_and_order() {
         let steps = task.recipe.solver.steps_of(task.train.len());
         state.fits(task.recipe, task.initial, steps, task.train.len())
     };
-    assert!(fits(&begin));
+    assert!(fits(begin));
     let misfits: [fn(&mut State); 3] = [
         |state| state.weights.layers[0].weight.values[0] += 1.0,
         |state| state.momentum.clear(),
