@@ -100,11 +100,21 @@ type Check = (&'static str, About, fn(&Context<'_>, &mut Sink) -> Result<()>);
 const CHECKS: [Check; 6] = [
     ("files: names, seals and digests", About::Integrity, integrity::files),
     ("plan: every split and network is there", About::Integrity, integrity::complete),
-    ("splits: no image in two places", About::Invariants, integrity::overlaps),
+    ("splits: no image in two places", About::Invariants, |context, sink| {
+        integrity::overlaps(context.plan, sink);
+        Ok(())
+    }),
     ("initial weights: copied, drawn anew, shared, independent", About::Invariants, initial::check),
     ("training: order, rates, frozen layers, counts, losses", About::Invariants, training::check),
     ("first layer: training left its mark on base networks' filters", About::Invariants, first_layer::check),
 ];
+
+/// What is wrong with a plan's images, whatever a store has: better known before training than after.
+pub fn of_images(plan: &Plan<'_>) -> Vec<Finding> {
+    let mut sink = Sink::default();
+    integrity::overlaps(plan, &mut sink);
+    sink.findings
+}
 
 /// What one check did.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -2,7 +2,7 @@
 //!
 //! Uses `data` and `verify::pack`; used by `commands`. Bars go to a terminal, a line now and then elsewhere.
 
-use super::{Verdict, jobs, place, print, say, stop_on_signals, verdict};
+use super::{Verdict, jobs, place, print, say, stop_when_told, verdict};
 use crate::cli::data::{Data, Dir, PackArgs};
 use crate::output;
 use crate::progress::clock;
@@ -14,7 +14,6 @@ use selffer::data::{Dataset, Part};
 use selffer::digest::DataDigest;
 use selffer::protocol::DataSource;
 use selffer::store::Store;
-use selffer::text::{are, counted};
 use selffer::verify::Finding;
 use selffer::verify::pack::check;
 use selffer::{Error, Result};
@@ -57,7 +56,7 @@ struct Pack {
     left_out: Option<usize>,
     /// Of those.
     #[serde(skip)]
-    endings: Vec<String>,
+    others: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     classes: Option<Vec<Class>>,
 }
@@ -83,7 +82,7 @@ impl Pack {
             skipped: index.skipped,
             shards_new: None,
             left_out: None,
-            endings: Vec::new(),
+            others: None,
             classes: None,
         }
     }
@@ -103,10 +102,8 @@ impl Pack {
         for Skipped { name, reason } in skipped {
             let _ = writeln!(text, "skipped: {name} {reason}");
         }
-        if let Some(left_out @ 1..) = self.left_out {
-            let (files, are) = (counted(left_out, "file"), are(left_out));
-            let _ =
-                writeln!(text, "{files} {are} left out by the names' endings ({})", self.endings.join(", "));
+        if let Some(others) = &self.others {
+            let _ = writeln!(text, "{others}");
         }
         let _ = writeln!(
             text,
@@ -119,7 +116,7 @@ impl Pack {
 }
 
 fn make(args: &PackArgs) -> anyhow::Result<Verdict> {
-    let stop = stop_on_signals()?;
+    let stop = stop_when_told()?;
     let lists =
         Lists { parts: [args.train_list.clone(), args.valid_list.clone()], classes: args.classes.clone() };
     let listing = Listing::of(&args.from, &lists)?;
@@ -138,7 +135,7 @@ fn make(args: &PackArgs) -> anyhow::Result<Verdict> {
     let packed = packed?;
     let mut result = Pack::of(&args.to, packed.index);
     (result.shards_new, result.left_out) = (Some(packed.shards_new), Some(listing.left_out));
-    result.endings = listing.endings.into_iter().collect();
+    result.others = listing.others();
     print(args.output.format, &result, || result.text())?;
     Ok(Verdict::Clean)
 }

@@ -5,10 +5,13 @@
 
 use super::say;
 use crate::cli::{Cli, Command};
-use selffer::data::{Dataset, folder};
+use crate::output;
+use selffer::data::Dataset;
+use selffer::data::folder::{self, LeftOut};
 use selffer::plan::Plan;
 use selffer::protocol::{DataSource, Protocol};
 use selffer::split::Catalog;
+use selffer::verify::of_images;
 use selffer::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -89,6 +92,19 @@ impl Inputs {
         Ok(Self { origin: origin.to_owned(), protocol, catalog })
     }
 
+    /// The plan, and on standard error what is wrong with its images: it is better known before training than after.
+    ///
+    /// # Errors
+    /// As of [`Inputs::plan`].
+    pub fn looked_at(&self, quiet: bool) -> Result<Plan<'_>> {
+        let plan = self.plan()?;
+        let wrong = if quiet { Vec::new() } else { of_images(&plan) };
+        if !wrong.is_empty() {
+            say(output::findings_text(&wrong.iter().collect::<Vec<_>>()).trim_end());
+        }
+        Ok(plan)
+    }
+
     /// The plan; what is wrong with its splits is said with the name of the protocol that a user gave.
     ///
     /// # Errors
@@ -128,10 +144,13 @@ fn images(protocol: &Protocol) -> Result<Dataset> {
             say(&format!("decoding the {images} images of {dir}; `selffer data pack` does it once for all"));
         }
     };
-    let (data, skipped) = folder::read(files, &begun)?;
+    let (data, LeftOut { bad, others }) = folder::read(files, &begun)?;
     if !quiet {
-        for bad in &skipped {
+        for bad in &bad {
             say(&format!("left out, as the protocol says: {} {}", bad.name, bad.reason));
+        }
+        if let Some(others) = others {
+            say(&format!("{}: {others}", files.dir.display()));
         }
     }
     Ok(data)

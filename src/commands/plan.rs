@@ -47,7 +47,7 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<Verdict> {
         return Ok(Verdict::Clean);
     }
     let inputs = Inputs::of(&common.which.protocol, protocol)?;
-    let plan = inputs.plan()?;
+    let plan = inputs.looked_at(common.output.quiet)?;
     // A plan can be looked at before there is a store.
     let manifests = match common.which.store.exists() {
         true => {

@@ -65,7 +65,7 @@ pub fn run(args: &SubmitArgs) -> anyhow::Result<Verdict> {
     let text = Protocol::text(&args.which.protocol)?;
     let protocol = placed(Protocol::of_text(&text, &args.which.protocol)?, &args.which.protocol)?;
     let inputs = Inputs::of(&args.which.protocol, protocol)?;
-    let plan = inputs.plan()?;
+    let plan = inputs.looked_at(args.output.quiet)?;
     let cluster = cluster.or(&plan.protocol.slurm);
     let planned: BTreeSet<_> = plan.runs.iter().map(|run| run.treatment).collect();
     for text in cluster.for_none_of(&planned).into_iter().filter(|_| !args.output.quiet) {

@@ -13,12 +13,20 @@ use crate::machine;
 use crate::protocol::Folder;
 use rayon::prelude::*;
 
-/// Decodes all images of a folder. `begun` hears how many there are; what was left out, as the protocol asks, is
-/// returned by name and reason.
+/// What is not among the images of a folder.
+#[derive(Debug)]
+pub struct LeftOut {
+    /// Images that cannot be decoded, left out as the protocol asks.
+    pub bad: Vec<Skipped>,
+    /// What is said of files whose names do not end as an image's does; nothing where there are none.
+    pub others: Option<String>,
+}
+
+/// Decodes all images of a folder. `begun` hears how many there are.
 ///
 /// # Errors
 /// As of [`Listing::of`]; where images cannot be decoded and were not to be skipped, or all do not fit into memory.
-pub fn read(folder: &Folder, begun: &dyn Fn(usize)) -> Result<(Dataset, Vec<Skipped>)> {
+pub fn read(folder: &Folder, begun: &dyn Fn(usize)) -> Result<(Dataset, LeftOut)> {
     let Folder { dir, size, skip_bad, train_list, valid_list, classes } = folder;
     let lists = Lists { parts: [train_list.clone(), valid_list.clone()], classes: classes.clone() };
     let listing = Listing::of(dir, &lists)?;
@@ -39,7 +47,8 @@ pub fn read(folder: &Folder, begun: &dyn Fn(usize)) -> Result<(Dataset, Vec<Skip
             return Err(Error::at(dir, problem, "mend one at least"));
         }
     }
-    Ok((Dataset { classes: listing.classes, train, valid }, bad))
+    let others = listing.others();
+    Ok((Dataset { classes: listing.classes, train, valid }, LeftOut { bad, others }))
 }
 
 /// Refuses more images than that many bytes of memory hold.

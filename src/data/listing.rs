@@ -6,6 +6,7 @@
 
 use super::Part;
 use crate::error::{Error, Result};
+use crate::text::{are, counted};
 use crate::whole;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsStr;
@@ -82,6 +83,14 @@ impl Listing {
         let listing = Self { classes, parts, left_out: left_out.len(), endings, dirs };
         listing.complete(from)?;
         Ok(listing)
+    }
+
+    /// What is said of files that were left out by their names; nothing where there are none.
+    pub fn others(&self) -> Option<String> {
+        let (files, are) = (counted(self.left_out, "file"), are(self.left_out));
+        let endings: Vec<&str> = self.endings.iter().map(String::as_str).collect();
+        (self.left_out > 0)
+            .then(|| format!("{files} {are} left out by the names' endings ({})", endings.join(", ")))
     }
 
     /// Every class has an image in both parts.

@@ -4,11 +4,14 @@
 //! Uses `store`, `split` and `plan`; used by `verify`.
 
 use super::{Code, Context, Finding, Sink};
+use crate::data::Part;
 use crate::digest::SplitDigest;
 use crate::error::{Error, Result};
 use crate::manifest::Outcome;
+use crate::plan::Plan;
 use crate::split::Split;
 use crate::store::{Entry, Found};
+use crate::text::{are, counted};
 use crate::treatment::Task;
 use rayon::prelude::*;
 use std::collections::HashSet;
@@ -149,12 +152,16 @@ pub(super) fn complete(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
 }
 
 /// Whether an image stands on both sides of a split, or in training and in validation.
-pub(super) fn overlaps(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
-    for (split, _) in &context.plan.splits {
+pub(super) fn overlaps(plan: &Plan<'_>, sink: &mut Sink) {
+    for (split, _) in &plan.splits {
         let [mut both_tasks, mut both_parts, mut both_classes] = [const { Vec::new() }; 3];
         for overlap in split.overlaps() {
-            let places: Vec<String> =
-                overlap.places.iter().map(|(task, part, class)| format!("{task} {part} {class}")).collect();
+            let place = |(task, part, name): &(Task, Part, String)| {
+                let class = split.task(*task).iter().find(|class| class.name == *name);
+                let at = class.and_then(|class| class.part(*part).iter().position(|it| *it == overlap.image));
+                format!("{task} {part} {name} {}", at.map_or(0, |at| at + 1))
+            };
+            let places: Vec<String> = overlap.places.iter().map(place).collect();
             let line = format!("image {}: {}", overlap.image, places.join(", "));
             if overlap.across_tasks() {
                 both_tasks.push(line.clone());
@@ -172,11 +179,13 @@ pub(super) fn overlaps(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
             (Code::ImageInTwoClasses, both_classes, "in two classes of one task and part"),
         ] {
             sink.expect(lines.is_empty(), || {
-                let message = format!("{} images are {where_}; take them out of the data", lines.len());
+                let (images, are) = (counted(lines.len(), "image"), are(lines.len()));
+                let message = format!(
+                    "{images} {are} {where_}; take such images out of the data (a number is the image's among its class's)"
+                );
                 let finding = Finding::new(code, format!("split {}", split.name), message);
                 lines.into_iter().take(EXAMPLES).fold(finding, Finding::with)
             });
         }
     }
-    Ok(())
 }

@@ -106,8 +106,10 @@ fn bad_images_are_refused_by_name_unless_they_are_to_be_skipped() {
     let skipping = Folder { skip_bad: true, ..folder };
     let data = same(&skipping);
     assert_eq!((data.train.len(), data.valid.len()), (8, 4));
-    let (_, skipped) = read(&skipping, &|images| assert_eq!(images, 14)).unwrap();
-    let names: Vec<&str> = skipped.iter().map(|skipped| skipped.name.as_str()).collect();
+    fs::write(dir.path().join("val/east/13.webp"), "").unwrap();
+    let (_, left_out) = read(&skipping, &|images| assert_eq!(images, 14)).unwrap();
+    let names: Vec<&str> = left_out.bad.iter().map(|skipped| skipped.name.as_str()).collect();
+    assert_eq!(left_out.others.unwrap(), "1 file is left out by the names' endings (.webp)");
     assert_eq!(names, ["train: west/3.jpg", "valid: east/10.jpg"]);
 
     // A class of which nothing is left is no class.
