@@ -147,6 +147,7 @@ impl<'a> Watch<'a> {
                 };
             }
         }
+        in_turn(&mut standing);
         self.summary(standing, &claimed)
     }
 
@@ -337,6 +338,23 @@ impl<'a> Watch<'a> {
         }
         found.retain(|_, runs| runs.len() > 1);
         Ok(found)
+    }
+}
+
+/// A job sees to its networks in turn: as soon as it trains one, those that it has not begun wait in it.
+fn in_turn(standing: &mut [Standing]) {
+    let job = |standing: &Standing| match standing {
+        Standing::Running(claim) => claim.holder.job.as_ref().map(|job| job.id.clone()),
+        _ => None,
+    };
+    let busy: HashSet<String> = standing.iter().filter_map(job).collect();
+    for one in standing {
+        if let Standing::Starting(job) = one
+            && busy.contains(&job.name())
+        {
+            let phase = Phase::Queued("in a job that runs".to_owned());
+            *one = Standing::Queued(Box::new(Element { phase, ..(**job).clone() }));
+        }
     }
 }
 
