@@ -232,36 +232,34 @@ impl Check<'_> {
         self.that(good, key, format_args!("`{name}`"), "use letters, digits, - and _ only")
     }
 
-    fn distinct<T: Ord + std::fmt::Debug>(&self, key: &str, values: &[T]) -> Result<()> {
+    fn distinct<T: Ord + std::fmt::Display>(&self, key: &str, values: &[T]) -> Result<()> {
         self.that(!values.is_empty(), key, "empty", "give at least one")?;
         let mut seen = BTreeSet::new();
         match values.iter().find(|value| !seen.insert(*value)) {
             None => Ok(()),
             Some(twice) => {
-                Err(Error::invalid(self.origin, format!("`{key}` has {twice:?} twice"), "leave one"))
+                Err(Error::invalid(self.origin, format!("`{key}` has {twice} twice"), "leave one"))
             }
         }
     }
 
     fn network(&self, network: &Network) -> Result<()> {
-        for width in network.conv.iter().chain(&network.hidden) {
-            let good = (1..=65_536).contains(width);
-            self.that(good, "network widths", width, "take 1 to 65536 for each layer")?;
-        }
-        for pair in network.conv.windows(2).chain([network.hidden.as_slice()]) {
-            let weights = u64::from(pair[0]) * u64::from(pair[1]);
-            let good = weights <= WEIGHTS_MAX;
-            self.that(
-                good,
-                "network widths",
-                format_args!("{} after {}", pair[1], pair[0]),
-                "take smaller layers",
-            )?;
+        for (key, widths) in
+            [("network.conv", network.conv.as_slice()), ("network.hidden", network.hidden.as_slice())]
+        {
+            for width in widths {
+                let good = (1..=65_536).contains(width);
+                self.that(good, key, width, "take 1 to 65536 for each layer")?;
+            }
+            for pair in widths.windows(2) {
+                let good = u64::from(pair[0]) * u64::from(pair[1]) <= WEIGHTS_MAX;
+                self.that(good, key, format_args!("{} after {}", pair[1], pair[0]), "take smaller layers")?;
+            }
         }
         if network.layout == Layout::Caffe {
             let odd = network.conv.iter().find(|width| !width.is_multiple_of(2));
             let mend = "take even ones: three of its layers are in two groups";
-            self.that(odd.is_none(), "network widths", odd.unwrap_or(&0), mend)?;
+            self.that(odd.is_none(), "network.conv", odd.unwrap_or(&0), mend)?;
         }
         if let Filler::Gaussian(std) = network.filler {
             let good = std > 0.0 && std.is_finite();
