@@ -32,6 +32,7 @@ use selffer::run::finished;
 use selffer::store::Store;
 use selffer::verify::{Context, Finding, Severity, verify};
 use selffer::{Error, Result};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -123,15 +124,39 @@ fn verdict(findings: &[Finding]) -> Verdict {
 /// Whether Ctrl-C and SIGTERM end the process at once: until a command listens, and again after the first.
 static AT_ONCE: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| Arc::new(AtomicBool::new(true)));
 
-const SIGNALS: [i32; 2] = [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM];
+/// Whether no command listens: a closed terminal ends the process at once then.
+static UNHEARD: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| Arc::new(AtomicBool::new(true)));
 
-/// Has Ctrl-C and SIGTERM end the process with the exit code that README tells.
+const SIGNALS: [i32; 2] = [SIGINT, SIGTERM];
+
+/// Has Ctrl-C, SIGTERM and a closed terminal end the process with the exit code that README tells.
 pub fn end_on_signals() {
+    let end = signal_hook::flag::register_conditional_shutdown;
+    // Where they cannot be listened to, they end the process by themselves.
     for signal in SIGNALS {
-        let end = signal_hook::flag::register_conditional_shutdown;
-        // Where they cannot be listened to, they end the process by themselves.
         let _ = end(signal, crate::INTERRUPTED, Arc::clone(&AT_ONCE));
     }
+    if !ignores_hang_up() {
+        let _ = end(SIGHUP, crate::INTERRUPTED, Arc::clone(&UNHEARD));
+    }
+}
+
+/// Whether the process is to go on when its terminal is closed, as under `nohup`.
+fn ignores_hang_up() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & (1 << (SIGHUP - 1)) != 0)
+}
+
+/// A flag that Ctrl-C, SIGTERM and a closed terminal set. The last is never taken for the second signal: a session that ends
+/// sends both.
+fn stop_when_told() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = stop_on_signals()?;
+    if !ignores_hang_up() {
+        signal_hook::flag::register(SIGHUP, Arc::clone(&stop)).context("cannot listen for signals")?;
+    }
+    Ok(stop)
 }
 
 /// A flag that Ctrl-C and SIGTERM set; the second signal ends the process at once.
@@ -143,6 +168,7 @@ fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
         }
     }
     AT_ONCE.store(false, Ordering::Relaxed);
+    UNHEARD.store(false, Ordering::Relaxed);
     Ok(stop)
 }
 
@@ -152,6 +178,7 @@ fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
 /// Where one came since the command began to listen, and nobody looked.
 fn listen_no_more(stop: &AtomicBool) -> Result<()> {
     AT_ONCE.store(true, Ordering::Relaxed);
+    UNHEARD.store(true, Ordering::Relaxed);
     // After that: one that comes in between ends the process.
     match stop.load(Ordering::Relaxed) {
         true => Err(Error::Interrupted),

@@ -9,8 +9,9 @@ use selffer::cost::Cost;
 use selffer::plan::Plan;
 use selffer::run::{Done, Observer};
 use selffer::text::printable;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -20,11 +21,8 @@ const MEGA: f64 = 1e6;
 
 pub struct Progress<'a> {
     plan: &'a Plan<'a>,
-    // What each run costs, and those that are to be seen to, together, counted once.
+    // What each run costs, counted once.
     costs: Vec<Cost>,
-    runs: usize,
-    // More than 64 bits hold, of the paper's plan.
-    operations: f64,
     began: Instant,
     bars: Option<Bars>,
     quiet: bool,
@@ -43,7 +41,11 @@ struct State {
     running: HashMap<usize, ProgressBar>,
     // Of each running network, the operations that were done when training began or went on here, and so far.
     partial: HashMap<usize, [f64; 2]>,
+    // Those that are to be trained. There may be more than was known: what the store has of one may be damaged.
+    to_train: HashSet<usize>,
     done: usize,
+    // Of all that are to be trained: more than 64 bits hold, of the paper's plan.
+    operations: f64,
     // Operations that are done and say nothing of the speed here: found, trained before, or left out where one diverged.
     operations_found: f64,
     operations_trained: f64,
@@ -61,7 +63,7 @@ impl State {
 }
 
 impl<'a> Progress<'a> {
-    /// Progress over those runs of the plan.
+    /// Progress over those runs of the plan, which are to be trained.
     pub fn new(plan: &'a Plan<'a>, runs: &[usize], quiet: bool) -> Self {
         let costs: Vec<Cost> = plan.runs.iter().map(|run| plan.cost(run)).collect();
         let operations: f64 = runs.iter().map(|run| costs[*run].operations as f64).sum();
@@ -76,12 +78,14 @@ impl<'a> Progress<'a> {
         Self {
             plan,
             costs,
-            runs: runs.len(),
-            operations,
             began: Instant::now(),
             bars,
             quiet,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                to_train: runs.iter().copied().collect(),
+                operations,
+                ..State::default()
+            }),
             waited: Default::default(),
         }
     }
@@ -107,10 +111,10 @@ impl<'a> Progress<'a> {
     /// The message of the whole bar: networks, time left, speed.
     fn summary(&self, state: &State) -> String {
         let (found, trained) = state.operations();
-        let left = (self.operations - found - trained).max(0.0);
+        let left = (state.operations - found - trained).max(0.0);
         let seconds = self.began.elapsed().as_secs_f64();
         let speed = trained / seconds.max(1e-3);
-        let count = format!("{}/{}", state.done, self.runs);
+        let count = format!("{}/{}", state.done, state.to_train.len());
         if trained == 0.0 {
             return count;
         }
@@ -121,6 +125,7 @@ impl<'a> Progress<'a> {
         if let Some(bars) = &self.bars {
             let (found, trained) = state.operations();
             let done = found + trained;
+            bars.whole.set_length((state.operations / MEGA) as u64);
             bars.whole.set_position((done / MEGA) as u64);
             bars.whole.set_message(self.summary(state));
         }
@@ -149,6 +154,9 @@ impl Observer for Progress<'_> {
     fn started(&self, run: usize) {
         let planned = &self.plan.runs[run];
         self.with_state(|state| {
+            if state.to_train.insert(run) {
+                state.operations += self.costs[run].operations as f64;
+            }
             if let Some(bars) = &self.bars {
                 let bar = bars.all.add(ProgressBar::new(self.costs[run].images));
                 bar.set_style(style("  {prefix:<22} {bar:24} {percent:>3} %  {speed}, {eta} left"));
@@ -173,6 +181,9 @@ impl Observer for Progress<'_> {
         let planned = &self.plan.runs[run];
         let operations = self.costs[run].operations as f64;
         self.with_state(|state| {
+            if !state.to_train.contains(&run) {
+                return;
+            }
             state.done += 1;
             let [before, _] = state.partial.remove(&run).unwrap_or_default();
             if let (Some(bar), Some(bars)) = (state.running.remove(&run), &self.bars) {
@@ -196,9 +207,20 @@ impl Observer for Progress<'_> {
 
     fn barred(&self, run: usize) {
         let name = self.plan.name(&self.plan.runs[run]);
-        self.with_state(|state| state.done += 1);
+        self.with_state(|state| {
+            if state.to_train.contains(&run) {
+                state.done += 1;
+                state.operations_found += self.costs[run].operations as f64;
+            }
+        });
         if !self.quiet {
             self.line(&format!("{name:<24} cannot be trained: the network it copies from diverged"));
+        }
+    }
+
+    fn damaged(&self, file: &Path, why: &str) {
+        if !self.quiet {
+            self.line(&format!("{} is damaged ({why}), and is made anew", file.display()));
         }
     }
 

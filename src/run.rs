@@ -22,9 +22,10 @@ use crate::manifest::{Format, Manifest, Outcome};
 use crate::plan::Plan;
 use crate::recipe::{Policy, Recipe};
 use crate::snapshot::State;
-use crate::store::{Found, Store};
+use crate::store::{Entry, Found, Store};
 use crate::train::{Along, Next, Task, Trained, Trainer};
 use crate::weights::Weights;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, mpsc};
 use std::time::{Duration, Instant};
@@ -49,6 +50,8 @@ pub trait Observer: Sync {
     fn barred(&self, _run: usize) {}
     /// Steps of a pass waited so long for what is made ahead of them, of the time that it took.
     fn waited(&self, _waited: Duration, _of: Duration) {}
+    /// A file of the store is damaged, as `why` says, and is made anew.
+    fn damaged(&self, _file: &Path, _why: &str) {}
     /// Another process has the run, for a second or more.
     fn waits(&self, _run: usize) {}
     /// The state that was kept after `kept` steps of the run cannot be used: `why` completes the sentence "it …". Training
@@ -128,7 +131,8 @@ impl Runner<'_> {
     /// Where the store cannot be used, training fails, or it was told to stop. What was finished by
     /// then is in the store.
     pub fn run(&self) -> Result<Vec<Option<Done>>> {
-        for (split, _) in &self.plan.splits {
+        for (split, digest) in &self.plan.splits {
+            self.whole(Entry::Split(*digest), self.store.split(*digest)?);
             self.store.put_split(split)?;
         }
         let shared = self.shared();
@@ -285,7 +289,10 @@ impl Runner<'_> {
 
     fn train(&self, index: usize, recipe: Recipe, hold: &Hold, shared: &Shared<'_>) -> Result<Done> {
         let digest = recipe.digest();
-        let before = self.store.manifest(digest)?.whole();
+        let before = self.whole(Entry::Manifest(digest), self.store.manifest(digest)?);
+        if let Some(weights) = before.as_ref().and_then(Manifest::weights) {
+            self.whole(Entry::Checkpoint(weights), self.store.weights(weights)?);
+        }
         let parent = recipe.parent.map(|digest| self.parent_weights(digest)).transpose()?;
         let steps = self.plan.steps(&self.plan.runs[index]);
         let from = self.latest(index, &recipe, parent.as_ref())?;
@@ -352,9 +359,17 @@ impl Runner<'_> {
         Error::Superseded { run, by }
     }
 
+    /// What an entry holds, if it is whole; that it is damaged is told.
+    fn whole<T>(&self, entry: Entry, found: Found<T>) -> Option<T> {
+        if let Found::Damaged(why) = &found {
+            self.observer.damaged(&self.store.path(&entry), why);
+        }
+        found.whole()
+    }
+
     /// The weights of a base network that was finished a moment ago.
     fn parent_weights(&self, digest: WeightsDigest) -> Result<Weights> {
-        let entry = crate::store::Entry::Checkpoint(digest);
+        let entry = Entry::Checkpoint(digest);
         let subject = self.store.path(&entry).display().to_string();
         let gone = |problem: &str| Error::invalid(&subject, problem, "run the same command again");
         match self.store.weights(digest)? {

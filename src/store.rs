@@ -158,9 +158,9 @@ impl Store {
         self.dir.join(relative(entry))
     }
 
-    /// Whether there is a file of that name, whole or not.
+    /// Whether there is a file of that name, whole or not. A directory or a pipe is none.
     pub fn has(&self, entry: &Entry) -> bool {
-        fs::symlink_metadata(self.path(entry)).is_ok()
+        fs::metadata(self.path(entry)).is_ok_and(|meta| meta.is_file())
     }
 
     /// Takes the lock of a network, if no other process or thread has it.

@@ -4,7 +4,7 @@
 //! with, a GPU's above all: then they are held against those that it has, and nobody promised the same bits.
 
 use super::records::{Records, acquaint, one_policy};
-use super::{Inputs, Verdict, jobs, listen_no_more, stop_on_signals, write_out};
+use super::{Inputs, Verdict, jobs, listen_no_more, stop_when_told, write_out};
 use crate::cli::{self, AuditArgs, AuditFormat, FailOn};
 use crate::output;
 use crate::progress::Progress;
@@ -106,7 +106,7 @@ impl<'a> Audited<'a> {
         let context = Context::new(&plan, &store, policy)?;
         let chosen = again.chosen(&plan);
         let progress = Progress::new(&plan, &chosen, args.quiet);
-        let stop = stop_on_signals()?;
+        let stop = stop_when_told()?;
         let prover = Prover {
             trainer: &Torch::new(numerics),
             policy: numerics.policy(),

@@ -5,7 +5,7 @@
 use super::records::{Records, acquaint, is_of, one_policy};
 use super::replay::Elsewhere;
 use super::show::unknown;
-use super::{Inputs, Verdict, print, say, stop_on_signals};
+use super::{Inputs, Verdict, print, say, stop_when_told};
 use crate::cli::BisectArgs;
 use crate::output;
 use selffer::bisect::{Here, Parting, Replayer, Side, bisect, of_plan};
@@ -71,7 +71,7 @@ pub fn run(mut args: BisectArgs) -> anyhow::Result<Verdict> {
     let plan = inputs.plan()?;
     let trainer = Torch::new(numerics);
     let wanted = wanted(args, &plan, [&left, &right])?;
-    let stop = stop_on_signals()?;
+    let stop = stop_when_told()?;
     let here = Here { trainer: &trainer, stop: &stop };
     let elsewhere = Elsewhere { protocol: &args.protocol, numerics, stop: &stop };
     let (mut compared, mut parting, mut missing) = (0, None, Vec::new());

@@ -63,7 +63,9 @@ fn accept(context: &Context<'_>, of: &GoldenArgs, reason: &str) -> anyhow::Resul
     let report = verify(context)?;
     if verdict(&report.findings) == Verdict::Findings {
         print(of.common.output.format, &report, || output::report_text(&report))?;
-        say("not accepted: a golden snapshot is made from a store without findings");
+        say(
+            "not accepted: a golden snapshot is made from a store without errors; mend what they name, or leave it out of the protocol",
+        );
         return Ok(Verdict::Findings);
     }
     let new = Golden::of(plan, &Table::of(plan, manifests), policy, golden::fingerprint(manifests));

@@ -4,12 +4,14 @@
 
 use super::records::say_elsewhere;
 use super::{
-    Inputs, Verdict, jobs, jobs::leave, listen_no_more, print, report, say, stop_on_signals, verdict,
+    Inputs, Verdict, jobs, jobs::leave, listen_no_more, print, report, say, stop_when_told, verdict,
 };
 use crate::cli::ReproduceArgs;
 use crate::output;
 use crate::progress::Progress;
 use selffer::manifest::Manifest;
+use selffer::plan::Plan;
+use selffer::recipe::Policy;
 use selffer::report::files;
 use selffer::run::{Done, Every, Runner, Snapshots, all_fit, survey};
 use selffer::store::{Entry, REPORT, Store};
@@ -27,17 +29,18 @@ pub fn run(args: &ReproduceArgs) -> anyhow::Result<Verdict> {
     // Before any thread is started: it sets environment variables.
     let numerics = common.which.numerics.engage(common.output.quiet)?;
     let inputs = Inputs::read(&common.which.protocol)?;
-    let plan = inputs.plan()?;
+    let plan = inputs.looked_at(common.output.quiet)?;
     let scope = Scope::new(&plan.protocol.name, policy, numerics.gpu().map(|gpu| gpu.name.as_str()));
+    let asked = golden.dir.is_some();
     let golden = accepted(golden.dir.as_deref(), &scope)?;
     let store = Store::create(&common.which.store)?;
     say_elsewhere(&store, &plan, policy, common.output.quiet)?;
     if !no_report {
         place_for_report(&store)?;
     }
-    let everything: Vec<usize> = (0..plan.runs.len()).collect();
-    let progress = Progress::new(&plan, &everything, common.output.quiet);
-    let stop = stop_on_signals()?;
+    let to_train = to_train(&plan, &store, policy)?;
+    let progress = Progress::new(&plan, &to_train, common.output.quiet);
+    let stop = stop_when_told()?;
     let runner = Runner {
         plan: &plan,
         store: &store,
@@ -50,7 +53,7 @@ pub fn run(args: &ReproduceArgs) -> anyhow::Result<Verdict> {
         stop: &stop,
         observer: &progress,
     };
-    let done = train(&runner, common.output.quiet);
+    let done = train(&runner, to_train.len(), common.output.quiet);
     progress.finish();
     let done = done?;
     listen_no_more(&stop)?;
@@ -59,7 +62,10 @@ pub fn run(args: &ReproduceArgs) -> anyhow::Result<Verdict> {
     let verified = verify(&context)?;
     let table = Table::of(&plan, &context.manifests);
     let new = Golden::of(&plan, &table, policy, golden::fingerprint(&context.manifests));
-    let comparison = output::Comparison::of(golden, &new, &scope);
+    let mut comparison = output::Comparison::of(golden, &new, &scope);
+    if asked {
+        comparison.is_asked_for();
+    }
     let fresh = done.iter().flatten().filter(|done| done.fresh).count();
     let found = done.iter().flatten().count() - fresh;
     let mut all = verified.clone();
@@ -95,9 +101,8 @@ fn place_for_report(store: &Store) -> Result<()> {
     })
 }
 
-/// Says what is about to be trained, where anything is.
-fn say_begun(runner: &Runner<'_>) -> Result<()> {
-    let Runner { plan, store, policy, jobs, .. } = *runner;
+/// The runs that the store has not, by index, as far as its names tell.
+fn to_train(plan: &Plan<'_>, store: &Store, policy: Policy) -> Result<Vec<usize>> {
     let found = survey(plan, store, policy)?;
     let diverged = |found: &Option<Manifest>| found.as_ref().is_some_and(|found| found.weights().is_none());
     let whole =
@@ -106,10 +111,12 @@ fn say_begun(runner: &Runner<'_>) -> Result<()> {
         let barred = plan.runs[*index].parent.is_some_and(|base| diverged(&found[base]));
         !barred && !found[*index].as_ref().is_some_and(whole)
     };
-    let count = (0..plan.runs.len()).filter(to_train).count();
-    if count == 0 {
-        return Ok(());
-    }
+    Ok((0..plan.runs.len()).filter(to_train).collect())
+}
+
+/// Says that so many networks are about to be trained.
+fn say_begun(runner: &Runner<'_>, count: usize) {
+    let Runner { plan, store, policy, jobs, .. } = *runner;
     let kept = match runner.snapshots.every {
         Every::Never => "no state kept".to_owned(),
         Every::Steps(steps) => format!("a state kept every {}", counted(steps as usize, "step")),
@@ -121,15 +128,14 @@ fn say_begun(runner: &Runner<'_>) -> Result<()> {
         networks(plan.runs.len()),
         jobs.min(count)
     ));
-    Ok(())
 }
 
-/// Trains what is not there. What jobs have, they train.
-fn train(runner: &Runner<'_>, quiet: bool) -> Result<Vec<Option<Done>>> {
+/// Trains what is not there, so many networks. What jobs have, they train.
+fn train(runner: &Runner<'_>, count: usize, quiet: bool) -> Result<Vec<Option<Done>>> {
     leave(runner, quiet)?;
     all_fit(runner.plan, runner.store, runner.policy, runner.jobs, runner.memory)?;
-    if !quiet {
-        say_begun(runner)?;
+    if count > 0 && !quiet {
+        say_begun(runner, count);
     }
     runner.run()
 }

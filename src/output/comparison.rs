@@ -6,7 +6,7 @@ use selffer::digest::FingerprintDigest;
 use selffer::text::networks;
 use selffer::verify::golden::{self, Difference, Golden, Scope};
 use selffer::verify::statistical::{self, Family, MARGIN};
-use selffer::verify::{Code, Finding};
+use selffer::verify::{Code, Finding, Severity};
 use serde::Serialize;
 
 /// How a store was compared.
@@ -81,6 +81,13 @@ impl Comparison {
             families,
             findings,
             name,
+        }
+    }
+
+    /// That there is no snapshot is wrong where a user named the directory that it is to be in.
+    pub fn is_asked_for(&mut self) {
+        for finding in self.findings.iter_mut().filter(|finding| finding.code == Code::GoldenAbsent) {
+            *finding = finding.clone().graded(Severity::Error);
         }
     }
 

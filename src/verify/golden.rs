@@ -381,7 +381,9 @@ fn text_of(path: &Path) -> Result<Option<String>> {
         return Err(wrong("is no regular file"));
     }
     let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-    String::from_utf8(bytes).map(Some).map_err(|_| wrong("is not UTF-8 text"))
+    let text = String::from_utf8(bytes).map_err(|_| wrong("is not UTF-8 text"))?;
+    // A checkout may have changed the ends of lines.
+    Ok(Some(text.replace("\r\n", "\n")))
 }
 
 /// Writes a file whole or not at all, and its directory where there is none.

@@ -404,12 +404,29 @@ fn without_a_snapshot_a_check_fails_and_a_reproduction_notes_it() {
     );
     assert_eq!(ran.err, said);
 
+    // Where its directory was named, that is an error: a snapshot that went away is not to go unseen.
     let (_dir, store) = good_copy();
-    let ran = call(&["reproduce", "--quiet"], dir.path(), &store, "text").expect(0);
-    for said in ["note[golden-absent] ", "selffer golden accept --reason", &format!("there is no {FILE}\n")] {
-        assert!(ran.out.contains(said), "{said}\n{}", ran.out);
+    let named = call(&["reproduce", "--quiet"], dir.path(), &store, "text").expect(1);
+    let mut call = selffer(["reproduce", "--quiet", "--protocol"]);
+    call.arg(protocol()).arg("--store").arg(&store);
+    let noted = run(call).expect(0);
+    for (ran, word, end) in [(named, "error", "1 error\n"), (noted, "note", "clean\n")] {
+        let found = format!("{word}[golden-absent] ");
+        let absent = format!("there is no {FILE}\n");
+        for said in [&found, "selffer golden accept --reason", &absent] {
+            assert!(ran.out.contains(said), "{said}\n{}", ran.out);
+        }
+        assert!(ran.out.ends_with(end), "{}", ran.out);
     }
-    assert!(ran.out.ends_with("clean\n"), "{}", ran.out);
+}
+
+/// A checkout may change the ends of lines.
+#[test]
+fn the_ends_of_lines_are_no_matter() {
+    let (_dir, golden) = accepted();
+    let text = fs::read_to_string(golden.join(FILE)).unwrap();
+    fs::write(golden.join(FILE), text.replace('\n', "\r\n")).unwrap();
+    assert!(check(&golden).expect(0).out.contains("bit for bit"));
 }
 
 /// A store that lacks a network, or has a damaged file, is no measure; the old one stays.
@@ -436,7 +453,10 @@ fn only_a_complete_and_clean_store_is_accepted() {
         for golden in [&none, &golden] {
             let ran = accept(golden, &store).expect(1);
             assert!(ran.out.contains(&format!("error[{code}]")), "{code}\n{}", ran.out);
-            assert_eq!(ran.err, "not accepted: a golden snapshot is made from a store without findings\n");
+            assert_eq!(
+                ran.err,
+                "not accepted: a golden snapshot is made from a store without errors; mend what they name, or leave it out of the protocol\n"
+            );
         }
         assert!(!none.exists(), "{code}: it was accepted");
         assert!(files(&golden) == before, "{code}: it was accepted over the old one");

@@ -264,8 +264,8 @@ fn asked_to_stop_it_says_so_and_goes_on_later() {
     // One network is held here, so that no process can come to the end before it is asked.
     let held = hold(&protocol(), &store, "whole/1/baseA");
     let mut kept = 0;
-    // Ctrl-C, and what a system sends that shuts down.
-    for asked in [Signal::INT, Signal::TERM] {
+    // Ctrl-C, what a system sends that shuts down, and what a terminal does that is closed.
+    for asked in [Signal::INT, Signal::TERM, Signal::HUP] {
         let wanted = (kept + 3).min(all() as usize - 1);
         let child = reproduce(&store, BARE).spawn().unwrap();
         wait_for("it does not train", || (manifests(&store) >= wanted).then_some(()));
@@ -288,7 +288,13 @@ fn asked_to_stop_it_says_so_and_goes_on_later() {
 #[test]
 fn a_signal_ends_any_command_with_one_exit_code() {
     let dir = scratch();
-    for (command, sent) in [("plan", Signal::TERM), ("verify", Signal::INT), ("reproduce", Signal::TERM)] {
+    let all = [
+        ("plan", Signal::TERM),
+        ("verify", Signal::INT),
+        ("reproduce", Signal::TERM),
+        ("table", Signal::HUP),
+    ];
+    for (command, sent) in all {
         // It waits for a protocol that nobody writes.
         let pipe = dir.path().join(command);
         make_pipe(&pipe);

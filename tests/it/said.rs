@@ -1,6 +1,8 @@
 //! What is said beside the results: help, progress, what is waited for.
 
 use crate::common::{good_copy, hold, on_store, protocol, repository, run, scratch, selffer, three_networks};
+use selffer::data::{Dataset, Part};
+use selffer::protocol::DataSource;
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::Stdio;
@@ -35,6 +37,51 @@ fn progress_without_a_terminal_is_plain_lines() {
         let name = format!("digits-garments/1/{run} ");
         assert_eq!(lines.iter().filter(|line| line.starts_with(&name)).count(), 1, "{run}");
     }
+}
+
+/// What is made anew is told with the file that was damaged, and counted as what is to be trained.
+#[test]
+fn what_is_damaged_is_told_before_it_is_made_anew() {
+    let (_dir, store) = good_copy();
+    let checkpoint = fs::read_dir(store.join("checkpoints")).unwrap().next().unwrap().unwrap().path();
+    let mut bytes = fs::read(&checkpoint).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&checkpoint, &bytes).unwrap();
+    let said = on_store(&["reproduce", "--jobs", "1", "--no-report"], &protocol(), &store).expect(0);
+    let lines: Vec<&str> = said.err.lines().collect();
+    let damaged = format!("{} is damaged (", checkpoint.display());
+    assert!(lines[0].starts_with(&damaged) && lines[0].ends_with("), and is made anew"), "{}", said.err);
+    assert!(
+        lines.len() == 2 && lines[1].contains(" 1/1 ") && lines[1].ends_with(" 0 s left"),
+        "{}",
+        said.err
+    );
+    assert_eq!(said.json()["trained"].as_u64(), Some(1));
+}
+
+/// An image on both sides of a split is told by its places before anything is trained.
+#[test]
+fn what_is_wrong_with_images_is_told_first() {
+    let dir = scratch();
+    let mut data = Dataset::read(&DataSource::Embedded).unwrap();
+    let of = |data: &Dataset, part: Part, class: u16| {
+        data.part(part).labels.iter().position(|label| *label == class).expect("an image of the class")
+    };
+    let (from, to) = (of(&data, Part::Train, 0), of(&data, Part::Valid, 0));
+    let pixels = data.train.image(from).unwrap().to_vec();
+    let size = pixels.len();
+    data.valid.bytes_mut().unwrap()[to * size..(to + 1) * size].copy_from_slice(&pixels);
+    crate::wrong::write_idx(dir.path(), &data);
+    let text = fs::read_to_string(three_networks(dir.path())).unwrap();
+    let path = dir.path().join("copies.toml");
+    let idx = format!("data = {{ idx = {:?} }}", dir.path().display().to_string());
+    fs::write(&path, text.replacen("data = \"embedded\"", &idx, 1)).unwrap();
+    let plan = on_store(&["plan"], &path, &dir.path().join("none")).expect(0);
+    let message = "1 image is in training and in validation; take such images out of the data";
+    assert!(plan.err.contains("image-in-train-and-validation") && plan.err.contains(message), "{}", plan.err);
+    assert!(plan.err.contains(": A train digit-0 1, A valid digit-0 1"), "{}", plan.err);
+    let quiet = on_store(&["plan", "--quiet"], &path, &dir.path().join("none")).expect(0);
+    assert_eq!((quiet.err.as_str(), quiet.out), ("", plan.out));
 }
 
 #[test]
