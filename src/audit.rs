@@ -29,6 +29,7 @@ pub mod scores;
 pub mod splits;
 pub mod stats;
 pub mod store;
+pub mod sums;
 pub mod table1;
 mod trial;
 
@@ -162,6 +163,7 @@ pub fn read_published(path: &Path) -> Result<Published> {
     findings.extend(checked.into_iter().flatten());
     findings.extend(runs::compare(&runs));
     findings.extend(absent(&runs, &splits));
+    findings.extend(splits::unsummed(&archive, &splits, runs.iter().map(|run| run.name))?);
 
     let numbered: Vec<numbers::Run> = runs.iter().map(numbers::Run::of).collect();
     let points: Vec<Point> = numbered.iter().zip(&runs).filter_map(|(run, files)| run.point(files)).collect();

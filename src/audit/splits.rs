@@ -1,26 +1,25 @@
 //! The published lists of classes and images: made again from their seeds, held against their md5 sums.
 //!
-//! Uses `audit::{archive, names}`, `published`; used by `audit`. The authors' script shuffles the 1000 classes
+//! Uses `audit::{archive, names, sums}`, `published`; used by `audit`. The authors' script shuffles the 1000 classes
 //! with numpy, seeded with `[s]`; the first 500, sorted, are task A of split s. A half's list is the whole
 //! list with the other half's images left out and classes numbered anew; a reduced list has the first
-//! k images of each class. The sums stand in comments at the end of that script, or in a file of their own.
+//! k images of each class.
 
-use super::archive::{Archive, TEXT_MAX};
-use super::names::{CLASSES, MANMADE, NATURAL, Split};
-use crate::error::{Error, Result};
+use super::archive::{Archive, Kind, TEXT_MAX};
+use super::names::{CLASSES, MANMADE, NATURAL, Name, Split};
+use super::sums;
+use crate::error::Result;
 use crate::published::random_half;
+use crate::text::counted;
 use crate::treatment::Task;
 use crate::verify::{Code, Finding};
 use md5::{Digest as _, Md5};
 use rayon::prelude::*;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// Where the sums may stand: in the archive, and beside it.
-const SUMS: [&str; 2] = ["ilsvrc12/make_reduced_datasets.sh", "split-md5.txt"];
-
-/// Sums that are read; the authors published 33.
-const SUMS_MAX: usize = 1000;
+/// Where the lists are, each in a directory of its name.
+const LISTS: &str = "ilsvrc12/data";
 
 /// The natural half's classes and the man-made half's.
 const NATMAN: [(&str, usize); 2] =
@@ -88,12 +87,12 @@ impl Splits {
 pub fn check(archive: &Archive) -> Result<(Splits, Vec<Finding>)> {
     let mut findings = Vec::new();
     let natman = natman(archive, &mut findings)?;
-    let (sums_from, published) = published(archive, &mut findings)?;
+    let (sums_from, published) = sums::published(archive, &mut findings)?;
     let mut sums = Vec::new();
     for part in ["train", "valid"] {
         let wanted: Vec<&(String, String)> =
             published.iter().filter(|(list, _)| list.ends_with(&format!("_{part}"))).collect();
-        let file = format!("ilsvrc12/data/whole_{part}/files.txt");
+        let file = format!("{LISTS}/whole_{part}/files.txt");
         let whole = match wanted.is_empty() {
             true => None,
             false => Whole::read(archive, &file, &mut findings)?,
@@ -121,59 +120,52 @@ fn unchecked(sums: &[Sum], findings: &mut Vec<Finding>) {
     }
     for (reason, lists) in reasons {
         let message = format!("{} published sums cannot be checked: {reason}", lists.len());
-        findings.push(Finding::new(Code::SumUnchecked, "published md5 sums", message).with(lists.join(", ")));
+        findings.push(Finding::new(Code::SumUnchecked, sums::SUBJECT, message).with(lists.join(", ")));
     }
 }
 
-/// The published sums: where they stand, and each list with its sum.
-type Published = (Option<String>, Vec<(String, String)>);
-
-/// Lines like `# 83f4…  half0A_train/files.txt`, with or without the `#`.
-fn published(archive: &Archive, findings: &mut Vec<Finding>) -> Result<Published> {
-    for file in SUMS {
-        if archive.kind(file) == super::archive::Kind::Absent {
-            continue;
-        }
-        match archive.text(file, TEXT_MAX)? {
-            Ok(text) => {
-                let found = sums_of(&text);
-                if !found.is_empty() {
-                    return Ok((Some(file.to_owned()), found));
-                }
-            }
-            Err(finding) => findings.push(finding),
-        }
+/// One finding for the lists that no published sum is of: of those at hand, and those that the runs are named for. None
+/// where there are no sums at all, which is told where they are read.
+///
+/// # Errors
+/// Where the lists cannot be listed.
+pub fn unsummed(
+    archive: &Archive,
+    splits: &Splits,
+    runs: impl Iterator<Item = Name>,
+) -> Result<Option<Finding>> {
+    if splits.sums_from.is_none() {
+        return Ok(None);
     }
-    // Beside the archive: what the authors published elsewhere.
-    let beside = archive.root().join("..").join(SUMS[1]);
-    let plain = beside.symlink_metadata().is_ok_and(|found| found.is_file() && found.len() <= TEXT_MAX);
-    if plain {
-        let bytes = std::fs::read(&beside).map_err(Error::io("read", &beside))?;
-        let found = sums_of(&String::from_utf8_lossy(&bytes));
-        if !found.is_empty() {
-            return Ok((Some(format!("../{}", SUMS[1])), found));
-        }
-    }
-    Ok((None, Vec::new()))
+    let named = runs.flat_map(|run| [run.train_data() + "_train", run.valid_data() + "_valid"]);
+    let summed: BTreeSet<&String> = splits.sums.iter().map(|sum| &sum.list).collect();
+    let lists: BTreeSet<String> =
+        named.chain(at_hand(archive)?).filter(|list| !summed.contains(list)).collect();
+    Ok((!lists.is_empty()).then(|| {
+        let count = counted(lists.len(), "list");
+        let message = format!("{count} without a published sum: held against none");
+        let lists: Vec<String> = lists.into_iter().collect();
+        Finding::new(Code::SumAbsent, sums::SUBJECT, message).with(lists.join(", "))
+    }))
 }
 
-fn sums_of(text: &str) -> Vec<(String, String)> {
-    let line = |line: &str| {
-        let (md5, file) = line.trim_start_matches(['#', ' ', '\t']).split_once("  ")?;
-        let list = file.trim_end().strip_suffix("/files.txt")?;
-        let hex = md5.len() == 32 && md5.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let name = list.ends_with("_train") || list.ends_with("_valid");
-        let plain = list.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        (hex && name && plain).then(|| (list.to_owned(), md5.to_ascii_lowercase()))
-    };
-    text.lines().filter_map(line).take(SUMS_MAX).collect()
+/// The lists that are at hand.
+fn at_hand(archive: &Archive) -> Result<Vec<String>> {
+    if archive.kind(LISTS) != Kind::Directory {
+        return Ok(Vec::new());
+    }
+    let mut lists = archive.names(LISTS)?;
+    lists.retain(|list| {
+        sums::is_list(list) && archive.kind(&format!("{LISTS}/{list}/files.txt")) == Kind::File
+    });
+    Ok(lists)
 }
 
 /// The classes of the natural and the man-made half; none where a list cannot be used.
 fn natman(archive: &Archive, findings: &mut Vec<Finding>) -> Result<Option<[Vec<u16>; 2]>> {
     let mut halves = [Vec::new(), Vec::new()];
     for ((file, _), half) in NATMAN.iter().zip(&mut halves) {
-        if archive.kind(file) == super::archive::Kind::Absent {
+        if archive.kind(file) == Kind::Absent {
             return Ok(None);
         }
         let text = match archive.text(file, TEXT_MAX)? {
@@ -230,7 +222,7 @@ struct Whole {
 
 impl Whole {
     fn read(archive: &Archive, file: &str, findings: &mut Vec<Finding>) -> Result<Option<Self>> {
-        if archive.kind(file) == super::archive::Kind::Absent {
+        if archive.kind(file) == Kind::Absent {
             return Ok(None);
         }
         let text = match archive.text(file, TEXT_MAX)? {
@@ -330,7 +322,7 @@ fn sum(
     whole_file: &str,
     natman: &Option<[Vec<u16>; 2]>,
 ) -> Result<(Sum, Option<Finding>)> {
-    let file = format!("ilsvrc12/data/{list}/files.txt");
+    let file = format!("{LISTS}/{list}/files.txt");
     let rule = rule(list, natman);
     let answer = |state, how: &str, finding| {
         Ok((Sum { list: list.to_owned(), md5: md5.to_owned(), state, how: how.to_owned() }, finding))
@@ -341,7 +333,7 @@ fn sum(
             .with(format!("found {found}"))
     };
     let mut how = Vec::new();
-    if archive.kind(&file) != super::archive::Kind::Absent {
+    if archive.kind(&file) != Kind::Absent {
         let bytes = match archive.bytes(&file, TEXT_MAX)? {
             Ok(bytes) => bytes,
             Err(finding) => return answer(State::Unchecked, "the list cannot be read", Some(finding)),

@@ -63,6 +63,9 @@ pub fn archive(path: &Path) -> Result<Side> {
 fn sums(side: &Side) -> String {
     use crate::audit::splits::State;
     let splits = &side.audit.splits;
+    if splits.sums_from.is_none() {
+        return "none published at hand".to_owned();
+    }
     let count = |state| splits.sums.iter().filter(|sum| sum.state == state).count();
     format!(
         "{} of {} match, {} differ, {} cannot be checked",

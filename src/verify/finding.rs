@@ -215,6 +215,10 @@ codes! {
         "A list does not have the published md5 sum."
     SumUnchecked "sum-unchecked" Note
         "A published md5 sum cannot be checked, because its list is not at hand."
+    SumAbsent "sum-absent" Note
+        "No published md5 sum of a list is at hand, so the list was held against none."
+    SumUnreadable "sum-unreadable" Warning
+        "A line of the published md5 sums cannot be read; it was skipped."
     HalvesDiffer "halves-differ" Error
         "The halves of a split do not hold each class once, or not as many as published."
     TableDiffers "table-differs" Error

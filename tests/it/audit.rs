@@ -234,3 +234,27 @@ fn the_published_archive() {
         assert!((accuracy(name) - value).abs() < 1e-9, "{name}: {}", accuracy(name));
     }
 }
+
+/// The authors' script has the sums; a copy without it may have them in a file beside it.
+#[test]
+fn sums_may_stand_beside_the_archive() {
+    let dir = tempfile::tempdir_in(archive::small().parent().unwrap()).unwrap();
+    let root = dir.path().join("convnet_transfer");
+    archive::copy(archive::small(), &root);
+    let (script, beside) = (root.join("ilsvrc12/make_reduced_datasets.sh"), dir.path().join("split-md5.txt"));
+    let whole = published(dir.path()).unwrap();
+    std::fs::rename(script, &beside).unwrap();
+    let moved = published(dir.path()).unwrap();
+    assert_eq!(moved.splits.sums, whole.splits.sums);
+    assert_eq!(moved.splits.sums_from.as_deref(), Some("../split-md5.txt"));
+    // What is no comment there is meant as a sum: a line of the script.
+    let lost = moved.findings.iter().find(|finding| finding.code == Code::SumUnreadable).unwrap();
+    assert_eq!((lost.subject.as_str(), lost.evidence.len()), ("../split-md5.txt", 1));
+    // A link is not followed, and what it hides is told.
+    std::fs::rename(&beside, dir.path().join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink("elsewhere", &beside).unwrap();
+    let linked = published(dir.path()).unwrap();
+    assert_eq!(linked.splits.sums_from, None);
+    let told: Vec<Code> = linked.findings.iter().map(|finding| finding.code).collect();
+    assert!(told.contains(&Code::SumAbsent) && told.contains(&Code::LinkForFile), "{told:?}");
+}

@@ -1,4 +1,4 @@
-//! Tests of `audit::splits`: halves, sums and lists.
+//! Tests of `audit::splits`: halves and lists.
 
 use super::*;
 
@@ -13,16 +13,6 @@ fn halves_are_disjoint_and_whole() {
     }
     // numpy: sorted(np.random.RandomState([0]).permutation(1000)[:500])[:6]
     assert_eq!(random_half(0, Task::A)[..6], [0, 1, 2, 5, 9, 10]);
-}
-
-#[test]
-fn sums_are_read_from_comments_and_from_a_file() {
-    let text = "make_half 0\n# 83f4e664c68213ba43dd9b4465dd7d4e  half0A_train/files.txt\n\
-                B6284A7C08FBA47457C2C1F6049A156E  whole_valid/files.txt\n\
-                83f4  half0A_train/files.txt\n# $ md5sum *valid/files.txt\n\
-                83f4e664c68213ba43dd9b4465dd7d4e  ../../x_train/files.txt\n";
-    let lists: Vec<String> = sums_of(text).into_iter().map(|(list, _)| list).collect();
-    assert_eq!(lists, ["half0A_train", "whole_valid"]);
 }
 
 #[test]
