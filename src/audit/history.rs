@@ -59,6 +59,12 @@ impl History {
         highest(self.scores.iter().map(|one| one.score.accuracy))
     }
 
+    /// The same of the scores up to an iteration.
+    pub fn mean_highest_until(&self, iteration: u64) -> Option<f64> {
+        let until = self.scores.iter().filter(|one| one.score.iteration <= iteration);
+        highest(until.map(|one| one.score.accuracy))
+    }
+
     /// The same with the first score of each iteration instead of the last.
     pub fn mean_highest_of_first(&self) -> Option<f64> {
         let first = |one: &Sourced| {
@@ -158,6 +164,8 @@ mod tests {
         let scores: Vec<_> = (1..=20).map(|i| (i * 1000, i * DAY, i as f64 / 100.0)).collect();
         let history = History::of(&[log(&scores)]);
         assert!((history.mean_highest().unwrap() - 0.155).abs() < 1e-12);
+        assert!((history.mean_highest_until(15_000).unwrap() - 0.105).abs() < 1e-12);
+        assert_eq!(history.mean_highest_until(999), None);
         assert_eq!(history.last(), Some(0.2));
         assert_eq!(History::default().mean_highest(), None);
         let solver = "test_iter: 1\ntest_interval: 1000\nbase_lr: 1\nlr_policy: 'step'\ngamma: 1\nstepsize: 1\n\

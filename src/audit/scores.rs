@@ -7,6 +7,7 @@ use super::history::{HIGHEST, Sourced};
 use super::log::clock;
 use super::network::Solver;
 use super::stats::{mean, median};
+use crate::text::counted;
 use crate::verify::{Code, Finding, Severity};
 
 /// Scores are printed with six digits, and are sums of single-precision shares: how far a share of the
@@ -42,6 +43,7 @@ pub fn check(run: &RunFiles) -> Vec<Finding> {
     chance(run, &mut findings);
     if let Some(solver) = &run.solver {
         finished(run, solver, &mut findings);
+        overran(run, solver, &mut findings);
         missing(run, solver, &mut findings);
         rates(run, solver, &mut findings);
         grid(run, solver, &mut findings);
@@ -119,6 +121,39 @@ fn finished(run: &RunFiles, solver: &Solver, findings: &mut Vec<Finding>) {
         last.score.iteration, solver.max_iter
     );
     findings.push(Finding::new(Code::RunUnfinished, &run.text, message).with(shown(run, last)));
+}
+
+/// Iterations after the solver's last. What was scored there counts, by the authors' rule: what is read is not
+/// repaired, and how much it matters is told.
+fn overran(run: &RunFiles, solver: &Solver, findings: &mut Vec<Finding>) {
+    let logged = run.logs.iter().flat_map(|one| {
+        let processes = one.log.processes.iter();
+        processes.filter_map(move |process| Some((process.iterations?.1, run.at(&one.file))))
+    });
+    let scores = run.history.scores.iter().filter(|one| one.score.iteration > solver.max_iter);
+    let late: Vec<&Sourced> = scores.collect();
+    let scored = late.iter().map(|one| (one.score.iteration, run.place(one)));
+    let Some((last, place)) = logged.chain(scored).max().filter(|(last, _)| *last > solver.max_iter) else {
+        return;
+    };
+    let mut message = format!("it goes on to iteration {last}, but it was to train for {}", solver.max_iter);
+    if !late.is_empty() {
+        let count = counted(late.len(), "score");
+        message += &match (run.history.mean_highest(), run.history.mean_highest_until(solver.max_iter)) {
+            (Some(all), Some(until)) => {
+                format!(
+                    "; without the {count} after that its accuracy would differ by {:.5}",
+                    (all - until).abs()
+                )
+            }
+            _ => "; it has no score from before that".to_owned(),
+        };
+    }
+    let finding = Finding::new(Code::RunOverrun, &run.text, message);
+    findings.push(match late.is_empty() {
+        true => finding.with(format!("{place}: iteration {last}")),
+        false => late.into_iter().take(SHOWN).fold(finding, |finding, one| finding.with(shown(run, one))),
+    });
 }
 
 /// Gaps, graded by whether one of the ten highest scores could be missing.

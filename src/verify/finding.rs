@@ -191,6 +191,8 @@ codes! {
         "A run has a directory, but no log with a validation score."
     RunUnfinished "run-unfinished" Error
         "A run's logs end before its last iteration."
+    RunOverrun "run-overrun" Error
+        "A run's logs go on after its last iteration."
     ScoresMissing "scores-missing" Note
         "Validation scores are missing between a run's first and last iteration."
     ScoresRepeated "scores-repeated" Note
