@@ -57,6 +57,8 @@ pub struct RunFiles {
     pub base: Option<String>,
     /// The logs, by name.
     pub logs: Vec<RunLog>,
+    /// Logs that lie there unpacked, and were not read: by name, without those that are there packed as well.
+    pub unpacked: Vec<String>,
     /// The scores of all logs.
     pub history: History,
     /// What could not be read.
@@ -88,11 +90,15 @@ impl RunFiles {
         let train_data = link(TRAIN_DATA, true)?;
         let valid_data = link(VALID_DATA, true)?;
         let base = link(BASE, name.parent().is_some())?;
+        let names = archive.names(&format!("results/{text}"))?;
+        let unread = |file: &&String| {
+            is_unpacked_log(file)
+                && names.binary_search(&format!("{file}.gz")).is_err()
+                && archive.kind(&at(file)) == Kind::File
+        };
+        let unpacked: Vec<String> = names.iter().filter(unread).cloned().collect();
         let mut logs = Vec::new();
-        for file in archive.names(&format!("results/{text}"))? {
-            if !file.ends_with(".gz") {
-                continue;
-            }
+        for file in names.into_iter().filter(|file| file.ends_with(".gz")) {
             let path = at(&file);
             let Some(open) = archive.open(&path)? else {
                 findings.push(match archive.kind(&path) {
@@ -116,6 +122,7 @@ impl RunFiles {
             valid_data,
             base,
             logs,
+            unpacked,
             history,
             findings,
         })
@@ -124,6 +131,13 @@ impl RunFiles {
     /// The path of one of its files, from the archive's root.
     pub fn at(&self, file: &str) -> String {
         format!("results/{}/{file}", self.text)
+    }
+
+    /// A finding that may come of logs that were not read, with these.
+    pub fn with_unread(&self, finding: Finding) -> Finding {
+        let unread =
+            self.unpacked.iter().map(|file| format!("{}: unpacked, so it was not read", self.at(file)));
+        unread.fold(finding, Finding::with)
     }
 
     /// Whether its accuracy may be that of guessing. A pass may see an image twice: different ones count.
@@ -136,6 +150,12 @@ impl RunFiles {
     pub fn place(&self, one: &super::history::Sourced) -> String {
         format!("{}:{}", self.at(&self.logs[one.log].file), one.score.line)
     }
+}
+
+/// Whether a file is called as a log is, but for the `.gz`: `140415_235516_transfer0A0B.o240766`, `catlog.oMANUAL`.
+fn is_unpacked_log(file: &str) -> bool {
+    let job = |job: &str| job.bytes().all(|byte| byte.is_ascii_digit() || byte.is_ascii_uppercase());
+    file.rsplit_once(".o").is_some_and(|(_, number)| !number.is_empty() && job(number))
 }
 
 fn parsed<T>(
@@ -184,5 +204,22 @@ fn problems(path: &str, log: &Log, findings: &mut Vec<Finding>) {
             finding = finding.with(format!("and {} lines more, or more", found.len() - FINDINGS_MAX));
         }
         findings.push(finding);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unpacked_log_is_called_as_a_log_is() {
+        for log in ["140415_235516_transfer0A0B.o240766", "catlog.oMANUAL"] {
+            assert!(is_unpacked_log(log), "{log}");
+        }
+        for other in
+            ["140415_235516_transfer0A0B.o240766.gz", SOLVER, "solver.old", "x.orig", "net.o", "basenet"]
+        {
+            assert!(!is_unpacked_log(other), "{other}");
+        }
     }
 }

@@ -35,9 +35,11 @@ const SHOWN: usize = 4;
 /// Everything that a run's logs say wrong.
 pub fn check(run: &RunFiles) -> Vec<Finding> {
     let mut findings = Vec::new();
+    unpacked(run, &mut findings);
     contradicted(run, &mut findings);
     if run.history.scores.is_empty() {
-        return vec![empty(run)];
+        findings.push(empty(run));
+        return findings;
     }
     repeated(run, &mut findings);
     chance(run, &mut findings);
@@ -52,15 +54,26 @@ pub fn check(run: &RunFiles) -> Vec<Finding> {
     findings
 }
 
+/// Logs that were not read.
+fn unpacked(run: &RunFiles, findings: &mut Vec<Finding>) {
+    if !run.unpacked.is_empty() {
+        let message =
+            "it has unpacked logs, and only those that end in .gz are read; pack them again with gzip";
+        findings.push(run.with_unread(Finding::new(Code::LogUnpacked, &run.text, message)));
+    }
+}
+
 /// A run that has a directory only.
 fn empty(run: &RunFiles) -> Finding {
     let logs: Vec<String> =
         run.logs.iter().map(|one| format!("{}: {} lines", run.at(&one.file), one.log.lines)).collect();
     let message = match logs.len() {
+        0 if !run.unpacked.is_empty() => "there is no log but unpacked ones, which are not read".to_owned(),
         0 => "there is no log".to_owned(),
         count => format!("its {count} logs hold no validation score"),
     };
-    logs.into_iter().fold(Finding::new(Code::RunEmpty, &run.text, message), Finding::with)
+    let finding = Finding::new(Code::RunEmpty, &run.text, message);
+    run.with_unread(logs.into_iter().fold(finding, Finding::with))
 }
 
 /// One process scores an iteration once.
@@ -120,7 +133,8 @@ fn finished(run: &RunFiles, solver: &Solver, findings: &mut Vec<Finding>) {
         "its last score is of iteration {}, but it was to train for {}",
         last.score.iteration, solver.max_iter
     );
-    findings.push(Finding::new(Code::RunUnfinished, &run.text, message).with(shown(run, last)));
+    let finding = Finding::new(Code::RunUnfinished, &run.text, message).with(shown(run, last));
+    findings.push(run.with_unread(finding));
 }
 
 /// Iterations after the solver's last. What was scored there counts, by the authors' rule: what is read is not
@@ -192,6 +206,7 @@ fn missing(run: &RunFiles, solver: &Solver, findings: &mut Vec<Finding>) {
     });
     // With most of a curve gone, nobody can tell what the run was before.
     let matters = late > 0 || missing.len() as u64 * 2 > planned;
+    let finding = run.with_unread(finding);
     findings.push(finding.graded(if matters { Severity::Warning } else { Severity::Note }));
 }
 

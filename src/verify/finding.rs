@@ -161,6 +161,8 @@ codes! {
         "A log cannot be unpacked to its end."
     LogOversized "log-oversized" Warning
         "A log unpacks to more than any log of this experiment can hold; the rest was not read."
+    LogUnpacked "log-unpacked" Warning
+        "A run has a log that lies there unpacked; only those that end in `.gz` are read."
     LineTooLong "line-too-long" Warning
         "A log has a line longer than any that the solver writes; it was skipped."
     LogMalformed "log-malformed" Warning
