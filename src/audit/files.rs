@@ -186,6 +186,7 @@ fn parsed<T>(
 fn problems(path: &str, log: &Log, findings: &mut Vec<Finding>) {
     let kinds = [
         (Trouble::Damaged, Code::LogDamaged, "what follows is lost"),
+        (Trouble::Trailing, Code::LogDamaged, "they were not read"),
         (Trouble::Oversized, Code::LogOversized, "the rest was not read"),
         (Trouble::LineTooLong, Code::LineTooLong, "it was skipped"),
         (Trouble::Malformed, Code::LogMalformed, "it was skipped"),

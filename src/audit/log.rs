@@ -11,7 +11,7 @@
 //! has a severity, month and day, time, process, place in the source and message; there is no year.
 
 use flate2::bufread::MultiGzDecoder;
-use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::io::{BufRead, BufReader, Error, ErrorKind, Read};
 
 /// Unpacked bytes of one log; the longest published one has 13 MB.
 pub const UNPACKED_MAX: u64 = 256 << 20;
@@ -81,6 +81,8 @@ pub struct Rate {
 pub enum Trouble {
     /// The gzip stream is damaged or ends early.
     Damaged,
+    /// The gzip stream is whole, and the file goes on after it.
+    Trailing,
     /// It unpacks to more than [`UNPACKED_MAX`], or holds more scores, processes or rates than a log can.
     Oversized,
     /// A line is longer than [`LINE_MAX`].
@@ -128,7 +130,7 @@ impl Log {
     pub fn read(gzip: impl Read) -> Self {
         let mut log = Self::default();
         let mut reader = Parser::default();
-        let unpacked = MultiGzDecoder::new(BufReader::with_capacity(64 << 10, gzip));
+        let unpacked = Unpacked::of(BufReader::with_capacity(64 << 10, gzip));
         let mut input = BufReader::with_capacity(64 << 10, unpacked.take(UNPACKED_MAX + 1));
         let mut line = Vec::with_capacity(256);
         loop {
@@ -163,6 +165,10 @@ impl Log {
                 break;
             }
         }
+        if input.get_ref().get_ref().trailing {
+            let text = "the gzip stream ends here, and bytes that are no gzip follow";
+            log.problem(Trouble::Trailing, log.lines.max(1), text);
+        }
         log
     }
 
@@ -170,6 +176,33 @@ impl Log {
         if self.problems.iter().filter(|problem| problem.trouble == trouble).count() < PROBLEMS_MAX {
             self.problems.push(Problem { trouble, line, text: text.into() });
         }
+    }
+}
+
+/// What a gzip file's streams unpack to, one after another, up to whatever follows them.
+struct Unpacked<R> {
+    streams: MultiGzDecoder<R>,
+    /// Whether the file begins as gzip does.
+    begun: bool,
+    /// Whether something follows the streams.
+    trailing: bool,
+}
+
+impl<R: BufRead> Unpacked<R> {
+    fn of(file: R) -> Self {
+        let streams = MultiGzDecoder::new(file);
+        Self { begun: streams.header().is_some(), streams, trailing: false }
+    }
+}
+
+impl<R: BufRead> Read for Unpacked<R> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.streams.read(into);
+        let odd = |error: &Error| matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::UnexpectedEof);
+        // A stream without a header has not begun: the one before it, if there is one, was whole.
+        let between = self.begun && self.streams.header().is_none();
+        self.trailing |= between && read.as_ref().is_err_and(odd);
+        if self.trailing { Ok(0) } else { read }
     }
 }
 

@@ -158,7 +158,7 @@ codes! {
     NameUnknown "name-unknown" Note
         "A directory among the results whose name says no run of the experiment."
     LogDamaged "log-damaged" Warning
-        "A log cannot be unpacked to its end."
+        "A log cannot be unpacked to its end, or its file goes on after that."
     LogOversized "log-oversized" Warning
         "A log unpacks to more than any log of this experiment can hold; the rest was not read."
     LogUnpacked "log-unpacked" Warning

@@ -47,6 +47,27 @@ fn empty_truncated_and_damaged_streams() {
 }
 
 #[test]
+fn what_follows_a_whole_stream_is_told_from_a_stream_that_ends_early() {
+    // The last line has no end, and is read all the same.
+    let text = PASS.trim_end();
+    let (whole, lines) = (gzip(text.as_bytes()), text.lines().count() as u64);
+    for tail in [&b"x"[..], &[0; 512], &b"x".repeat(100_000), &whole[..5]] {
+        let log = Log::read(&[&whole, tail].concat()[..]);
+        assert_eq!(troubles(&log), [(Trouble::Trailing, lines)]);
+        assert_eq!((log.lines, log.scores[0].loss), (lines, Some(3.21419)));
+    }
+    assert_eq!(troubles(&Log::read(&[&gzip(b""), &b"x"[..]].concat()[..])), [(Trouble::Trailing, 1)]);
+    // Several streams are one text.
+    let (begin, end) = PASS.split_at(100);
+    let two = [gzip(begin.as_bytes()), gzip(end.as_bytes())].concat();
+    assert_eq!(Log::read(&two[..]), read(PASS));
+    // The second ends early, wherever after its header.
+    for cut in [two.len() - 1, two.len() - 9, gzip(begin.as_bytes()).len() + 12] {
+        assert_eq!(troubles(&Log::read(&two[..cut])).last().map(|found| found.0), Some(Trouble::Damaged));
+    }
+}
+
+#[test]
 fn a_bomb_ends_at_the_limit() {
     let bomb = gzip(&vec![b'\n'; 300 << 20]);
     assert!(bomb.len() < 2 << 20);
