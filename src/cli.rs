@@ -52,7 +52,7 @@ impl Cli {
             Command::Verify(common) => common.output.quiet,
             Command::Golden(Golden::Check { of, .. } | Golden::Accept { of, .. }) => of.common.output.quiet,
             Command::Table(TableArgs { common, .. }) => common.output.quiet,
-            Command::Audit(args) => args.quiet,
+            Command::Audit(args) => args.output.quiet,
             Command::Bisect(args) => args.output.quiet,
             Command::Status(args) => args.output.quiet,
             Command::Submit(args) => args.output.quiet,
@@ -209,7 +209,7 @@ pub struct Which {
     pub numerics: Numerics,
 }
 
-/// What is written where. `table` has two more formats.
+/// What is written where. `table` and `audit` have two more formats each.
 #[derive(Args)]
 pub struct Output<F: ValueEnum + Send + Sync + 'static = Format> {
     /// What standard output is written as. Progress and messages go to standard error.

@@ -2,7 +2,7 @@
 //!
 //! Used by `cli`.
 
-use super::{Numerics, Place};
+use super::{Numerics, Output, Place};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use std::path::PathBuf;
 )))]
 #[command(mut_arg("device", |arg| arg.help(
     "What a store's networks are held against: `cuda`, or `cuda:1` for the second GPU, is for a GPU's; `cpu` for all; `auto` \
-     takes a GPU for a GPU's, where there is one and libtorch's libraries for it"
+     takes a GPU for a GPU's, where there is one and libtorch's libraries for it [default: auto]"
 )))]
 pub struct AuditArgs {
     /// The root of the published archive (it has a directory `results`), or a selffer store.
@@ -22,9 +22,9 @@ pub struct AuditArgs {
     /// Another archive or store, whose claims and answers are set beside those of PATH.
     #[arg(long, value_name = "PATH")]
     pub beside: Option<PathBuf>,
-    /// For a store: its protocol, one that is built in or a TOML file.
-    #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
-    pub protocol: String,
+    /// For a store: its protocol, one that is built in or a TOML file. [default: ci]
+    #[arg(long, value_name = "NAME|FILE")]
+    pub protocol: Option<String>,
     #[command(flatten)]
     pub place: Place,
     /// For a store: train so many of its networks again, drawn by --seed, and compare every bit.
@@ -36,11 +36,11 @@ pub struct AuditArgs {
     /// For a store: train all of its networks again.
     #[arg(long, conflicts_with = "sample")]
     pub full: bool,
-    /// Where a network comes out with other bits: the difference of accuracy, in points, within which it is
-    /// equivalent.
-    #[arg(long, value_name = "POINTS", default_value = "2", value_parser = margin)]
-    pub margin: f64,
-    /// How many networks are seen to at once. [default: the cores]
+    /// Where a network of a store comes out with other bits: the difference of accuracy, in points, within which it
+    /// is equivalent. [default: 2]
+    #[arg(long, value_name = "POINTS", value_parser = margin)]
+    pub margin: Option<f64>,
+    /// How many networks are seen to at once, or runs of an archive. [default: the cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub jobs: Option<u16>,
     #[command(flatten)]
@@ -48,12 +48,33 @@ pub struct AuditArgs {
     /// The least severity that makes the exit code 1.
     #[arg(long, value_name = "SEVERITY", default_value = "warning")]
     pub fail_on: FailOn,
-    /// What standard output is written as.
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub format: AuditFormat,
-    /// No progress and no messages but errors.
-    #[arg(long, short)]
-    pub quiet: bool,
+    #[command(flatten)]
+    pub output: Output<AuditFormat>,
+}
+
+impl AuditArgs {
+    /// The store's protocol.
+    pub fn protocol(&self) -> &str {
+        self.protocol.as_deref().unwrap_or("ci")
+    }
+
+    /// Within how many points a network is equivalent.
+    pub fn margin(&self) -> f64 {
+        self.margin.unwrap_or(2.0)
+    }
+
+    /// What of that which is for stores alone was said, but for what trains again.
+    pub fn said_of_stores(&self) -> Vec<&'static str> {
+        let (device, numerics) = self.numerics.said();
+        let said = [
+            ("--protocol", self.protocol.is_some()),
+            ("--data", self.place.data.is_some()),
+            ("--margin", self.margin.is_some()),
+            ("--device", device),
+            ("--numerics", numerics),
+        ];
+        said.into_iter().filter_map(|(option, said)| said.then_some(option)).collect()
+    }
 }
 
 #[derive(Args)]

@@ -15,9 +15,9 @@ use std::str::FromStr;
 #[derive(Args)]
 pub struct Numerics {
     /// What computes: `cpu`; `cuda`, or `cuda:1` for the second GPU; `auto` takes a GPU where there is one and libtorch's
-    /// libraries for it.
-    #[arg(long, value_name = "DEVICE", default_value = "auto")]
-    device: Device,
+    /// libraries for it. [default: auto]
+    #[arg(long, value_name = "DEVICE")]
+    device: Option<Device>,
     /// What the bits of a network hold for: `portable` every x86-64-v3 CPU; `native` this machine alone,
     /// with the code that libtorch chooses; `baseline` any x86-64 CPU, slowly; `cuda` this model of GPU.
     /// [default: portable, and cuda where a GPU computes]
@@ -65,13 +65,22 @@ fn policies() -> impl TypedValueParser<Value = Policy> {
 }
 
 impl Numerics {
+    fn device(&self) -> Device {
+        self.device.unwrap_or(Device::Auto)
+    }
+
+    /// Whether a device was named, and a policy.
+    pub fn said(&self) -> (bool, bool) {
+        (self.device.is_some(), self.asked.is_some())
+    }
+
     /// Finds the policy that device and policy come to. A GPU is looked for where nothing else decides.
     fn settle(&mut self) -> Result<()> {
-        if let (Device::Cpu, Some(Policy::Cuda)) = (self.device, self.asked) {
+        if let (Device::Cpu, Some(Policy::Cuda)) = (self.device(), self.asked) {
             return Err(apart("cpu", Policy::Cuda));
         }
         self.fit()?;
-        self.policy = match (self.device, self.asked) {
+        self.policy = match (self.device(), self.asked) {
             (_, Some(policy)) => policy,
             (Device::Cuda(_), None) => Policy::Cuda,
             (Device::Cpu, None) => Policy::Portable,
@@ -82,10 +91,10 @@ impl Numerics {
 
     /// Sees that a GPU is asked for no other networks than its own.
     fn fit(&mut self) -> Result<()> {
-        if let Device::Cuda(ordinal) = self.device {
+        if let Device::Cuda(ordinal) = self.device() {
             self.gpu = ordinal;
         }
-        match (self.device, self.asked) {
+        match (self.device(), self.asked) {
             (Device::Cuda(_), Some(policy)) if policy != Policy::Cuda => Err(apart("cuda", policy)),
             _ => Ok(()),
         }
@@ -121,13 +130,13 @@ impl Numerics {
     /// have; and what to compute under. That is the same, but a CPU's where they are a GPU's, and no GPU can be used or the
     /// CPU is asked for.
     pub fn settle_for(&mut self, theirs: Option<Policy>) -> (Policy, Policy) {
-        let networks = match (self.device, self.asked.or(theirs)) {
+        let networks = match (self.device(), self.asked.or(theirs)) {
             (Device::Cuda(_), _) => Policy::Cuda,
             (_, Some(policy)) => policy,
             (Device::Cpu, None) => Policy::Portable,
             (Device::Auto, None) => self.look(),
         };
-        let computed = match (networks, self.device) {
+        let computed = match (networks, self.device()) {
             (Policy::Cuda, Device::Auto) => self.look(),
             (Policy::Cuda, Device::Cpu) => Policy::Portable,
             _ => networks,
@@ -137,7 +146,7 @@ impl Numerics {
 
     /// Whether a policy may be taken in place of the one that the two came to: nothing that was asked for is against it.
     pub fn may_be(&self, policy: Policy) -> bool {
-        let fits = match self.device {
+        let fits = match self.device() {
             Device::Auto => true,
             Device::Cpu => policy != Policy::Cuda,
             Device::Cuda(_) => policy == Policy::Cuda,
@@ -147,7 +156,7 @@ impl Numerics {
 
     /// Whether a GPU was asked for that is not the first.
     pub fn names_another_gpu(&self) -> bool {
-        matches!(self.device, Device::Cuda(1..))
+        matches!(self.device(), Device::Cuda(1..))
     }
 }
 
@@ -202,7 +211,8 @@ mod tests {
     #[test]
     fn device_and_policy_decide_each_other_or_are_refused() {
         let of = |device, asked| {
-            let mut numerics = Numerics { device, asked, policy: Policy::Portable, gpu: 0, passed: None };
+            let mut numerics =
+                Numerics { device: Some(device), asked, policy: Policy::Portable, gpu: 0, passed: None };
             numerics.settle().map(|()| numerics.policy).map_err(|error| error.to_string())
         };
         assert_eq!(of(Device::Cpu, None), Ok(Policy::Portable));
@@ -221,7 +231,8 @@ mod tests {
     fn networks_that_are_there_have_a_policy_and_are_computed_under_one() {
         use Policy::{Cuda, Native, Portable};
         let of = |device, asked, theirs| {
-            let mut numerics = Numerics { device, asked, policy: Portable, gpu: 0, passed: None };
+            let mut numerics =
+                Numerics { device: Some(device), asked, policy: Portable, gpu: 0, passed: None };
             numerics.settle_for(theirs)
         };
         for theirs in [None, Some(Portable), Some(Native), Some(Cuda)] {

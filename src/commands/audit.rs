@@ -4,7 +4,7 @@
 //! with, a GPU's above all: then they are held against those that it has, and nobody promised the same bits.
 
 use super::records::{Records, acquaint, one_policy};
-use super::{Inputs, Verdict, jobs, listen_no_more, stop_when_told, write_out};
+use super::{Inputs, Verdict, jobs, listen_no_more, on_threads, stop_when_told, write_out};
 use crate::cli::{self, AuditArgs, AuditFormat, FailOn};
 use crate::output;
 use crate::progress::Progress;
@@ -25,20 +25,17 @@ pub fn run(mut args: AuditArgs) -> anyhow::Result<Verdict> {
         _ if args.full => Again::Everything,
         _ => Again::Nothing,
     };
-    if again != Again::Nothing && !Store::is_at(&args.path) {
-        let mend = "leave out --sample and --full, or name a selffer store";
-        let subject = args.path.display().to_string();
-        return Err(Error::invalid(subject, "holds no networks that could be trained again", mend).into());
-    }
-    let audited = Audited::open(&args.path, &args.protocol, &mut args.numerics)?;
+    let protocol = args.protocol().to_owned();
+    let audited = Audited::open(&args.path, &protocol, &mut args.numerics)?;
     let beside = args.beside.as_deref();
     let beside =
-        beside.map(|path| Ok::<_, Error>((path, Audited::open(path, &args.protocol, &mut args.numerics)?)));
+        beside.map(|path| Ok::<_, Error>((path, Audited::open(path, &protocol, &mut args.numerics)?)));
     let beside = beside.transpose()?;
     // One process computes under one policy: what the store that is audited takes, else the one beside it.
     let computed = audited.computed().or(beside.as_ref().and_then(|(_, beside)| beside.computed()));
+    refuse(&args, audited.computed().is_some(), computed.is_some())?;
     // Before any thread is started: it sets environment variables.
-    let numerics = computed.map(|policy| args.numerics.engage_as(policy, args.quiet)).transpose()?;
+    let numerics = computed.map(|policy| args.numerics.engage_as(policy, args.output.quiet)).transpose()?;
     // The cheaper one first: what is wrong with its name is better known before networks are trained.
     let beside = match beside {
         Some((path, beside)) => Some(beside.audit(&args, Again::Nothing, numerics)?.as_beside(path)),
@@ -50,7 +47,7 @@ pub fn run(mut args: AuditArgs) -> anyhow::Result<Verdict> {
         FailOn::Warning => Severity::Warning,
         FailOn::Error => Severity::Error,
     };
-    write_out(&match args.format {
+    write_out(&match args.output.format {
         AuditFormat::Text => report::text(&audit),
         AuditFormat::Json => output::json(&audit),
         AuditFormat::Junit => report::junit(&audit, fail_on)?,
@@ -60,6 +57,18 @@ pub fn run(mut args: AuditArgs) -> anyhow::Result<Verdict> {
         true => Verdict::Findings,
         false => Verdict::Clean,
     })
+}
+
+/// Refuses what is said of networks and would be ignored: where PATH is no store, where neither side is one.
+fn refuse(args: &AuditArgs, store: bool, either: bool) -> Result<()> {
+    let of_either = args.said_of_stores();
+    let (problem, said) = match args.sample.is_some() || args.full {
+        true if !store => ("holds no networks that could be trained again", vec!["--sample", "--full"]),
+        _ if !either && !of_either.is_empty() => ("holds no networks", of_either),
+        _ => return Ok(()),
+    };
+    let mend = format!("leave out {}, or name a selffer store", said.join(" and "));
+    Err(Error::invalid(args.path.display().to_string(), problem, mend))
 }
 
 /// What is audited.
@@ -96,22 +105,22 @@ impl<'a> Audited<'a> {
         numerics: Option<&'static Numerics>,
     ) -> anyhow::Result<Audit> {
         let (store, policy) = match self {
-            Self::Archive(path) => return Ok(audit::published(path)?),
+            Self::Archive(path) => return on_threads(args.jobs, || Ok(audit::published(path)?)),
             Self::Store(store, policy, _) => (store, policy),
         };
         let numerics = numerics.expect("of a store's policy something computes");
-        let inputs = Inputs::read(&args.protocol)?;
+        let inputs = Inputs::read(args.protocol())?;
         let plan = inputs.plan()?;
-        acquaint(&store, &plan, policy, args.quiet)?;
+        acquaint(&store, &plan, policy, args.output.quiet)?;
         let context = Context::new(&plan, &store, policy)?;
         let chosen = again.chosen(&plan);
-        let progress = Progress::new(&plan, &chosen, args.quiet);
+        let progress = Progress::new(&plan, &chosen, args.output.quiet);
         let stop = stop_when_told()?;
         let prover = Prover {
             trainer: &Torch::new(numerics),
             policy: numerics.policy(),
             again,
-            margin: args.margin / 100.0,
+            margin: args.margin() / 100.0,
             jobs: jobs(args.jobs),
             memory: numerics.memory_at_hand(),
             stop: &stop,

@@ -185,6 +185,19 @@ fn options_that_cannot_be_are_refused() {
         assert_eq!((ran.out.as_str(), ran.err.lines().count()), ("", 1), "{}", ran.err);
         assert!(ran.err.contains(path) && ran.err.contains("or name a selffer store"), "{}", ran.err);
     }
+    // What is of a store's networks is no more for an archive, alone or beside another.
+    for (options, said) in [
+        (&["--protocol", "ci"][..], "leave out --protocol, or name a selffer store"),
+        (&["--numerics", "native"], "leave out --numerics, or"),
+        (&["--device", "auto"], "leave out --device, or"),
+        (&["--data", path], "leave out --data, or"),
+        (&["--margin", "2", "--beside", path], "leave out --margin, or"),
+        (&["--margin", "1", "--protocol", "smoke"], "leave out --protocol and --margin, or"),
+    ] {
+        let mut call = selffer(["audit", path]);
+        call.args(options);
+        sentence(run(call), &[path, "holds no networks", said]);
+    }
     for options in [
         &["--sample", "3"][..],
         &["--seed", "3"],
