@@ -33,7 +33,7 @@ pub mod sums;
 pub mod table1;
 mod trial;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::verify::{Code, Finding, Severity};
 use archive::{Archive, Kind};
 use effect::Point;
@@ -146,13 +146,7 @@ pub fn is_published(path: &Path) -> bool {
 /// # Errors
 /// As [`published`].
 pub fn read_published(path: &Path) -> Result<Published> {
-    let archive = Archive::at(path).ok_or_else(|| {
-        Error::at(
-            path,
-            "holds neither a published archive (a directory `results`) nor a selffer store",
-            "name the root of one of them",
-        )
-    })?;
+    let archive = Archive::named(path)?;
     let (splits, mut findings) = splits::check(&archive)?;
     let runs = read(&archive, &mut findings)?;
     for run in &runs {

@@ -42,6 +42,17 @@ impl Archive {
             .map(|root| Self { root })
     }
 
+    /// The archive at `path`, as [`Self::at`].
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn named(path: &Path) -> Result<Self> {
+        let lacks = "holds neither a published archive (a directory `results`) nor a selffer store";
+        let problem = if path.exists() { lacks } else { "is not there" };
+        let mend = "name the root of a published archive or of a selffer store";
+        Self::at(path).ok_or_else(|| Error::at(path, problem, mend))
+    }
+
     /// The directory that has `results`.
     pub fn root(&self) -> &Path {
         &self.root

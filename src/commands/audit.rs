@@ -8,6 +8,7 @@ use super::{Inputs, Verdict, jobs, listen_no_more, on_threads, stop_when_told, w
 use crate::cli::{self, AuditArgs, AuditFormat, FailOn};
 use crate::output;
 use crate::progress::Progress;
+use selffer::audit::archive::Archive;
 use selffer::audit::proof::{Again, Prover};
 use selffer::audit::{self, Audit, report};
 use selffer::numerics::Numerics;
@@ -82,6 +83,7 @@ enum Audited<'a> {
 impl<'a> Audited<'a> {
     fn open(path: &'a Path, protocol: &str, numerics: &mut cli::Numerics) -> Result<Self> {
         if !Store::is_at(path) {
+            Archive::named(path)?;
             return Ok(Self::Archive(path));
         }
         let store = Store::open(path)?;

@@ -165,10 +165,17 @@ fn what_is_no_archive_is_refused_in_one_sentence() {
     let empty = tempfile::tempdir().unwrap();
     let file = empty.path().join("file");
     std::fs::write(&file, "x").unwrap();
-    for path in [empty.path(), file.as_path(), Path::new("/no/such/place")] {
-        let (code, text, errors) = audit(&[path.to_str().unwrap()]);
-        assert_eq!((code, text.as_str(), errors.lines().count()), (Some(2), "", 1), "{errors}");
-        assert!(errors.contains(path.to_str().unwrap()) && errors.contains("name the root"), "{errors}");
+    let (nowhere, small) = (empty.path().join("nowhere"), archive::small().to_str().unwrap());
+    let (neither, absent) = ("holds neither a published archive", "is not there");
+    for (path, problem) in [(empty.path(), neither), (file.as_path(), neither), (nowhere.as_path(), absent)] {
+        let path = path.to_str().unwrap();
+        let said = format!("error: {path}: {problem}");
+        for args in [&[path][..], &[path, "--full"], &[path, "--protocol", "ci"], &[small, "--beside", path]]
+        {
+            let (code, text, errors) = audit(args);
+            assert_eq!((code, text.as_str(), errors.lines().count()), (Some(2), "", 1), "{errors}");
+            assert!(errors.starts_with(&said) && errors.contains("; name the root"), "{errors}");
+        }
     }
     let many = empty.path().join("results");
     std::fs::create_dir(&many).unwrap();

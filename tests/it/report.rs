@@ -461,8 +461,9 @@ fn wrong_sources_are_one_sentence_and_write_nothing() {
     let nothing = dir.path().join("nothing");
     for (store, archive, named) in [
         (Some(nothing.as_path()), None, "is not there"),
-        (None, Some(nothing.as_path()), "holds neither a published archive"),
-        (Some(good_store()), Some(nothing.as_path()), "holds neither a published archive"),
+        (None, Some(nothing.as_path()), "is not there"),
+        (None, Some(dir.path()), "holds neither a published archive"),
+        (Some(good_store()), Some(nothing.as_path()), "is not there"),
     ] {
         let ran = report(store, archive, &out).expect(2);
         assert!(ran.err.contains(named) && ran.err.trim().lines().count() == 1, "{}", ran.err);
