@@ -41,6 +41,26 @@ fn of_nothing_everything_is_to_be_done() {
     assert_eq!((status.speed, status.seconds_left), (None, None));
 }
 
+/// Of a job with several networks each may be the first that it begins, until it trains one.
+#[test]
+fn what_a_job_has_not_begun_waits_in_it_while_it_trains_another() {
+    let jobs: HashMap<usize, Element> = [0, 1].map(|run| (run, element(Phase::Running))).into();
+    let status = look(|_, _| (), &jobs);
+    assert!(status.standing[..2].iter().all(|standing| matches!(standing, Standing::Starting(_))));
+    let train = |plan: &Plan<'_>, store: &Store| {
+        let fence = Fence::new(store, holder("elsewhere", 1));
+        fence.take(recipe(plan, 0), "half/1/baseA", 100).unwrap().unwrap();
+    };
+    let status = look(train, &jobs);
+    assert!(matches!(status.standing[0], Standing::Running(_)), "{:?}", status.standing);
+    let waits = Phase::Queued("in a job that runs".to_owned());
+    assert!(
+        matches!(&status.standing[1], Standing::Queued(job) if job.phase == waits),
+        "{:?}",
+        status.standing
+    );
+}
+
 /// A process of this machine that holds its lock trains; without its lock it is gone. One of another machine is
 /// believed as long as it speaks.
 #[test]
