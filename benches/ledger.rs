@@ -14,7 +14,7 @@ use selffer::plan::Plan;
 use selffer::protocol::Protocol;
 use selffer::recipe::Policy;
 use selffer::split::Catalog;
-use selffer::train::{Along, Task, Torch, Trainer as _};
+use selffer::train::{Along, Setup, Torch, Trainer as _};
 
 fn main() {
     let rounds = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(0);
@@ -31,7 +31,7 @@ fn main() {
         let shapes = plan.shapes(run);
         let initial = initial(&recipe, &shapes, Some(&zeros(&shapes)));
         let [train, valid] = Part::BOTH.map(|part| plan.images(run, part).expect("images of the plan"));
-        let task = Task {
+        let setup = Setup {
             name: treatment,
             recipe: &recipe,
             initial: &initial,
@@ -41,7 +41,7 @@ fn main() {
         };
         let timed = |every| {
             let start = on_cpu();
-            trainer.train(&task, &Along { every, ..Along::ALONE }).expect("libtorch trains");
+            trainer.train(&setup, &Along { every, ..Along::ALONE }).expect("libtorch trains");
             on_cpu() - start
         };
         let mut shares: Vec<f64> = (0..rounds).map(|_| 100.0 * (timed(1) / timed(u32::MAX) - 1.0)).collect();

@@ -21,7 +21,7 @@ use selffer::protocol::{Protocol, Solver};
 use selffer::recipe::{Policy, Recipe};
 use selffer::speed;
 use selffer::split::Catalog;
-use selffer::train::{Along, Next, Task, Torch, Trained, Trainer as _};
+use selffer::train::{Along, Next, Setup, Torch, Trained, Trainer as _};
 use selffer::weights::Weights;
 use std::path::Path;
 use std::sync::Mutex;
@@ -144,8 +144,8 @@ fn small(
 
     let once = |train: &Images, valid: &Images| {
         let pixels = catalog.pixels(None);
-        let task = Task { name: treatment, recipe: &recipe, initial: &initial, train, valid, pixels };
-        match trainer.train(&task, &Along::ALONE).expect("libtorch trains") {
+        let setup = Setup { name: treatment, recipe: &recipe, initial: &initial, train, valid, pixels };
+        match trainer.train(&setup, &Along::ALONE).expect("libtorch trains") {
             Trained::Whole { epochs, .. } => epochs[0].clone(),
             Trained::Diverged { .. } => panic!("it does not diverge"),
         }
@@ -206,10 +206,10 @@ fn caffe(batch: u32, dir: &Path, policy: Policy, trainer: &Torch, clock: &Clock<
     write(dir, "setting.json", || setting.to_string().into_bytes());
 
     let train = |recipe: &Recipe, initial: &Weights, watch: &(dyn Fn(Place, u64) -> Next + Sync)| {
-        let task = Task { name: "caffe", recipe, initial, train: &data.train, valid: &data.valid, pixels };
+        let setup = Setup { name: "caffe", recipe, initial, train: &data.train, valid: &data.valid, pixels };
         // The only entry of the ledger is at the end.
         let along = Along { every: u32::MAX, watch, ..Along::ALONE };
-        match trainer.train(&task, &along).expect("libtorch trains") {
+        match trainer.train(&setup, &along).expect("libtorch trains") {
             Trained::Whole { epochs, .. } => epochs[0].train_loss,
             Trained::Diverged { .. } => panic!("it does not diverge"),
         }

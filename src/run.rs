@@ -23,7 +23,7 @@ use crate::plan::Plan;
 use crate::recipe::{Policy, Recipe};
 use crate::snapshot::State;
 use crate::store::{Entry, Found, Store};
-use crate::train::{Along, Next, Task, Trained, Trainer};
+use crate::train::{Along, Next, Setup, Trained, Trainer};
 use crate::weights::Weights;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -404,7 +404,7 @@ pub fn train(
     let run = &plan.runs[index];
     let name = plan.name(run);
     let initial = initial(&recipe, &plan.shapes(run), parent);
-    let task = Task {
+    let setup = Setup {
         name: &name,
         recipe: &recipe,
         initial: &initial,
@@ -413,7 +413,7 @@ pub fn train(
         pixels: plan.catalog.pixels(plan.protocol.input.as_ref()),
     };
     let start = Instant::now();
-    let trained = trainer.train(&task, along)?;
+    let trained = trainer.train(&setup, along)?;
     let wall_before = along.from.as_ref().map_or(0, |state| state.progress.wall_ms);
     let wall_ms = wall_before.saturating_add(start.elapsed().as_millis() as u64);
     let (epochs, ledger, outcome, weights) = match trained {

@@ -14,7 +14,7 @@ use crate::protocol::{Protocol, Solver};
 use crate::recipe::{CORE, Policy, Recipe};
 use crate::seed::{Name, Stream};
 use crate::split::Catalog;
-use crate::train::{Along, Next, Task, Trainer};
+use crate::train::{Along, Next, Setup, Trainer};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -81,7 +81,7 @@ impl Measurement<'_> {
         let catalog = Catalog::of(data.clone());
         let shapes = layers(&recipe.network, cost::window(protocol, image), classes);
         let initial = initial(&recipe, &shapes, None);
-        let task = Task {
+        let setup = Setup {
             name: "the measured network",
             recipe: &recipe,
             initial: &initial,
@@ -90,7 +90,7 @@ impl Measurement<'_> {
             pixels: catalog.pixels(protocol.input.as_ref()),
         };
         let rates = std::thread::scope(|scope| {
-            let one = || timed(trainer, &task, self.time_min);
+            let one = || timed(trainer, &setup, self.time_min);
             let threads: Vec<_> = (0..jobs).map(|_| scope.spawn(one)).collect();
             threads.into_iter().map(|thread| thread.join().expect("no panic")).collect::<Result<Vec<_>>>()
         })?;
@@ -99,7 +99,7 @@ impl Measurement<'_> {
 }
 
 /// What one thread comes to.
-fn timed(trainer: &dyn Trainer, task: &Task<'_>, time_min: Duration) -> Result<f64> {
+fn timed(trainer: &dyn Trainer, setup: &Setup<'_>, time_min: Duration) -> Result<f64> {
     let ends = Mutex::new(Vec::new());
     let watch = |_: Place, _: u64| {
         let mut ends = ends.lock().expect("no panic");
@@ -107,7 +107,7 @@ fn timed(trainer: &dyn Trainer, task: &Task<'_>, time_min: Duration) -> Result<f
         let enough = ends.len() >= UNTIMED + STEPS_MIN && ends[UNTIMED - 1].elapsed() >= time_min;
         if enough { Next::Stop } else { Next::Go }
     };
-    match trainer.train(task, &Along { every: u32::MAX, watch: &watch, ..Along::ALONE }) {
+    match trainer.train(setup, &Along { every: u32::MAX, watch: &watch, ..Along::ALONE }) {
         // As it was told.
         Ok(_) | Err(Error::Interrupted) => {}
         Err(error) => return Err(error),
@@ -116,14 +116,14 @@ fn timed(trainer: &dyn Trainer, task: &Task<'_>, time_min: Duration) -> Result<f
     if ends.len() < UNTIMED + STEPS_MIN {
         let problem = "had a loss that is not finite before its steps could be timed";
         return Err(Error::invalid(
-            task.name,
+            setup.name,
             problem,
             "try the protocol's filler and rate with `selffer reproduce`",
         ));
     }
     let timed = &ends[UNTIMED - 1..];
     let seconds = (timed[timed.len() - 1] - timed[0]).as_secs_f64();
-    Ok((timed.len() - 1) as f64 * f64::from(task.recipe.solver.batch) / seconds)
+    Ok((timed.len() - 1) as f64 * f64::from(setup.recipe.solver.batch) / seconds)
 }
 
 /// The recipe of a base network of no data in particular.
@@ -185,13 +185,13 @@ mod tests {
     }
 
     impl Trainer for Sleeper {
-        fn train(&self, task: &Task<'_>, along: &Along<'_>) -> Result<Trained> {
+        fn train(&self, setup: &Setup<'_>, along: &Along<'_>) -> Result<Trained> {
             // Where they were not at once, this would wait for ever.
             self.together.wait();
             for step in 0..self.steps_max {
                 std::thread::sleep(self.step);
                 let place = Place { epoch: 0, step: step + 1 };
-                match (along.watch)(place, u64::from((step + 1) * task.recipe.solver.batch)) {
+                match (along.watch)(place, u64::from((step + 1) * setup.recipe.solver.batch)) {
                     Next::Go => {}
                     Next::Keep => panic!("nothing is kept"),
                     Next::Stop => return Err(Error::Interrupted),

@@ -29,7 +29,7 @@ use tch::TchError;
 use tch::Tensor;
 
 /// All that a trainer needs for one network.
-pub struct Task<'a> {
+pub struct Setup<'a> {
     /// The run's name, for messages.
     pub name: &'a str,
     /// What determines the bits.
@@ -129,11 +129,11 @@ impl Along<'_> {
 /// Whatever can train a network. The program has one, on libtorch; tests of the scheduler have one
 /// without.
 pub trait Trainer: Sync {
-    /// Trains one network. The result depends on nothing but `task`.
+    /// Trains one network. The result depends on nothing but `setup`.
     ///
     /// # Errors
     /// [`Error::Interrupted`] where it was told to stop; otherwise what the trainer failed at.
-    fn train(&self, task: &Task<'_>, along: &Along<'_>) -> Result<Trained>;
+    fn train(&self, setup: &Setup<'_>, along: &Along<'_>) -> Result<Trained>;
 
     /// Evaluates weights of a recipe's network on images, whose pixels are measured by `pixels`, as training does
     /// after each epoch. `name` is for messages.
@@ -187,21 +187,21 @@ impl Torch {
 }
 
 impl Trainer for Torch {
-    fn train(&self, task: &Task<'_>, along: &Along<'_>) -> Result<Trained> {
+    fn train(&self, setup: &Setup<'_>, along: &Along<'_>) -> Result<Trained> {
         self.numerics.enter_thread();
         let trained = || -> Result<Trained, Problem> {
             #[cfg_attr(not(test), expect(unused_mut, reason = "tests meddle"))]
-            let mut passes = Passes::new(task, along, self.numerics.device())?;
+            let mut passes = Passes::new(setup, along, self.numerics.device())?;
             #[cfg(test)]
             passes.meddler.clone_from(&self.meddler);
             self.numerics.release_memory();
             // No state is kept that a GPU may have come to otherwise.
-            let keep = |state| self.sound(task.name, ()).and_then(|()| (along.keep)(state));
+            let keep = |state| self.sound(setup.name, ()).and_then(|()| (along.keep)(state));
             passes.run(&Along { from: None, keep: &keep, ..*along })
         };
         let trained = trained();
         self.numerics.release_memory();
-        self.sound(task.name, trained.map_err(|problem| problem.of(task.name))?)
+        self.sound(setup.name, trained.map_err(|problem| problem.of(setup.name))?)
     }
 
     fn evaluate(

@@ -11,7 +11,7 @@ use selffer::manifest::Epoch;
 use selffer::numerics::Numerics;
 use selffer::protocol::{Filler, Layout, Network, Solver};
 use selffer::recipe::{CORE, Policy, Recipe};
-use selffer::train::{Along, Task, Torch, Trained, Trainer as _};
+use selffer::train::{Along, Setup, Torch, Trained, Trainer as _};
 use selffer::treatment::Treatment;
 use selffer::weights::Weights;
 use serde_json::Value;
@@ -79,7 +79,7 @@ fn first_weights(recipe: &Recipe) -> Weights {
 }
 
 fn train(recipe: &Recipe) -> (Weights, Vec<Epoch>) {
-    let task = Task {
+    let setup = Setup {
         name: "reference",
         recipe,
         initial: &first_weights(recipe),
@@ -88,7 +88,7 @@ fn train(recipe: &Recipe) -> (Weights, Vec<Epoch>) {
         pixels: Pixels { moments: (0.4, 0.25), mean: None },
     };
     let numerics = Numerics::engage(Policy::Portable).expect("this machine can");
-    match Torch::new(numerics).train(&task, &Along::ALONE).expect("libtorch trains") {
+    match Torch::new(numerics).train(&setup, &Along::ALONE).expect("libtorch trains") {
         Trained::Whole { weights, epochs, .. } => (weights, epochs),
         Trained::Diverged { .. } => panic!("it does not diverge"),
     }

@@ -1,4 +1,4 @@
-//! Faults around the training loop: a trainer that is given another task, or gives back another result.
+//! Faults around the training loop: a trainer that is given another setup, or gives back another result.
 //!
 //! Wraps [`Torch`]; used by `tests`. It plants its fault in the thread that trains, so that the hooks see it.
 
@@ -13,7 +13,7 @@ use crate::numerics::Numerics;
 use crate::plan::{Plan, PlannedRun};
 use crate::recipe::Recipe;
 use crate::run::Observer;
-use crate::train::{Along, Evaluation, Meddler, Next, Task, Torch, Trained, Trainer};
+use crate::train::{Along, Evaluation, Meddler, Next, Setup, Torch, Trained, Trainer};
 use crate::treatment::{Source, Treatment};
 use crate::weights::Weights;
 use std::sync::{Arc, Mutex};
@@ -33,31 +33,31 @@ impl Observer for Faulty<'_> {
 }
 
 impl Trainer for Faulty<'_> {
-    fn train(&self, task: &Task<'_>, along: &Along<'_>) -> Result<Trained> {
+    fn train(&self, setup: &Setup<'_>, along: &Along<'_>) -> Result<Trained> {
         plant(&self.planted);
         let fault = self.planted.fault;
-        let mut recipe = task.recipe.clone();
+        let mut recipe = setup.recipe.clone();
         recipe.treatment = treatment(fault, recipe.treatment);
         match fault {
             Fault::DropLate => recipe.solver.rate_drops.iter_mut().for_each(|drop| *drop += 1),
             Fault::EpochTooFew => recipe.solver.epochs -= 1,
             _ => {}
         }
-        let [train, valid] = self.images(task)?;
+        let [train, valid] = self.images(setup)?;
         let moments = match fault {
             Fault::TaskMoments => {
-                let (train, valid) = (task.train.clone(), task.valid.clone());
+                let (train, valid) = (setup.train.clone(), setup.valid.clone());
                 Dataset { classes: Vec::new(), train, valid }.pixel_moments()
             }
-            _ => task.pixels.moments,
+            _ => setup.pixels.moments,
         };
-        let pixels = Pixels { moments, ..task.pixels };
-        let initial = self.initial(task);
+        let pixels = Pixels { moments, ..setup.pixels };
+        let initial = self.initial(setup);
         let faulty =
-            Task { recipe: &recipe, initial: &initial, train: &train, valid: &valid, pixels, ..*task };
+            Setup { recipe: &recipe, initial: &initial, train: &train, valid: &valid, pixels, ..*setup };
         let saved = Arc::new(Mutex::new(None));
         let mut torch = Torch::new(self.numerics);
-        torch.meddler = Some(self.meddler(task, Arc::clone(&saved)));
+        torch.meddler = Some(self.meddler(setup, Arc::clone(&saved)));
         let mut trained = match fault {
             Fault::ResumedWithoutMomentum => resumed(&torch, &faulty, along)?,
             _ => torch.train(&faulty, along)?,
@@ -66,8 +66,8 @@ impl Trainer for Faulty<'_> {
             match fault {
                 // What was in memory is the right one; only the features were not.
                 Fault::StaleFeatures => {
-                    let n = usize::from(task.recipe.treatment.frozen());
-                    weights.layers[..n].clone_from_slice(&task.initial.layers[..n]);
+                    let n = usize::from(setup.recipe.treatment.frozen());
+                    weights.layers[..n].clone_from_slice(&setup.initial.layers[..n]);
                 }
                 Fault::Bfloat16 => bfloat16(weights),
                 Fault::EarlierCheckpoint => {
@@ -82,13 +82,13 @@ impl Trainer for Faulty<'_> {
                     epochs.iter_mut().for_each(|epoch| epoch.valid_loss /= std::f64::consts::LN_2);
                 }
                 Fault::LossPerStep => {
-                    let (total, batch) = (task.train.len() as u32, recipe.solver.batch);
+                    let (total, batch) = (setup.train.len() as u32, recipe.solver.batch);
                     let share = f64::from(total) / f64::from(total.div_ceil(batch) * batch);
                     epochs.iter_mut().for_each(|epoch| epoch.train_loss *= share);
                 }
                 _ => {}
             }
-            if let Some(name) = hooks::keeps(fault, task.recipe.treatment) {
+            if let Some(name) = hooks::keeps(fault, setup.recipe.treatment) {
                 self.planted.keep(name, weights);
             }
         }
@@ -113,8 +113,8 @@ impl Trainer for Faulty<'_> {
 
 impl Faulty<'_> {
     /// The images for training and for validation.
-    fn images(&self, task: &Task<'_>) -> Result<[Images; 2]> {
-        let (mut train, mut valid) = (task.train.clone(), task.valid.clone());
+    fn images(&self, setup: &Setup<'_>) -> Result<[Images; 2]> {
+        let (mut train, mut valid) = (setup.train.clone(), setup.valid.clone());
         match self.planted.fault {
             Fault::ValidInBatches => {
                 train.bytes_mut()?[..valid.size()].copy_from_slice(&valid.image(0)?);
@@ -125,18 +125,18 @@ impl Faulty<'_> {
             }
             Fault::LabelsLate => train.labels.rotate_right(1),
             Fault::TasksExchanged => {
-                let target = task.recipe.treatment.target().other();
-                let treatment = match task.recipe.treatment.examples() {
+                let target = setup.recipe.treatment.target().other();
+                let treatment = match setup.recipe.treatment.examples() {
                     Some(examples) => Treatment::Reduced { target, examples },
                     None => Treatment::Base(target),
                 };
-                let run = PlannedRun { split: 0, seed: task.recipe.seed, treatment, parent: None };
+                let run = PlannedRun { split: 0, seed: setup.recipe.seed, treatment, parent: None };
                 train = self.plan.images(&run, Part::Train)?;
                 valid = self.plan.images(&run, Part::Valid)?;
             }
             Fault::ReducedLast => {
-                if let Some(examples) = task.recipe.treatment.examples() {
-                    let target = task.recipe.treatment.target();
+                if let Some(examples) = setup.recipe.treatment.examples() {
+                    let target = setup.recipe.treatment.target();
                     let mut split = self.plan.splits[0].0.clone();
                     for class in split.a.iter_mut().chain(&mut split.b) {
                         class.train.drain(..class.train.len() - examples as usize);
@@ -151,9 +151,9 @@ impl Faulty<'_> {
     }
 
     /// What training starts from.
-    fn initial(&self, task: &Task<'_>) -> Weights {
-        let mut initial = task.initial.clone();
-        let n = usize::from(task.recipe.treatment.frozen());
+    fn initial(&self, setup: &Setup<'_>) -> Weights {
+        let mut initial = setup.initial.clone();
+        let n = usize::from(setup.recipe.treatment.frozen());
         if self.planted.fault == Fault::StaleFeatures && n > 0 {
             let key = format!("features of {n} layers");
             match self.planted.kept(&key) {
@@ -166,9 +166,9 @@ impl Faulty<'_> {
 
     /// What is done to weights and momentum after each step. `saved` takes the weights of the last epoch but
     /// one.
-    fn meddler(&self, task: &Task<'_>, saved: Arc<Mutex<Option<Weights>>>) -> Meddler {
-        let Recipe { solver, treatment, .. } = task.recipe.clone();
-        let steps = (task.train.len() as u32).div_ceil(solver.batch);
+    fn meddler(&self, setup: &Setup<'_>, saved: Arc<Mutex<Option<Weights>>>) -> Meddler {
+        let Recipe { solver, treatment, .. } = setup.recipe.clone();
+        let steps = (setup.train.len() as u32).div_ceil(solver.batch);
         let frozen = 2 * usize::from(treatment.frozen());
         let planted = Arc::clone(&self.planted);
         // Momentum that frozen layers still have.
@@ -238,14 +238,14 @@ fn treatment(fault: Fault, treatment: Treatment) -> Treatment {
 }
 
 /// Stops in the middle of the second epoch, loses the momentum, and goes on.
-fn resumed(torch: &Torch, task: &Task<'_>, along: &Along<'_>) -> Result<Trained> {
+fn resumed(torch: &Torch, setup: &Setup<'_>, along: &Along<'_>) -> Result<Trained> {
     let kept = Mutex::new(None);
     let watch = |place, _| if place == (Place { epoch: 1, step: 5 }) { Next::Stop } else { Next::Go };
     let keep = |state| {
         *kept.lock().unwrap() = Some(state);
         Ok(())
     };
-    match torch.train(task, &Along { from: None, watch: &watch, keep: &keep, ..*along }) {
+    match torch.train(setup, &Along { from: None, watch: &watch, keep: &keep, ..*along }) {
         Err(Error::Interrupted) => {}
         other => return other,
     }
@@ -254,7 +254,7 @@ fn resumed(torch: &Torch, task: &Task<'_>, along: &Along<'_>) -> Result<Trained>
         layer.weight.values.fill(0.0);
         layer.bias.values.fill(0.0);
     }
-    torch.train(task, &Along { from: Some(state), ..*along })
+    torch.train(setup, &Along { from: Some(state), ..*along })
 }
 
 /// Rounds every number to the nearest bfloat16, ties to even.

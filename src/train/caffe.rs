@@ -64,15 +64,15 @@ fn images(first: u64, count: usize) -> Images {
     Images::new([3, SIDE, SIDE], pixels.collect(), labels)
 }
 
-/// What `work` makes of that recipe's task.
-fn on_task<T>(recipe: &Recipe, work: impl FnOnce(&Torch, &Task<'_>) -> T) -> T {
+/// What `work` makes of a setup of that recipe.
+fn with_setup<T>(recipe: &Recipe, work: impl FnOnce(&Torch, &Setup<'_>) -> T) -> T {
     let side = recipe.input.as_ref().map_or(SIDE, |input| input.crop as usize);
     let mut initial = zeros(&layers(&recipe.network, [3, side, side], CLASSES));
     crate::net::caffe::formula(&mut initial, SCALES);
     let (train, valid) = (images(12, 10), images(13, 7));
     let data = crate::data::Dataset { classes: Vec::new(), train, valid };
     let mean = data.mean_image();
-    let task = Task {
+    let setup = Setup {
         name: "reference",
         recipe,
         initial: &initial,
@@ -80,14 +80,14 @@ fn on_task<T>(recipe: &Recipe, work: impl FnOnce(&Torch, &Task<'_>) -> T) -> T {
         valid: &data.valid,
         pixels: Pixels { moments: (0.5, 0.25), mean: Some(&mean) },
     };
-    work(&Torch::new(Numerics::engage(Policy::Portable).expect("this machine can")), &task)
+    work(&Torch::new(Numerics::engage(Policy::Portable).expect("this machine can")), &setup)
 }
 
 fn train(recipe: &Recipe) -> (Weights, Vec<Epoch>) {
-    on_task(recipe, |torch, task| match torch.train(task, &Along::ALONE).expect("libtorch trains") {
+    with_setup(recipe, |torch, setup| match torch.train(setup, &Along::ALONE).expect("libtorch trains") {
         Trained::Whole { weights, epochs, .. } => {
             // What training counted last is what evaluation counts.
-            let again = torch.evaluate("reference", recipe, &weights, task.valid, task.pixels);
+            let again = torch.evaluate("reference", recipe, &weights, setup.valid, setup.pixels);
             let (again, last) =
                 (again.expect("libtorch evaluates"), epochs.last().expect("there are epochs"));
             assert_eq!((again.loss, again.count()), (last.valid_loss, last.valid));
@@ -183,18 +183,19 @@ fn it_goes_on_from_every_step_to_the_same_bits() {
         let mut recipe = recipe(treatment);
         recipe.input = recipe.input.filter(|_| windows);
         recipe.solver.epochs = 2;
-        on_task(&recipe, |torch, task| {
+        with_setup(&recipe, |torch, setup| {
             let states = Mutex::new(Vec::new());
             let keep = |state| {
                 states.lock().unwrap().push(state);
                 Ok(())
             };
-            let whole =
-                torch.train(task, &Along { watch: &|_, _| Next::Keep, keep: &keep, ..Along::ALONE }).unwrap();
+            let whole = torch
+                .train(setup, &Along { watch: &|_, _| Next::Keep, keep: &keep, ..Along::ALONE })
+                .unwrap();
             let states = states.into_inner().unwrap();
             assert_eq!(states.len(), 8);
             for (at, state) in states.into_iter().enumerate() {
-                let again = torch.train(task, &Along { from: Some(state), ..Along::ALONE }).unwrap();
+                let again = torch.train(setup, &Along { from: Some(state), ..Along::ALONE }).unwrap();
                 assert!(again == whole, "{treatment}, windows {windows}, after step {}", at + 1);
             }
         });

@@ -7,7 +7,7 @@ use super::Meddler;
 use super::features::Features;
 use super::feed::{Cut, ahead};
 use super::update::update;
-use super::{Along, Evaluation, Next, Problem, Task, Trained, Waited};
+use super::{Along, Evaluation, Next, Problem, Setup, Trained, Waited};
 use crate::architecture::{DROPPED, LAYERS, cached, drops};
 use crate::digest::OrderDigest;
 use crate::error::{Error, Result};
@@ -39,15 +39,15 @@ pub(super) struct Passes<'a> {
 }
 
 impl<'a> Passes<'a> {
-    pub(super) fn new(task: &Task<'a>, along: &Along<'_>, device: Device) -> Result<Self, Problem> {
-        let frozen = usize::from(task.recipe.treatment.frozen());
-        let (layout, input) = (task.recipe.network.layout, task.recipe.input.as_ref());
+    pub(super) fn new(setup: &Setup<'a>, along: &Along<'_>, device: Device) -> Result<Self, Problem> {
+        let frozen = usize::from(setup.recipe.treatment.frozen());
+        let (layout, input) = (setup.recipe.network.layout, setup.recipe.input.as_ref());
         let cached = cached(layout, input.is_none(), frozen);
-        let steps = task.recipe.solver.steps_of(task.train.len());
+        let steps = setup.recipe.solver.steps_of(setup.train.len());
         let from = along.from.as_ref();
-        let fits = |state: &State| state.fits(task.recipe, task.initial, steps, task.train.len());
+        let fits = |state: &State| state.fits(setup.recipe, setup.initial, steps, setup.train.len());
         assert!(from.is_none_or(fits), "whoever has a state asks first whether it fits");
-        let net = Net::new(layout, from.map_or(task.initial, |state| &state.weights), frozen, device)?;
+        let net = Net::new(layout, from.map_or(setup.initial, |state| &state.weights), frozen, device)?;
         let (velocity, progress) = match from {
             Some(state) => {
                 let tensors = state.momentum.iter().flat_map(|layer| [&layer.weight, &layer.bias]);
@@ -57,7 +57,7 @@ impl<'a> Passes<'a> {
             None => {
                 let zeros = net.trained(frozen).into_iter().map(Tensor::f_zeros_like);
                 let progress = Progress {
-                    recipe: task.recipe.digest(),
+                    recipe: setup.recipe.digest(),
                     place: Place::START,
                     epochs: Vec::new(),
                     loss_sum: 0.0,
@@ -69,10 +69,10 @@ impl<'a> Passes<'a> {
                 (zeros.collect::<Result<_, TchError>>()?, progress)
             }
         };
-        let features = |images| Features::new(images, task.pixels, input, &net, cached);
-        let (train, valid) = (features(task.train)?, features(task.valid)?);
+        let features = |images| Features::new(images, setup.pixels, input, &net, cached);
+        let (train, valid) = (features(setup.train)?, features(setup.valid)?);
         Ok(Self {
-            recipe: task.recipe,
+            recipe: setup.recipe,
             steps,
             net,
             frozen,

@@ -14,7 +14,7 @@ fn torch() -> Torch {
     Torch::new(Numerics::engage(Policy::Portable).expect("a CPU that can"))
 }
 
-/// What a [`Task`] borrows from: two classes of 8×8 images, one of them brighter at the top.
+/// What a [`Setup`] borrows from: two classes of 8×8 images, one of them brighter at the top.
 struct Owned {
     recipe: Recipe,
     initial: Weights,
@@ -44,8 +44,8 @@ impl Owned {
         Self { recipe, initial, train: data.train, valid: data.valid }
     }
 
-    fn task(&self) -> Task<'_> {
-        Task {
+    fn setup(&self) -> Setup<'_> {
+        Setup {
             name: "half/1/test",
             recipe: &self.recipe,
             initial: &self.initial,
@@ -56,7 +56,7 @@ impl Owned {
     }
 
     fn train(&self) -> (Weights, Vec<Epoch>) {
-        match torch().train(&self.task(), &Along::ALONE).expect("libtorch trains") {
+        match torch().train(&self.setup(), &Along::ALONE).expect("libtorch trains") {
             Trained::Whole { weights, epochs, .. } => (weights, epochs),
             Trained::Diverged { epoch, step, .. } => panic!("it diverged in epoch {epoch}, step {step}"),
         }
@@ -113,7 +113,7 @@ fn epochs_are_those_of_the_recipe() {
         Next::Go
     };
     let along = Along { watch: &watch, ..Along::ALONE };
-    let Trained::Whole { epochs, .. } = torch().train(&owned.task(), &along).unwrap() else {
+    let Trained::Whole { epochs, .. } = torch().train(&owned.setup(), &along).unwrap() else {
         panic!("it diverged")
     };
     assert_eq!(epochs.len(), 3);
@@ -318,7 +318,7 @@ fn a_rate_too_high_diverges_at_a_step() {
         steps.fetch_add(1, Ordering::Relaxed);
         Next::Go
     };
-    let trained = torch().train(&owned.task(), &Along { watch: &watch, ..Along::ALONE }).unwrap();
+    let trained = torch().train(&owned.setup(), &Along { watch: &watch, ..Along::ALONE }).unwrap();
     let Trained::Diverged { epochs, epoch, step, .. } = trained else { panic!("it did not diverge") };
     // The watch hears of each step that went well, five to an epoch.
     assert_eq!(u64::from(5 * epoch + step), steps.into_inner());
@@ -333,7 +333,7 @@ fn a_validation_that_is_not_finite_diverges_too() {
     let changes = [("batch = 5", "batch = 24"), ("epochs = 2", "epochs = 1"), ("[1]\nrate_f", "[]\nrate_f")];
     let mut owned = Owned::new(&wide(&changes), "baseA", 1);
     owned.recipe.solver.rate = 1e30;
-    let Trained::Diverged { epochs, epoch, step, .. } = torch().train(&owned.task(), &Along::ALONE).unwrap()
+    let Trained::Diverged { epochs, epoch, step, .. } = torch().train(&owned.setup(), &Along::ALONE).unwrap()
     else {
         panic!("it did not diverge")
     };
@@ -349,7 +349,7 @@ fn a_watch_that_says_no_stops_at_that_step() {
             heard.fetch_add(1, Ordering::Relaxed);
             if images < last { Next::Go } else { Next::Stop }
         };
-        let stopped = torch().train(&owned.task(), &Along { watch: &watch, ..Along::ALONE });
+        let stopped = torch().train(&owned.setup(), &Along { watch: &watch, ..Along::ALONE });
         assert!(matches!(stopped, Err(Error::Interrupted)));
         assert_eq!(heard.into_inner(), last.div_ceil(5));
     }
@@ -359,7 +359,7 @@ fn a_watch_that_says_no_stops_at_that_step() {
 fn what_libtorch_refuses_is_an_error_that_names_the_run() {
     let mut owned = Owned::new(&wide(&[]), "baseA", 1);
     owned.train.labels[0] = 2;
-    let error = torch().train(&owned.task(), &Along::ALONE).unwrap_err().to_string();
+    let error = torch().train(&owned.setup(), &Along::ALONE).unwrap_err().to_string();
     assert!(error.starts_with("libtorch failed on half/1/test: "), "{error}");
     assert!(error.contains("out of bounds") && !error.contains('\n'), "{error}");
 }
@@ -397,7 +397,7 @@ fn states(owned: &Owned, every: u32) -> (Vec<State>, Trained) {
         Ok(())
     };
     let along = Along { every, watch: &|_, _| Next::Keep, keep: &keep, ..Along::ALONE };
-    let trained = torch().train(&owned.task(), &along).unwrap();
+    let trained = torch().train(&owned.setup(), &along).unwrap();
     (states.into_inner().unwrap(), trained)
 }
 
@@ -420,7 +420,7 @@ proptest! {
             prop_assert_eq!(&read, &state);
             // The ledger of the state says how often there are entries.
             let along = Along { from: Some(read), every: 99, ..Along::ALONE };
-            prop_assert_eq!(&torch().train(&owned.task(), &along).unwrap(), &whole, "after step {}", done + 1);
+            prop_assert_eq!(&torch().train(&owned.setup(), &along).unwrap(), &whole, "after step {}", done + 1);
         }
     }
 }
@@ -436,17 +436,17 @@ fn told_to_stop_it_hands_over_the_state_first() {
     };
     let watch = |place: Place, _| if place == (Place { epoch: 1, step: 2 }) { Next::Stop } else { Next::Go };
     let along = Along { every: 3, watch: &watch, keep: &keep, ..Along::ALONE };
-    assert!(matches!(torch().train(&owned.task(), &along), Err(Error::Interrupted)));
+    assert!(matches!(torch().train(&owned.setup(), &along), Err(Error::Interrupted)));
     let state = kept.into_inner().unwrap();
     assert_eq!(state.as_ref(), Some(&states[6]));
-    assert_eq!(torch().train(&owned.task(), &Along { from: state, ..Along::ALONE }).unwrap(), whole);
+    assert_eq!(torch().train(&owned.setup(), &Along { from: state, ..Along::ALONE }).unwrap(), whole);
 }
 
 #[test]
 fn a_ledger_sees_weights_momentum_and_order() {
     let owned = Owned::new(&wide(&[]), "A3B", 1);
     let ledger_from = |state: State| match torch()
-        .train(&owned.task(), &Along { from: Some(state), ..Along::ALONE })
+        .train(&owned.setup(), &Along { from: Some(state), ..Along::ALONE })
         .unwrap()
     {
         Trained::Whole { ledger, .. } | Trained::Diverged { ledger, .. } => ledger,
@@ -477,10 +477,10 @@ fn a_ledger_sees_weights_momentum_and_order() {
         assert_eq!(ledger.first_difference(&changed, &mut 0), Some(5));
     }
     // One of a frozen weight, no momentum, or another place: no state of this run.
-    let task = owned.task();
+    let setup = owned.setup();
     let fits = |state: &State| {
-        let steps = task.recipe.solver.steps_of(task.train.len());
-        state.fits(task.recipe, task.initial, steps, task.train.len())
+        let steps = setup.recipe.solver.steps_of(setup.train.len());
+        state.fits(setup.recipe, setup.initial, steps, setup.train.len())
     };
     assert!(fits(begin));
     let misfits: [fn(&mut State); 3] = [

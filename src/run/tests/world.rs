@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use tempfile::TempDir;
 
-/// Trains without libtorch: every trained layer becomes what a hash of the task gives.
+/// Trains without libtorch: every trained layer becomes what a hash of the setup gives.
 #[derive(Default)]
 pub(super) struct Fake {
     /// Runs that fail, by name.
@@ -42,14 +42,14 @@ pub(super) struct Fake {
 pub(super) const EACH_STEP: Snapshots = Snapshots { every: Every::Steps(1), keep: false };
 
 impl Trainer for Fake {
-    fn train(&self, task: &Task<'_>, along: &Along<'_>) -> Result<Trained> {
-        let recipe = task.recipe.digest();
+    fn train(&self, setup: &Setup<'_>, along: &Along<'_>) -> Result<Trained> {
+        let recipe = setup.recipe.digest();
         let call = {
             let mut calls = self.calls.lock().unwrap();
-            calls.push((task.name.to_owned(), recipe));
+            calls.push((setup.name.to_owned(), recipe));
             calls.len() - 1
         };
-        let count = task.train.len() as u64;
+        let count = setup.train.len() as u64;
         let ledger = Ledger::new(along.every);
         // Two epochs of one step each.
         let begun = along.from.as_ref().map_or(0, |state| state.progress.place.epoch + 1);
@@ -61,22 +61,22 @@ impl Trainer for Fake {
             {
                 flag.store(true, Ordering::Relaxed);
             }
-            let steps = task.recipe.solver.steps_of(task.train.len());
+            let steps = setup.recipe.solver.steps_of(setup.train.len());
             let (entry, due) =
                 (LedgerDigest(Digest::of(b"entry")), ledger.length_at(Place { epoch, step: 1 }, steps));
             let state = || State {
                 progress: Progress {
                     recipe,
                     place: Place { epoch, step: 1 },
-                    epochs: vec![epoch_of(task); epoch as usize],
+                    epochs: vec![epoch_of(setup); epoch as usize],
                     loss_sum: 0.0,
                     correct: 0,
                     ledger: Ledger { entries: vec![entry; due as usize], ..ledger.clone() },
                     wall_ms: 0,
                     fingerprint: None,
                 },
-                weights: task.initial.clone(),
-                momentum: task.initial.layers[usize::from(task.recipe.treatment.frozen())..].to_vec(),
+                weights: setup.initial.clone(),
+                momentum: setup.initial.layers[usize::from(setup.recipe.treatment.frozen())..].to_vec(),
             };
             match (along.watch)(Place { epoch, step: 1 }, u64::from(epoch + 1) * count) {
                 Next::Go => {}
@@ -87,28 +87,28 @@ impl Trainer for Fake {
                 }
             }
         }
-        if self.fails.contains(task.name) {
+        if self.fails.contains(setup.name) {
             let message = "as the test says".to_owned();
-            return Err(Error::Torch { run: task.name.to_owned(), message });
+            return Err(Error::Torch { run: setup.name.to_owned(), message });
         }
-        if self.diverges.contains(task.name) {
+        if self.diverges.contains(setup.name) {
             return Ok(Trained::Diverged { epochs: Vec::new(), epoch: 0, step: 1, ledger });
         }
-        let mut weights = task.initial.clone();
-        let images = task.train.digests();
-        for index in usize::from(task.recipe.treatment.frozen())..LAYERS {
+        let mut weights = setup.initial.clone();
+        let images = setup.train.digests();
+        for index in usize::from(setup.recipe.treatment.frozen())..LAYERS {
             // All that a trainer is given takes part.
             let name = Name::new("fake")
                 .and("recipe", recipe.hex())
-                .and("initial", task.initial.digests().whole().hex())
-                .and("images", format!("{images:?}{:?}", task.train.labels))
-                .and("moments", format!("{:?}", task.pixels.moments))
+                .and("initial", setup.initial.digests().whole().hex())
+                .and("images", format!("{images:?}{:?}", setup.train.labels))
+                .and("moments", format!("{:?}", setup.pixels.moments))
                 .and("machine", self.machine)
                 .and("layer", index);
             let mut stream = Stream::open(&name);
             weights.layers[index].weight.values.fill_with(|| stream.gaussian() as f32);
         }
-        Ok(Trained::Whole { weights, epochs: vec![epoch_of(task)], ledger })
+        Ok(Trained::Whole { weights, epochs: vec![epoch_of(setup)], ledger })
     }
 
     fn evaluate(
@@ -131,13 +131,13 @@ impl Trainer for Fake {
 }
 
 /// What is recorded of any epoch.
-fn epoch_of(task: &Task<'_>) -> Epoch {
-    let total = task.valid.len() as u32;
+fn epoch_of(setup: &Setup<'_>) -> Epoch {
+    let total = setup.valid.len() as u32;
     Epoch {
-        rate: task.recipe.solver.rate,
-        order: order_digest(&task.recipe.order(0, task.train.len())),
+        rate: setup.recipe.solver.rate,
+        order: order_digest(&setup.recipe.order(0, setup.train.len())),
         train_loss: 1.0,
-        train: Count { correct: 1, total: task.train.len() as u32 },
+        train: Count { correct: 1, total: setup.train.len() as u32 },
         valid_loss: 1.0,
         valid: Count { correct: total / 2, total },
     }
