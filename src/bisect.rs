@@ -14,7 +14,6 @@ use crate::init::initial;
 use crate::ledger::Place;
 use crate::manifest::{Environment, Epoch, Manifest, Outcome};
 use crate::plan::Plan;
-use crate::protocol::Protocol;
 use crate::snapshot::State;
 use crate::store::{Found, Store};
 use serde::Serialize;
@@ -199,15 +198,15 @@ pub fn of_plan(plan: &Plan<'_>, index: usize, name: &str, manifest: &Manifest) -
         let problem = format!("is a record of {}, not of {run}", manifest.run);
         return Err(Error::invalid(name, problem, "name two records of one run"));
     }
-    let Protocol { network, input, solver, name: protocol, .. } = plan.protocol;
     if recipe.parent.is_some() != planned.parent.is_some() {
         let problem =
             format!("says of {run} otherwise than its treatment whether it copies from a base network");
         return Err(Error::invalid(name, problem, "name a record that training wrote"));
     }
-    let ours = (recipe.seed, recipe.treatment) == (planned.seed, planned.treatment)
-        && (&recipe.network, &recipe.input, &recipe.solver) == (network, input, solver);
+    let ours =
+        (recipe.seed, recipe.treatment) == (planned.seed, planned.treatment) && recipe.is_of(plan.protocol);
     if !ours {
+        let protocol = &plan.protocol.name;
         let problem =
             format!("has another seed, network, input or solver for {run} than the protocol {protocol}");
         return Err(Error::invalid(name, problem, "name its --protocol"));

@@ -8,13 +8,10 @@ use crate::cost::{self, Cost};
 use crate::plan::{self, PlannedRun};
 use crate::protocol::{DataSource, Halves, Protocol};
 use crate::published;
-use crate::treatment::Task;
+use crate::treatment::{Task, run_name};
 
 /// Training and validation images of ILSVRC2012 (Russakovsky et al. 2015).
 pub const IMAGES: [u64; 2] = [1_281_167, 50_000];
-
-/// Validation images of each of its classes.
-pub const VALID_PER_CLASS: u64 = 50;
 
 /// What a packed image is: channels, rows, columns.
 pub const IMAGE: [usize; 3] = [3, 256, 256];
@@ -51,7 +48,7 @@ impl<'a> Outline<'a> {
 
     /// A run's name, as in a plan.
     pub fn name(&self, run: &PlannedRun) -> String {
-        format!("{}/{}/{}", self.protocol.splits[run.split].name, run.seed, run.treatment)
+        run_name(&self.protocol.splits[run.split].name, run.seed, run.treatment)
     }
 
     /// How many classes a run tells apart.
@@ -64,7 +61,13 @@ impl<'a> Outline<'a> {
         let classes = self.classes(run);
         // The number of training images has no part in it, see `of`.
         let train = IMAGES[0] * classes as u64 / published::CLASSES as u64;
-        cost::of(self.protocol, run.treatment, IMAGE, classes, [train, VALID_PER_CLASS * classes as u64])
+        cost::of(
+            self.protocol,
+            run.treatment,
+            IMAGE,
+            classes,
+            [train, published::VALID_PER_CLASS * classes as u64],
+        )
     }
 
     /// Bytes of the pack, but for its tables.

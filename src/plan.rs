@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::protocol::{Protocol, SplitRule};
 use crate::recipe::{CORE, Policy, Recipe};
 use crate::split::{Catalog, Class, Split};
-use crate::treatment::Treatment;
+use crate::treatment::{Treatment, run_name};
 use std::collections::HashMap;
 
 /// One network to be trained.
@@ -69,7 +69,7 @@ impl<'a> Plan<'a> {
 
     /// A run's name: split, seed and treatment.
     pub fn name(&self, run: &PlannedRun) -> String {
-        format!("{}/{}/{}", self.splits[run.split].0.name, run.seed, run.treatment)
+        run_name(&self.splits[run.split].0.name, run.seed, run.treatment)
     }
 
     /// The recipe of a run whose parent was trained to these weights.

@@ -1,7 +1,7 @@
 //! The paper's own splits of ILSVRC2012's 1000 classes, which its authors published as lists.
 //!
-//! Uses `mt19937`, `treatment`, `error`; used by `protocol`, `split` and `audit`. A class is its place in the sorted list of synsets. The random
-//! halves came from numpy: seeded with `[s]`, a permutation of 1000, whose first 500, sorted, are task A. The dissimilar
+//! Uses `mt19937`, `treatment`, `error`; used by `protocol`, `split`, `outline` and `audit`. A class is its place in the
+//! sorted list of synsets. The random halves came from numpy: seeded with `[s]`, a permutation of 1000, whose first 500, sorted, are task A. The dissimilar
 //! halves are lists by kind: natural things and man-made ones.
 
 use crate::error::{Error, Result};
@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 
 /// Classes of ILSVRC2012.
 pub const CLASSES: usize = 1000;
+
+/// Validation images of each class.
+pub const VALID_PER_CLASS: u64 = 50;
 
 /// Seeds of the random halves that were published.
 pub const SEEDS: std::ops::RangeInclusive<u32> = 0..=3;

@@ -5,7 +5,7 @@
 
 use crate::canonical;
 use crate::digest::{DataDigest, Digest, OrderDigest, RecipeDigest, SplitDigest, WeightsDigest};
-use crate::protocol::{Input, Network, Solver};
+use crate::protocol::{Input, Network, Protocol, Solver};
 use crate::seed::{Name, Stream};
 use crate::treatment::Treatment;
 use serde::{Deserialize, Serialize};
@@ -91,6 +91,11 @@ pub struct Recipe {
 }
 
 impl Recipe {
+    /// Whether it is of a protocol's network, input and solver.
+    pub fn is_of(&self, protocol: &Protocol) -> bool {
+        (&self.network, &self.input, &self.solver) == (&protocol.network, &protocol.input, &protocol.solver)
+    }
+
     /// The digest of its canonical JSON.
     pub fn digest(&self) -> RecipeDigest {
         RecipeDigest(Digest::of(canonical::json(self).as_bytes()))

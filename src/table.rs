@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::manifest::{Count, Manifest};
 use crate::plan::Plan;
 use crate::text::{lines, networks, numeric, plain, wrapped};
-use crate::treatment::{Kind, Task, Treatment};
+use crate::treatment::{Kind, Task, Treatment, run_name};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -43,7 +43,7 @@ pub struct Cell {
 impl Cell {
     /// The name of the run.
     pub fn run(&self) -> String {
-        format!("{}/{}/{}", self.split, self.seed, self.treatment)
+        run_name(&self.split, self.seed, self.treatment)
     }
 
     /// The accuracy as counts.

@@ -24,6 +24,12 @@ pub fn points(share: f64) -> f64 {
     (1e11 * share).round() / 1e9
 }
 
+/// A share in points with its sign, two digits and no minus before nothing: `+1.23`.
+pub fn signed(share: f64) -> String {
+    let text = format!("{:+.2}", points(share));
+    if text == "-0.00" { "+0.00".to_owned() } else { text }
+}
+
 /// A text whose control characters, but for the ends of lines, are written out: what a file or a name has of them is not
 /// for a terminal to obey.
 pub fn printable(text: &str) -> String {
@@ -32,6 +38,22 @@ pub fn printable(text: &str) -> String {
         false => c.to_string(),
     };
     text.chars().map(shown).collect()
+}
+
+/// The same for what is to stay on one line.
+pub fn one_line(text: &str) -> String {
+    printable(text).replace('\n', "\\n")
+}
+
+/// A text as one word of a shell, quoted where it has to be.
+pub fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./+".contains(c);
+    if !text.is_empty() && text.chars().all(plain) { text.to_owned() } else { shell_quoted(text) }
+}
+
+/// A text as one word of a shell, in quotes.
+pub fn shell_quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// A text in lines of so many characters, all but the first of them indented. Words that are too long stay whole: they may
@@ -71,7 +93,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn words_of_a_shell_are_one_word_each() {
+        assert_eq!(shell_word("store/2.1+b"), "store/2.1+b");
+        assert_eq!(["", "a b", "it's", "$x"].map(shell_word), ["''", "'a b'", r"'it'\''s'", "'$x'"]);
+    }
+
+    #[test]
+    fn a_share_in_points_has_its_sign() {
+        assert_eq!([0.0123, -0.00002, -0.017].map(signed), ["+1.23", "+0.00", "-1.70"]);
+    }
+
+    #[test]
     fn a_terminal_is_told_nothing_but_lines() {
+        assert_eq!(one_line("a\nb\tc"), "a\\nb\\tc");
         assert_eq!(printable("a\u{1b}[2Jb\r\n×\u{9b}"), "a\\u{1b}[2Jb\\r\n×\\u{9b}");
     }
 }

@@ -43,6 +43,17 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::ops::RangeInclusive;
 
+/// The name of a run: its split, its seed and its treatment.
+pub fn run_name(split: &str, seed: u64, treatment: Treatment) -> String {
+    format!("{split}/{seed}/{treatment}")
+}
+
+/// The split and seed in a run's name, as they stand there, and its treatment; none where it is no such name.
+pub fn of_run_name(name: &str) -> Option<(&str, Treatment)> {
+    let (split_and_seed, treatment) = name.rsplit_once('/')?;
+    Some((split_and_seed, treatment.parse().ok()?))
+}
+
 /// How many layers can be copied: all but the last of eight.
 pub const DEPTHS: RangeInclusive<u8> = 1..=7;
 

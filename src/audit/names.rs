@@ -13,7 +13,7 @@
 //! ```
 
 use crate::protocol::Halves;
-use crate::published::Published;
+use crate::published::{Published, VALID_PER_CLASS};
 use crate::treatment::{DEPTHS, Kind, Source, Task, Treatment};
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -26,9 +26,6 @@ pub const CLASSES: usize = crate::published::CLASSES;
 pub const NATURAL: usize = 449;
 /// See [`NATURAL`].
 pub const MANMADE: usize = 551;
-
-/// Validation images of each class in ILSVRC2012.
-const VALID_PER_CLASS: usize = 50;
 
 /// The classes and images that a run's tasks are made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -179,7 +176,7 @@ impl Name {
 
     /// How many different images it is validated on.
     pub fn images(self) -> usize {
-        self.classes() * VALID_PER_CLASS
+        self.classes() * VALID_PER_CLASS as usize
     }
 }
 

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::manifest::{Count, Epoch, Manifest, Outcome};
 use crate::run::{self, Done};
 use crate::store::Entry;
-use crate::text::{networks, points};
+use crate::text::{networks, points, signed};
 use crate::train::{Along, Evaluation, Next};
 use crate::verify::statistical::{Family, Pair, families};
 use crate::verify::{Code, Context, Finding, Severity};
@@ -306,11 +306,11 @@ fn beside_other_weights(
         Lies::Beyond => (Verdict::Refuted, "beyond"),
     };
     let reason = format!(
-        "other weights; on the same {} images {:+.2} points (90 %: {:+.2} to {:+.2}), {word} the margin of {}",
+        "other weights; on the same {} images {} points (90 %: {} to {}), {word} the margin of {}",
         paired.images,
-        points(paired.difference()),
-        points(low),
-        points(high),
+        signed(paired.difference()),
+        signed(low),
+        signed(high),
         points(margin)
     );
     (verdict, reason)

@@ -7,6 +7,7 @@ use super::arrange::Batch;
 use super::{After, Element, Engine, Limits, Phase};
 use crate::error::{Error, Result};
 use crate::resources::{Resources, WARN, flags};
+use crate::text::shell_quoted;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -72,11 +73,6 @@ impl Slurm {
             }
         }
     }
-}
-
-/// A text as one word of a shell, whatever is in it.
-pub fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// A value as a line `#SBATCH --name=…` takes it.
@@ -169,7 +165,8 @@ pub fn script(program: &Path, batch: &Batch, order: &Path, name: &str) -> String
         let _ = writeln!(text, "{line}");
     }
     text.push_str(LATE);
-    let (program, order) = (quoted(&program.display().to_string()), quoted(&order.display().to_string()));
+    let (program, order) =
+        (shell_quoted(&program.display().to_string()), shell_quoted(&order.display().to_string()));
     let _ = writeln!(
         text,
         "exec {program} work --plan {order} --index \"$SLURM_ARRAY_TASK_ID\" --warn-seconds {warn}"

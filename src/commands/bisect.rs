@@ -2,7 +2,7 @@
 //!
 //! Uses the library's `bisect`, and `replay` for a side under another policy; used by `commands`.
 
-use super::records::{Records, acquaint, is_of, one_policy};
+use super::records::{Records, acquaint, one_policy};
 use super::replay::Elsewhere;
 use super::show::unknown;
 use super::{Inputs, Verdict, print, say, stop_when_told};
@@ -237,7 +237,7 @@ fn record_of(
     index: usize,
 ) -> Result<Option<Manifest>> {
     let name = plan.name(&plan.runs[index]);
-    let ours = |manifest: &&Manifest| manifest.run == name && is_of(manifest, plan.protocol);
+    let ours = |manifest: &&Manifest| manifest.run == name && manifest.recipe.is_of(plan.protocol);
     let mut found: Vec<&Manifest> = records.whole.iter().filter(ours).collect();
     if found.is_empty() {
         records.sound()?;

@@ -53,16 +53,11 @@ impl Records {
     }
 }
 
-/// Whether a record is of a protocol's network, input and solver.
-pub fn is_of(manifest: &Manifest, protocol: &Protocol) -> bool {
-    let recipe = &manifest.recipe;
-    (&recipe.network, &recipe.input, &recipe.solver) == (&protocol.network, &protocol.input, &protocol.solver)
-}
-
 /// The policy of all of a protocol's records, where they have one.
 pub fn one_policy<'a>(records: impl Iterator<Item = &'a Manifest>, protocol: &Protocol) -> Option<Policy> {
-    let planned =
-        |manifest: &&Manifest| protocol.seeds.contains(&manifest.recipe.seed) && is_of(manifest, protocol);
+    let planned = |manifest: &&Manifest| {
+        protocol.seeds.contains(&manifest.recipe.seed) && manifest.recipe.is_of(protocol)
+    };
     let mut policies = records.filter(planned).map(|manifest| manifest.recipe.numerics);
     let first = policies.next()?;
     policies.all(|policy| policy == first).then_some(first)
@@ -97,7 +92,7 @@ pub fn strangers(store: &Store, plan: &Plan<'_>) -> Result<Option<(String, Strin
         return Ok(None);
     }
     let like = EMBEDDED.iter().find(|(name, _)| {
-        let theirs = |theirs: &Protocol| others.iter().all(|manifest| is_of(manifest, theirs));
+        let theirs = |theirs: &Protocol| others.iter().all(|manifest| manifest.recipe.is_of(theirs));
         Protocol::named(name).is_ok_and(|known| known.digest() != plan.protocol.digest() && theirs(&known))
     });
     let mend = like.map_or_else(

@@ -18,7 +18,7 @@ use selffer::resources::{Cluster, Resources};
 use selffer::run::largest_fits;
 use selffer::status::{Standing, Watch};
 use selffer::store::Store;
-use selffer::text::{are, counted, networks as networks_of};
+use selffer::text::{are, counted, networks as networks_of, shell_quoted, shell_word};
 use selffer::{Error, Result};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -304,11 +304,11 @@ fn dry_run(orders: &Orders<'_>, cluster: &Cluster, store: &Path) -> anyhow::Resu
     let mut text = String::new();
     for (at, batch) in arrangement.batches.iter().enumerate() {
         let path = record::path(store, &orders.of(batch));
-        let dir = slurm::quoted(&path.parent().unwrap_or(store).display().to_string());
+        let dir = shell_quoted(&path.parent().unwrap_or(store).display().to_string());
         let program = jobs::program()?;
         if args.engine == EngineName::Local {
             let (program, path) = (program.display().to_string(), path.display().to_string());
-            let (program, path) = (slurm::quoted(&program), slurm::quoted(&path));
+            let (program, path) = (shell_quoted(&program), shell_quoted(&path));
             let _ = writeln!(text, "{program} work --plan {path} &");
             continue;
         }
@@ -316,7 +316,7 @@ fn dry_run(orders: &Orders<'_>, cluster: &Cluster, store: &Path) -> anyhow::Resu
         // A name that stands for a job is to be read by the shell.
         let word = |option: &String| match option.starts_with("--dependency") {
             true => option.clone(),
-            false => slurm::quoted(option),
+            false => shell_quoted(option),
         };
         let options: Vec<String> = options.iter().map(word).collect();
         let _ = writeln!(text, "# job{at}=$(sbatch --parsable {} {dir}/script.sh)", options.join(" "));
@@ -351,15 +351,10 @@ fn left(networks: usize) -> String {
 /// The command that shows how it goes.
 fn follow(args: &SubmitArgs) -> String {
     let mut command = "selffer status --follow".to_owned();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
-    let word = |text: &str| match text.chars().all(plain) {
-        true => text.to_owned(),
-        false => slurm::quoted(text),
-    };
-    let _ = write!(command, " --protocol {}", word(&args.which.protocol));
-    let _ = write!(command, " --store {}", word(&args.which.store.display().to_string()));
+    let _ = write!(command, " --protocol {}", shell_word(&args.which.protocol));
+    let _ = write!(command, " --store {}", shell_word(&args.which.store.display().to_string()));
     if let Some(place) = inputs::data() {
-        let _ = write!(command, " --data {}", word(&place.display().to_string()));
+        let _ = write!(command, " --data {}", shell_word(&place.display().to_string()));
     }
     // Always: where the jobs run there may be a GPU, and here none, or the other way about.
     let _ = write!(command, " --numerics {}", args.which.numerics.policy.name());

@@ -3,8 +3,8 @@
 use super::plan::{Listed, NO_SPEED, Pace, gflops};
 use crate::progress::clock;
 use selffer::digest::ProtocolDigest;
-use selffer::outline::VALID_PER_CLASS;
 use selffer::plan::operations_in_a_row;
+use selffer::published::VALID_PER_CLASS;
 use selffer::text;
 use serde::Serialize;
 use std::fmt::Write as _;

@@ -289,13 +289,6 @@ fn explained(filters: &Filters) -> Markup {
     }
 }
 
-/// A number of points with its sign: `+1.23`.
-fn points(share: f64) -> String {
-    // No minus before a zero.
-    let text = format!("{:+.2}", 100.0 * share);
-    if text == "-0.00" { "+0.00".to_owned() } else { text }
-}
-
 /// A command to copy.
 fn command(text: &str) -> Markup {
     html! { pre { code { (text) } } }

@@ -17,7 +17,7 @@ use crate::plan::{Plan, PlannedRun};
 use crate::protocol;
 use crate::store::Entry as StoreEntry;
 use crate::table::Table;
-use crate::text::{are, networks};
+use crate::text::{are, networks, shell_word};
 use crate::treatment;
 use crate::verify::golden::{Golden, Scope};
 use crate::verify::{Context, Finding, Report};
@@ -116,7 +116,7 @@ fn entry(context: &Context<'_>, run: &PlannedRun, manifest: Option<&Manifest>, o
         train_loss: Some(epoch.train_loss),
     };
     Entry {
-        command: format!("selffer show {} {options}", quoted(&name)),
+        command: format!("selffer show {} {options}", shell_word(&name)),
         name,
         anchor: String::new(),
         split: match run.treatment.examples() {
@@ -142,12 +142,6 @@ fn within(context: &Context<'_>, entry: &StoreEntry) -> String {
     let path = context.store.path(entry);
     let path = path.strip_prefix(context.store.dir()).unwrap_or(Path::new("")).to_owned();
     path.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/")
-}
-
-/// An argument as a shell takes it.
-fn quoted(text: &str) -> String {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./+".contains(letter);
-    if text.chars().all(plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 fn splits(plan: &Plan<'_>) -> Vec<Task> {

@@ -23,6 +23,14 @@ pub(crate) fn any_treatment() -> impl Strategy<Value = Treatment> {
 }
 
 proptest! {
+    /// A run's name has its treatment, whatever its split is called.
+    #[test]
+    fn a_run_s_name_reads_back(split in "[a-z0-9-]{1,9}", seed in any::<u64>(), treatment in any_treatment()) {
+        let name = run_name(&split, seed, treatment);
+        let split_and_seed = format!("{split}/{seed}");
+        prop_assert_eq!(of_run_name(&name), Some((split_and_seed.as_str(), treatment)));
+    }
+
     #[test]
     fn notation_round_trips(treatment in any_treatment()) {
         prop_assert_eq!(treatment.to_string().parse(), Ok(treatment));

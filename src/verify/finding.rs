@@ -4,6 +4,7 @@
 //! [`Error`](crate::Error) instead. Each code has a description here and a fixture under
 //! `fixtures/broken/` that triggers it; a test fails where either is missing.
 
+use crate::text::one_line;
 use serde::{Serialize, Serializer};
 use std::fmt;
 
@@ -252,18 +253,6 @@ impl Serialize for Code {
     }
 }
 
-/// Text without control characters: names of files and runs come from whoever made what is checked, and
-/// are shown on a terminal.
-fn printable(text: String) -> String {
-    match text.contains(char::is_control) {
-        false => text,
-        true => text
-            .chars()
-            .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
-            .collect(),
-    }
-}
-
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
@@ -285,8 +274,9 @@ impl Finding {
         Self {
             code,
             severity: code.severity(),
-            subject: printable(subject.into()),
-            message: printable(message.into()),
+            // Names of files and runs come from whoever made what is checked, and are shown on a terminal.
+            subject: one_line(&subject.into()),
+            message: one_line(&message.into()),
             evidence: Vec::new(),
         }
     }
@@ -299,7 +289,7 @@ impl Finding {
 
     /// The finding with one more piece of evidence.
     pub fn with(mut self, evidence: impl Into<String>) -> Self {
-        self.evidence.push(printable(evidence.into()));
+        self.evidence.push(one_line(&evidence.into()));
         self
     }
 }

@@ -9,8 +9,8 @@ use super::golden::{Entry, Golden};
 use super::{Code, Finding};
 use crate::equivalence::{self, Lies, far_off, lies, normal, student};
 use crate::manifest::Count;
-use crate::text::{lines, networks, numeric, plain, points};
-use crate::treatment::{Kind, Treatment};
+use crate::text::{lines, networks, numeric, plain, points, signed};
+use crate::treatment::{Kind, Treatment, of_run_name};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,11 +53,11 @@ impl Family {
     /// Its finding: how it lies to the margin, in words.
     pub fn finding(&self, code: Code, lies: &str, margin: f64) -> Finding {
         let message = format!(
-            "{}, {:+.2} points (90 %: {:+.2} to {:+.2}), which {lies} {}",
+            "{}, {} points (90 %: {} to {}), which {lies} {}",
             networks(self.runs),
-            points(self.difference),
-            points(self.low),
-            points(self.high),
+            signed(self.difference),
+            signed(self.low),
+            signed(self.high),
             points(margin)
         );
         Finding::new(code, format!("treatment {}", self.treatment), message)
@@ -78,8 +78,8 @@ pub fn text(families: &[Family], margin: f64) -> String {
             (*treatment).to_owned(),
             runs.to_string(),
             units.to_string(),
-            format!("{:+.2}", points(*difference)),
-            format!("{:+.2} to {:+.2}", points(*low), points(*high)),
+            signed(*difference),
+            format!("{} to {}", signed(*low), signed(*high)),
             verdict.to_owned(),
         ]);
     }
@@ -90,8 +90,7 @@ pub fn text(families: &[Family], margin: f64) -> String {
 impl Pair {
     /// The network of that run, with its right answers before and now; none where there is no run of that name.
     pub fn of(run: &str, [old, new]: [Count; 2], same: bool) -> Option<Self> {
-        let (unit, treatment) = run.rsplit_once('/')?;
-        let treatment: Treatment = treatment.parse().ok()?;
+        let (unit, treatment) = of_run_name(run)?;
         let unit = format!("{unit}/{}", treatment.target());
         Some(Self { treatment, unit, old, new, same })
     }

@@ -142,6 +142,14 @@ fn every_format_has_the_proof() {
     assert!(junit.contains("<testsuite name=\"stages\" tests=\"3\""), "{junit}");
     let sarif = audit(good_store(), &["--format", "sarif"]).expect(0).json();
     assert_eq!(sarif["version"], "2.1.0");
+    let under = &sarif["runs"][0]["properties"]["numerics"];
+    assert_eq!((&under["networks"], &under["computed"]), (&"portable".into(), &"portable".into()));
+    // A damaged file is a place for whoever shows them.
+    let (_dir, store) = good_copy();
+    fs::write(store.join("stray"), "x").unwrap();
+    let sarif = audit(&store, &["--format", "sarif"]).expect(1).json();
+    let place = &sarif["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"];
+    assert!(place["uri"].as_str().unwrap().ends_with("/store/stray"), "{place}");
 }
 
 #[test]

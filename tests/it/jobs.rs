@@ -366,7 +366,7 @@ fn without_slurm_it_says_so_in_one_sentence_and_a_dry_run_shows_the_scripts() {
 fn a_shell_reads_what_was_quoted() {
     for text in ["", "plain", "it's", "'", "''\\'", "a \"b\" $HOME `id` \\ %j\n;&|*?", "ü — 🦀", "-n"] {
         let mut shell = Command::new("sh");
-        shell.arg("-c").arg(format!("printf %s {}", selffer::cluster::slurm::quoted(text)));
+        shell.arg("-c").arg(format!("printf %s {}", selffer::text::shell_quoted(text)));
         assert_eq!(run(shell).expect(0).out, text);
     }
 }

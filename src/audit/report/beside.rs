@@ -6,7 +6,7 @@
 use super::text::{known, range};
 use crate::audit::claims::{Claim, Judged, Verdict};
 use crate::audit::{Audit, Beside, Source, proof};
-use crate::text::{are, counted, lines, numeric, plain};
+use crate::text::{are, counted, lines, numeric, plain, signed};
 
 pub(super) fn beside(audit: &Audit, other: &Beside) -> String {
     let this = heading(audit.source, audit.proof.as_ref().map(|proof| proof.verdict));
@@ -69,7 +69,7 @@ fn claim(claim: &Claim) -> String {
 fn part(part: &Judged) -> String {
     match &part.effect {
         None => "no runs".to_owned(),
-        Some(effect) => format!("{:+.2} ({})", 100.0 * effect.value, range(effect.interval)),
+        Some(effect) => format!("{} ({})", signed(effect.value), range(effect.interval)),
     }
 }
 

@@ -37,6 +37,8 @@ pub fn sarif(audit: &Audit) -> String {
         })
     };
     let results: Vec<Value> = audit.findings.iter().map(result).collect();
+    // Whose numerics were held against which; null for an archive.
+    let under = audit.proof.as_ref().map(|proof| proof.under);
     let report = json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -47,6 +49,7 @@ pub fn sarif(audit: &Audit) -> String {
                 "rules": rules,
             }},
             "results": results,
+            "properties": { "numerics": under },
         }],
     });
     format!("{report:#}\n")
@@ -61,6 +64,9 @@ fn locations(finding: &Finding) -> Vec<Value> {
             json!({ "physicalLocation": { "artifactLocation": { "uri": uri(file) }, "region": { "startLine": line } } })
         }
         Some((file, None)) => json!({ "physicalLocation": { "artifactLocation": { "uri": uri(file) } } }),
+        None if matches!(finding.code, Code::FileDamaged | Code::FileStray) => {
+            json!({ "physicalLocation": { "artifactLocation": { "uri": uri(&finding.subject) } } })
+        }
         None => json!({ "logicalLocations": [{ "name": finding.subject }] }),
     };
     vec![location]

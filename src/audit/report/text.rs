@@ -13,7 +13,7 @@ use crate::audit::splits::State;
 use crate::audit::stats::Interval;
 use crate::audit::table1::Pooling;
 use crate::audit::{Audit, Source};
-use crate::text::{counted, lines, numeric, plain};
+use crate::text::{counted, lines, numeric, plain, signed};
 use crate::treatment::DEPTHS;
 use crate::verify::{Finding, Severity};
 use std::collections::{BTreeMap, BTreeSet};
@@ -142,7 +142,7 @@ fn grid(title: &str, cells: &[&Cell], reference: Option<f64>) -> String {
             None => String::new(),
             Some(cell) => {
                 let change = match reference.filter(|_| n > 0) {
-                    Some(base) => format!("\n{:+.2}", 100.0 * (cell.mean - base)),
+                    Some(base) => format!("\n{}", signed(cell.mean - base)),
                     None => String::new(),
                 };
                 format!("{}{change}\n({})", percent(cell.mean), cell.runs.len())
@@ -229,7 +229,7 @@ fn selection(audit: &Audit) -> String {
 }
 
 pub(super) fn range(interval: Interval) -> String {
-    format!("{:+.2} to {:+.2}", 100.0 * interval.low, 100.0 * interval.high)
+    format!("{} to {}", signed(interval.low), signed(interval.high))
 }
 
 fn table1(audit: &Audit) -> String {
@@ -302,8 +302,8 @@ fn claims(audit: &Audit) -> String {
             let measured = match &part.effect {
                 None => "no runs".to_owned(),
                 Some(effect) => format!(
-                    "{:+.2} points ({}), {} and {}{}",
-                    100.0 * effect.value,
+                    "{} points ({}), {} and {}{}",
+                    signed(effect.value),
                     range(effect.interval),
                     effect.left.len(),
                     counted(effect.right.len(), "run"),
@@ -336,7 +336,7 @@ fn basis(effect: &Effect) -> &'static str {
 pub(super) fn known(effect: &Option<Effect>) -> String {
     effect.as_ref().map_or_else(
         || "-".to_owned(),
-        |effect| format!("{:+.2}\n({})", 100.0 * effect.value, range(effect.interval)),
+        |effect| format!("{}\n({})", signed(effect.value), range(effect.interval)),
     )
 }
 

@@ -3,9 +3,10 @@
 //! Used by `page`.
 
 use super::super::model::{Side, runs as counted};
-use super::{points, runs};
+use super::runs;
 use crate::audit::claims::{Claim, Judged, Relation, Verdict, depths};
 use crate::audit::effect::{Basis, Effect};
+use crate::text::signed;
 use maud::{Markup, html};
 
 /// Every claim.
@@ -72,8 +73,8 @@ fn part(runs: &str, part: &Judged, several: bool) -> Markup {
                 @match &part.effect {
                     None => { "no runs" }
                     Some(effect) => {
-                        a href={ "#" (runs) } { (points(effect.value)) } br;
-                        small { (points(effect.interval.low)) " to " (points(effect.interval.high)) } br;
+                        a href={ "#" (runs) } { (signed(effect.value)) } br;
+                        small { (signed(effect.interval.low)) " to " (signed(effect.interval.high)) } br;
                         small { (effect.left.len()) " and " (counted(effect.right.len())) @match effect.basis {
                             Basis::SameTarget => "",
                             Basis::RelativeToBase => ", to own base",

@@ -3,13 +3,14 @@
 //! Used by `page`.
 
 use super::super::model::{Side, cell_anchor, runs as counted, split_words};
-use super::{points, runs};
+use super::runs;
 use crate::audit::effect::Effect;
 use crate::audit::names::SplitKind;
 use crate::audit::numbers::Cell;
 use crate::audit::questions::Layer;
 use crate::audit::stats::mean;
 use crate::audit::table1::Row;
+use crate::text::signed;
 use crate::treatment::Kind;
 use maud::{Markup, html};
 use std::collections::{BTreeMap, BTreeSet};
@@ -81,14 +82,14 @@ fn table1_row(side: &Side, row: &Row, right: Kind) -> Markup {
         tr {
             td { (row.layers.0) "–" (row.layers.1) br; small { (side.title) } }
             td.n { (format!("{:+.1}", 100.0 * printed)) }
-            td.n { a href={ "#" (runs_id(side, row)) } { (points(means)) } br; small {
+            td.n { a href={ "#" (runs_id(side, row)) } { (signed(means)) } br; small {
                 (on(side, row, Kind::TransferTuned).len()) " and " (of_runs(side, &on(side, row, right)))
             } }
             td.n { @match matched {
                 None => "–",
                 Some(effect) => {
-                    a href={ "#" (runs_id(side, row)) } { (points(effect.value)) }
-                    br; small { (points(effect.interval.low)) " to " (points(effect.interval.high)) }
+                    a href={ "#" (runs_id(side, row)) } { (signed(effect.value)) }
+                    br; small { (signed(effect.interval.low)) " to " (signed(effect.interval.high)) }
                     br; small { (effect.left.len()) " and " (counted(effect.right.len())) }
                 }
             } }
@@ -161,7 +162,7 @@ fn grid(side: &Side, split: SplitKind, target: Option<&str>) -> Markup {
                 th { (n) }
                 @for kind in part { td.n { @if let Some(cell) = at(*kind, n) {
                     a href={ "#" (cell_anchor(side.key, split, *kind, n)) } { (format!("{:.2}", 100.0 * cell.mean)) }
-                    @if let Some(base) = base.filter(|_| n > 0) { br; small { (points(cell.mean - base)) } }
+                    @if let Some(base) = base.filter(|_| n > 0) { br; small { (signed(cell.mean - base)) } }
                     br; small { (of_runs(side, &cell.runs)) }
                 } } }
             } } }
@@ -229,8 +230,8 @@ fn effect(side: &Side, effect: Option<&Effect>, kind: Kind, n: u8) -> Markup {
     html! { @match effect {
         None => "–",
         Some(effect) => {
-            a href={ "#" (cell_anchor(side.key, SplitKind::Random, kind, n)) } { (points(effect.value)) }
-            br; small { (points(effect.interval.low)) " to " (points(effect.interval.high)) }
+            a href={ "#" (cell_anchor(side.key, SplitKind::Random, kind, n)) } { (signed(effect.value)) }
+            br; small { (signed(effect.interval.low)) " to " (signed(effect.interval.high)) }
             br; small { (effect.left.len()) " and " (counted(effect.right.len())) }
         }
     } }
