@@ -35,6 +35,16 @@ fn reproduce(store: &Path, more: &[&str]) -> Command {
     call
 }
 
+/// The same command, to which a closed terminal does what it does by `default`, or which is to `ignore` it as under nohup:
+/// what runs these tests may ignore it too.
+fn hung_up(how: &str, call: &Command) -> Command {
+    let mut env = Command::new("env");
+    env.arg(format!("--{how}-signal=HUP")).arg(call.get_program()).args(call.get_args());
+    env.envs(call.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    env.stdout(Stdio::piped()).stderr(Stdio::piped());
+    env
+}
+
 /// Waits for a process that is to end by itself.
 fn wait(child: Child) -> Ran {
     child.wait_with_output().expect("the program ends").into()
@@ -267,7 +277,7 @@ fn asked_to_stop_it_says_so_and_goes_on_later() {
     // Ctrl-C, what a system sends that shuts down, and what a terminal does that is closed.
     for asked in [Signal::INT, Signal::TERM, Signal::HUP] {
         let wanted = (kept + 3).min(all() as usize - 1);
-        let child = reproduce(&store, BARE).spawn().unwrap();
+        let child = hung_up("default", &reproduce(&store, BARE)).spawn().unwrap();
         wait_for("it does not train", || (manifests(&store) >= wanted).then_some(()));
         signal(&child, asked);
         let ran = wait(child).expect(130);
@@ -278,9 +288,12 @@ fn asked_to_stop_it_says_so_and_goes_on_later() {
         assert!((wanted..all() as usize).contains(&kept), "it stopped with {kept} networks");
         assert_eq!(leftovers(&store), [] as [PathBuf; 0]);
     }
+    // Under nohup it goes on.
+    let child = hung_up("ignore", &reproduce(&store, BARE)).spawn().unwrap();
+    wait_for("it does not train", || (manifests(&store) > kept || kept + 1 == all() as usize).then_some(()));
+    signal(&child, Signal::HUP);
     drop(held);
-    let counted = counts(wait(reproduce(&store, BARE).spawn().unwrap()));
-    assert_eq!(counted, (all() - kept as u64, kept as u64));
+    assert_eq!(counts(wait(child)), (all() - kept as u64, kept as u64));
     same_as_good(&store);
 }
 
@@ -299,8 +312,8 @@ fn a_signal_ends_any_command_with_one_exit_code() {
         let pipe = dir.path().join(command);
         make_pipe(&pipe);
         let mut call = selffer([command, "--store", "nowhere", "--protocol"]);
-        call.arg(&pipe).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = call.spawn().unwrap();
+        call.arg(&pipe);
+        let child = hung_up("default", &call).spawn().unwrap();
         let unwritten = read_by_now(&pipe);
         signal(&child, sent);
         assert_eq!(wait(child).expect(130).out, "");
