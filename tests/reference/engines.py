@@ -16,6 +16,7 @@ Exit status: 0, or 1 where a convolution has no engine, or the fingerprint lacks
 """
 
 import ctypes as c
+import functools
 import json
 import pathlib
 import re
@@ -31,6 +32,7 @@ cudnn = c.CDLL(str(site / "cudnn/lib/libcudnn.so.9"), mode=c.RTLD_GLOBAL)
 cudnn.cudnnGetErrorString.restype = c.c_char_p
 
 
+@functools.cache
 def enumeration(name):
     """The values of an enumeration of cuDNN's header, by their names without `CUDNN_`."""
     (body,) = re.findall(r"typedef enum (?:\w+ )?\{([^}]*)\}\s*" + name + r"\s*;", header)
