@@ -74,7 +74,7 @@ fn preserved_and_reduced_networks_from_toml_to_table() {
     let golden = dir.join("golden");
     fs::create_dir(&golden).unwrap();
     let golden = golden.to_str().unwrap();
-    let out = printed(&["reproduce", "--golden", golden, "--quiet"], dir);
+    let out = printed(&["reproduce", "--quiet"], dir);
     assert!(out.contains("grammar: 9 networks trained, 0 found"), "{out}");
     assert!(printed(&["verify"], dir).contains("clean"), "nothing is wrong");
     printed(&["golden", "accept", "--reason", "a test", "--golden", golden], dir);
