@@ -1,8 +1,9 @@
 //! Whether two networks are as good as one another on the same images, whether one is better than guessing, and what a
 //! sample of networks says of those that were not in it.
 //!
-//! Uses nothing of this crate; used by `manifest`, `verify` and `audit`. The comparison is paired and has a margin: two
-//! one-sided tests, which is to ask that a 90 % interval of the difference lies within the margin.
+//! Uses nothing of this crate; used by `manifest`, `verify` and `audit`, which take points of the normal and of Student's
+//! distribution from here too. The comparison is paired and has a margin: two one-sided tests, which is to ask that a 90 %
+//! interval of the difference lies within the margin.
 
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, Normal, StudentsT};
