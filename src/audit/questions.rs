@@ -15,7 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Estimate {
     /// The number.
     pub value: f64,
-    /// By how targets scatter, or the seeds of a single one; none where there is one target with one seed.
+    /// By how targets scatter, or the seeds of a single one; none where there is one target with one seed, or where without
+    /// one of them there is no such number.
     pub interval: Option<Interval>,
 }
 
