@@ -125,10 +125,11 @@ fn generality(points: &[Point], n: u8) -> Option<(Estimate, Form, Vec<String>)> 
     let of = |point: &Point, kind: Kind| side(kind, n).matches(point);
     let (transfer, selffer) = (by_unit(points, Kind::Transfer, n), by_unit(points, Kind::Selffer, n));
     let random = by_unit(points, Kind::Random, n);
-    let three = |unit: &str| Some((*transfer.get(unit)?, *selffer.get(unit)?, *random.get(unit)?));
+    let three =
+        |unit: &str| Some((Some(*transfer.get(unit)?), Some(*selffer.get(unit)?), *random.get(unit)?));
     let same = with_target(points, transfer.keys().filter_map(|unit| Some((*unit, three(unit)?))));
     if !same.is_empty() {
-        let found = estimate(&same, None, 0.0)?;
+        let found = estimate(&same, 0.0)?;
         let kinds = [Kind::Transfer, Kind::Selffer, Kind::Random];
         let used =
             |point: &Point| three(&point.unit).is_some() && kinds.into_iter().any(|kind| of(point, kind));
@@ -144,10 +145,11 @@ fn generality(points: &[Point], n: u8) -> Option<(Estimate, Form, Vec<String>)> 
     };
     let floor = whole(Kind::Random)? / whole(Kind::Base)?;
     let base = by_unit(points, Kind::Base, n);
-    let relative = |found: &BTreeMap<&str, f64>| {
-        let shares = found.iter().filter_map(|(unit, accuracy)| Some((*unit, accuracy / base.get(unit)?)));
-        with_target(points, shares.map(|(unit, share)| (unit, (share, share, 0.0))))
-    };
+    let relative = base.iter().map(|(unit, base)| {
+        let share = |found: &BTreeMap<&str, f64>| Some(found.get(unit)? / base);
+        (*unit, (share(&transfer), share(&selffer), 0.0))
+    });
+    let relative = with_target(points, relative.filter(|(_, (a, b, _))| a.is_some() || b.is_some()));
     let used = |point: &Point| {
         let grafted = |point: &Point| of(point, Kind::Transfer) || of(point, Kind::Selffer);
         let both = |unit: &str| {
@@ -158,7 +160,7 @@ fn generality(points: &[Point], n: u8) -> Option<(Estimate, Form, Vec<String>)> 
             || both(&point.unit) && (grafted(point) || of(point, Kind::Base))
     };
     let runs = runs(&used);
-    let found = estimate(&relative(&transfer), Some(&relative(&selffer)), floor)?;
+    let found = estimate(&relative, floor)?;
     Some((found, Form::RelativeToBase, runs))
 }
 
@@ -177,29 +179,23 @@ fn things<T: Copy>(targets: &[Vec<T>]) -> Vec<Vec<T>> {
     }
 }
 
-/// Three accuracies of one target and seed.
-type Three = (f64, f64, f64);
+/// What generality compares of one target and seed: A, B and R of (A - R) / (B - R), A or B none where it is not known.
+type Three = (Option<f64>, Option<f64>, f64);
 
-/// The ratio (A - R) / (B - R) of means, A the first numbers of `a`, B the second of `b`, R their third and `floor`. Without
-/// `b` all are `a`'s.
-fn estimate(a: &[Vec<Three>], b: Option<&[Vec<Three>]>, floor: f64) -> Option<Estimate> {
-    let ratio = |a: &[Three], b: &[Three]| {
-        let top = mean(&a.iter().map(|(a, _, random)| a - random).collect::<Vec<_>>())? - floor;
-        let bottom = mean(&b.iter().map(|(_, b, random)| b - random).collect::<Vec<_>>())? - floor;
+/// The ratio of mean A - R to mean B - R, where `floor` is taken off both.
+fn estimate(targets: &[Vec<Three>], floor: f64) -> Option<Estimate> {
+    let over = |units: &[Three], which: fn(&Three) -> Option<f64>| {
+        let known: Vec<f64> = units.iter().filter_map(|unit| Some(which(unit)? - unit.2)).collect();
+        Some(mean(&known)? - floor)
+    };
+    let ratio = |units: &[Three]| {
+        let (top, bottom) = (over(units, |unit| unit.0)?, over(units, |unit| unit.1)?);
         // Where the task's own layers are worth no more than random ones, there is nothing to keep.
         (bottom > 0.0).then(|| top / bottom)
     };
-    let all = a.concat();
-    let other = b.map_or_else(|| all.clone(), <[_]>::concat);
-    let value = ratio(&all, &other)?;
-    let sides = || match b {
-        None => Some(vec![left_out(&things(a), |rest| ratio(rest, rest))?]),
-        Some(b) => Some(vec![
-            left_out(&things(a), |rest| ratio(rest, &other))?,
-            left_out(&things(b), |rest| ratio(&all, rest))?,
-        ]),
-    };
-    Some(Estimate { value, interval: sides().and_then(|sides| Interval::left_out(value, &sides)) })
+    let value = ratio(&targets.concat())?;
+    let without = left_out(&things(targets), ratio);
+    Some(Estimate { value, interval: without.and_then(|without| Interval::left_out(value, &[without])) })
 }
 
 fn transition(points: &[Point]) -> Option<Transition> {
@@ -303,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn seeds_of_one_target_are_drawn_and_are_no_more_targets() {
+    fn seeds_of_one_target_scatter_and_are_no_more_targets() {
         // Seeds that differ in all but what is paired: at 0A each transfer keeps half, whatever its seed.
         let seed = |target: &'static str, seed: u64| {
             let (random, lift) = (0.1 * seed as f64, 0.02 * seed as f64);
@@ -322,7 +318,7 @@ mod tests {
         assert_eq!(transition.targets, ["0A"]);
         assert!(transition.layer.interval.is_some());
         let one = answer(&seed("0A", 1).collect::<Vec<_>>());
-        assert_eq!(one.layers[0].generality.unwrap().interval, None, "nothing to draw from");
+        assert_eq!(one.layers[0].generality.unwrap().interval, None, "nothing that scatters");
         assert_eq!(one.transition.unwrap().layer.interval, None);
         let more: Vec<Point> = points.into_iter().chain((1..=3).flat_map(|at| seed("0B", at))).collect();
         let answers = answer(&more);

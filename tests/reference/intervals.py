@@ -30,3 +30,14 @@ for runs in [*alike, [7, 3], [7, 3, 3, 3]]:
         error = ((targets - 1) / targets * ((without - without.mean()) ** 2).sum()) ** 0.5
         student += abs(whole) <= stats.t.ppf(0.975, targets - 1) * error
     print(f"{runs.tolist()}: {100 * middle / CASES:.0f}, {100 * student / CASES:.0f}")
+
+print("targets of either side, deviations: by the side with the fewer targets, by Welch's degrees of freedom, %")
+for first, second, apart in [(2, 2, 1), (8, 4, 1), (8, 2, 1), (8, 2, 3), (2, 8, 3)]:
+    sides = generator.normal(0, 1, (CASES, first)), generator.normal(0, apart, (CASES, second))
+    variances = np.array([side.var(axis=1, ddof=1) / side.shape[1] for side in sides])
+    freedom = np.array([[first - 1], [second - 1]])
+    welch = variances.sum(axis=0) ** 2 / (variances**2 / freedom).sum(axis=0)
+    error = variances.sum(axis=0) ** 0.5
+    off = np.abs(sides[0].mean(axis=1) - sides[1].mean(axis=1))
+    held = [100 * np.mean(off <= stats.t.ppf(0.975, of) * error) for of in (min(first, second) - 1, welch)]
+    print(f"{first}, {second}; 1, {apart}: {held[0]:.1f}, {held[1]:.1f}")
