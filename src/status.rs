@@ -147,7 +147,7 @@ impl<'a> Watch<'a> {
                 };
             }
         }
-        in_turn(&mut standing);
+        in_turn(&mut standing, jobs);
         self.summary(standing, &claimed)
     }
 
@@ -342,12 +342,11 @@ impl<'a> Watch<'a> {
 }
 
 /// A job sees to its networks in turn: as soon as it trains one, those that it has not begun wait in it.
-fn in_turn(standing: &mut [Standing]) {
-    let job = |standing: &Standing| match standing {
-        Standing::Running(claim) => claim.holder.job.as_ref().map(|job| job.id.clone()),
-        _ => None,
+fn in_turn(standing: &mut [Standing], jobs: &HashMap<usize, Element>) {
+    let trains = |(index, standing): (usize, &Standing)| {
+        matches!(standing, Standing::Running(_)).then(|| Some(jobs.get(&index)?.name()))?
     };
-    let busy: HashSet<String> = standing.iter().filter_map(job).collect();
+    let busy: HashSet<String> = standing.iter().enumerate().filter_map(trains).collect();
     for one in standing {
         if let Standing::Starting(job) = one
             && busy.contains(&job.name())

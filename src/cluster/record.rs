@@ -206,15 +206,29 @@ pub fn handed(store: &Path) -> Result<Vec<Handed>> {
     if !there(&all)? {
         return Ok(Vec::new());
     }
-    let read = || fs::read_dir(&all)?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>();
-    let mut dirs: Vec<PathBuf> = read().map_err(Error::io("read the directory", &all))?;
+    // What is no directory is none of selffer's.
+    let read = || -> std::io::Result<Vec<PathBuf>> {
+        let mut dirs = Vec::new();
+        for entry in fs::read_dir(&all)? {
+            let entry = entry?;
+            dirs.extend(entry.file_type()?.is_dir().then(|| entry.path()));
+        }
+        Ok(dirs)
+    };
+    let mut dirs = read().map_err(Error::io("read the directory", &all))?;
     dirs.sort();
     let mut found = Vec::new();
     for dir in dirs {
-        if !there(&dir.join(JOBS))? {
-            continue;
-        }
         let path = dir.join(ORDER);
+        match there(&dir.join(JOBS)) {
+            Ok(true) => {}
+            Ok(false) => continue,
+            // One that cannot be looked into hides no other.
+            Err(error) => {
+                found.push(Handed { order: Order::read(&path), path, given: Err(error) });
+                continue;
+            }
+        }
         let given = match made(&dir) {
             Ok(Made { engine, pending: Some(name), .. }) => Ok(Given { engine, job: Job::Pending(name) }),
             Ok(Made { engine, mut jobs, .. }) => match jobs.pop() {

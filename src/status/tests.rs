@@ -47,18 +47,18 @@ fn what_a_job_has_not_begun_waits_in_it_while_it_trains_another() {
     let jobs: HashMap<usize, Element> = [0, 1].map(|run| (run, element(Phase::Running))).into();
     let status = look(|_, _| (), &jobs);
     assert!(status.standing[..2].iter().all(|standing| matches!(standing, Standing::Starting(_))));
-    let train = |plan: &Plan<'_>, store: &Store| {
-        let fence = Fence::new(store, holder("elsewhere", 1));
-        fence.take(recipe(plan, 0), "half/1/baseA", 100).unwrap().unwrap();
-    };
-    let status = look(train, &jobs);
-    assert!(matches!(status.standing[0], Standing::Running(_)), "{:?}", status.standing);
-    let waits = Phase::Queued("in a job that runs".to_owned());
-    assert!(
-        matches!(&status.standing[1], Standing::Queued(job) if job.phase == waits),
-        "{:?}",
-        status.standing
-    );
+    // A process of Slurm's says its job, one of this program's own engine does not.
+    for its in [holder("elsewhere", 1), Holder { job: None, ..holder("elsewhere", 1) }] {
+        let train = |plan: &Plan<'_>, store: &Store| {
+            let fence = Fence::new(store, its);
+            fence.take(recipe(plan, 0), "half/1/baseA", 100).unwrap().unwrap();
+        };
+        let status = look(train, &jobs);
+        assert!(matches!(status.standing[0], Standing::Running(_)), "{:?}", status.standing);
+        let waits = Phase::Queued("in a job that runs".to_owned());
+        let second = &status.standing[1];
+        assert!(matches!(second, Standing::Queued(job) if job.phase == waits), "{second:?}");
+    }
 }
 
 /// A process of this machine that holds its lock trains; without its lock it is gone. One of another machine is

@@ -229,6 +229,24 @@ fn every_job_that_lives_is_known() {
     });
 }
 
+/// What has no business among the jobs hides none of them.
+#[test]
+fn what_is_no_batch_is_passed_over() {
+    with(|plan, world| {
+        let jobs = record::dir(world.store.dir());
+        std::os::unix::fs::symlink("loop", jobs.join("loop")).unwrap();
+        std::fs::write(jobs.join("note"), "x").unwrap();
+        let seen = world.ask(plan, &world.fake);
+        assert_eq!((alive(&seen), unknown(&seen)), (vec![0, 1], vec![]));
+        // A directory whose record cannot be looked at may have any run, and hides no other batch.
+        std::fs::create_dir(jobs.join("odd")).unwrap();
+        std::os::unix::fs::symlink("jobs.json", jobs.join("odd/jobs.json")).unwrap();
+        let seen = world.ask(plan, &world.fake);
+        assert_eq!(alive(&seen), [0, 1]);
+        assert!(!seen.unknown.is_empty());
+    });
+}
+
 /// Another order for the same run.
 fn other(plan: &Plan<'_>, run: usize) -> Order {
     Order { snapshot_every: "20min".to_owned(), ..order(plan, run) }
