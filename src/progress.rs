@@ -220,7 +220,7 @@ impl Observer for Progress<'_> {
 
     fn damaged(&self, file: &Path, why: &str) {
         if !self.quiet {
-            self.line(&format!("{} is damaged ({why}), and is made anew", file.display()));
+            self.line(&format!("{} is damaged ({why}), and is to be made anew", file.display()));
         }
     }
 

@@ -338,11 +338,16 @@ impl Runner<'_> {
         let along =
             Along { from, every: ledger::every(weights), watch: &watch, keep: &keep, waited: &waited };
         let (mut manifest, weights) = train(self.plan, index, recipe, parent.as_ref(), self.trainer, &along)?;
-        let now = manifest.weights();
+        let (now, unknown) = (manifest.weights(), before.is_none());
         manifest.contradicts =
             before.and_then(|before| before.weights().filter(|old| Some(*old) != now).or(before.contradicts));
         let written = shared.fence.finish(hold, || {
             if let Some(weights) = &weights {
+                // What was there is known by now, but for what no record named.
+                if unknown {
+                    let digest = weights.digests().whole();
+                    self.whole(Entry::Checkpoint(digest), self.store.weights(digest)?);
+                }
                 self.store.put_weights(weights)?;
             }
             self.store.put_manifest(&manifest)?;

@@ -119,7 +119,8 @@ fn unchecked(sums: &[Sum], findings: &mut Vec<Finding>) {
         reasons.entry(&sum.how).or_default().push(&sum.list);
     }
     for (reason, lists) in reasons {
-        let message = format!("{} published sums cannot be checked: {reason}", lists.len());
+        let sums = counted(lists.len(), "published sum");
+        let message = format!("{sums} cannot be checked: {reason}");
         findings.push(Finding::new(Code::SumUnchecked, sums::SUBJECT, message).with(lists.join(", ")));
     }
 }

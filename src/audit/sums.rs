@@ -83,11 +83,11 @@ pub fn is_list(name: &str) -> bool {
 fn unreadable(place: &str, text: &str, sums: usize) -> Option<Finding> {
     let lines = text.lines().zip(1..).filter(|(line, _)| is_meant(place, line) && sum(line).is_none());
     let lines: Vec<(&str, u32)> = lines.collect();
-    let message = match (lines.first(), sums > SUMS_MAX) {
-        (Some((_, number)), _) => format!("line {number} is no sum and its list; it was skipped"),
-        (None, true) => format!("it has more than {SUMS_MAX} sums; the rest was not read"),
-        (None, false) => return None,
-    };
+    let skipped =
+        lines.first().map(|(_, number)| format!("line {number} is no sum and its list; it was skipped"));
+    let beyond =
+        (sums > SUMS_MAX).then(|| format!("it has more than {SUMS_MAX} sums; the rest was not read"));
+    let message = [skipped, beyond].into_iter().flatten().reduce(|one, other| format!("{one}; {other}"))?;
     let mut finding = Finding::new(Code::SumUnreadable, place, message);
     for (line, number) in lines.iter().take(SHOWN) {
         let shown: String = line.chars().take(WIDTH).collect();
@@ -99,12 +99,16 @@ fn unreadable(place: &str, text: &str, sums: usize) -> Option<Finding> {
     }
 }
 
-/// Whether a line is meant as a sum: a comment of two words, of which the second is a list; in a file of sums whatever else
-/// is no comment as well.
+/// Whether a line is meant as a sum: a comment of two words, of which the second is a list and the first has something of a
+/// sum; in a file of sums whatever else is no comment as well.
 fn is_meant(place: &str, line: &str) -> bool {
     let (line, words) = (line.trim(), uncommented(line).split_whitespace());
     match line.starts_with('#') {
-        true => words.clone().count() == 2 && words.last().is_some_and(|word| word.ends_with("/files.txt")),
+        true => {
+            let words: Vec<&str> = words.collect();
+            let digits = |word: &str| word.bytes().any(|byte| byte.is_ascii_digit());
+            matches!(words[..], [sum, list] if digits(sum) && list.ends_with("/files.txt"))
+        }
         false => place != SCRIPT && !line.is_empty(),
     }
 }
@@ -139,6 +143,9 @@ mod tests {
         assert_eq!(lines("split-md5.txt"), ["1", "4", "7"]);
         let good = "# see x\n\n83f4e664c68213ba43dd9b4465dd7d4e  half0A_train/files.txt\r\n";
         assert_eq!(unreadable("split-md5.txt", good, 1), None);
+        assert_eq!(unreadable(SCRIPT, "# see half0A_train/files.txt\n", 1), None);
+        let both = unreadable("split-md5.txt", "x\n", SUMS_MAX + 1).unwrap().message;
+        assert!(both.starts_with("line 1 is no sum") && both.contains("more than 1000"), "{both}");
         assert!(unreadable(SCRIPT, "", SUMS_MAX + 1).unwrap().message.contains("more than 1000"));
         let many = unreadable("split-md5.txt", &"x\n".repeat(SHOWN + 2), 0).unwrap();
         assert_eq!(many.evidence.last().map(String::as_str), Some("and 2 lines more"));

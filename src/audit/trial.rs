@@ -140,7 +140,9 @@ impl Prover<'_> {
         }
         let far: Vec<&Family> = staged.families.iter().filter(|family| family.far).collect();
         if !far.is_empty() {
+            let kinds: Vec<&str> = far.iter().map(|family| family.treatment).collect();
             staged.verdict = Verdict::Refuted;
+            staged.reason.push_str(&format!("; as kinds, far off: {}", kinds.join(", ")));
         }
         let finding = |family: &Family| {
             let far = "is far beyond the margin of";

@@ -60,12 +60,19 @@ pub fn run(mut args: AuditArgs) -> anyhow::Result<Verdict> {
     })
 }
 
-/// Refuses what is said of networks and would be ignored: where PATH is no store, where neither side is one.
+/// Refuses what is said of networks and would be ignored: where PATH is no store, where neither side is one, where none is
+/// trained again.
 fn refuse(args: &AuditArgs, store: bool, either: bool) -> Result<()> {
     let of_either = args.said_of_stores();
-    let (problem, said) = match args.sample.is_some() || args.full {
+    let again = args.sample.is_some() || args.full;
+    if args.margin.is_some() && store && !again {
+        let problem = "has to have networks trained again, which are held against it";
+        return Err(Error::invalid("--margin", problem, "say --sample or --full as well"));
+    }
+    let (problem, said) = match again {
         true if !store => ("holds no networks that could be trained again", vec!["--sample", "--full"]),
         _ if !either && !of_either.is_empty() => ("holds no networks", of_either),
+        _ if !store && args.margin.is_some() => ("holds no networks", vec!["--margin"]),
         _ => return Ok(()),
     };
     let mend = format!("leave out {}, or name a selffer store", said.join(" and "));

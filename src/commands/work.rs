@@ -105,9 +105,8 @@ impl Signals {
         let time_is_up: Arc<AtomicBool> = Arc::default();
         let warned: Arc<OnceLock<Instant>> = Arc::default();
         let (hears, says) = UnixStream::pair().context("cannot listen for signals")?;
-        // One whose terminal is closed goes on.
-        signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::default())
-            .and_then(|_| signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&time_is_up)))
+        // One whose terminal is closed goes on: of that only who asks hears while a command listens.
+        signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&time_is_up))
             .and_then(|_| signal_hook::low_level::pipe::register(signal_hook::consts::SIGUSR1, says))
             .and_then(|_| signal_hook::flag::register(signal_hook::consts::SIGTERM, Arc::clone(&end)))
             .and_then(|_| signal_hook::flag::register(signal_hook::consts::SIGUSR1, Arc::clone(&stop)))

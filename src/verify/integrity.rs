@@ -181,7 +181,7 @@ pub(super) fn overlaps(plan: &Plan<'_>, sink: &mut Sink) {
             sink.expect(lines.is_empty(), || {
                 let (images, are) = (counted(lines.len(), "image"), are(lines.len()));
                 let message = format!(
-                    "{images} {are} {where_}; take such images out of the data (a number is the image's among its class's)"
+                    "{images} {are} {where_}; take such images out of the data (the number is its place in its class, from 1, without what is left out)"
                 );
                 let finding = Finding::new(code, format!("split {}", split.name), message);
                 lines.into_iter().take(EXAMPLES).fold(finding, Finding::with)

@@ -68,9 +68,10 @@ impl Family {
 pub fn text(families: &[Family], margin: f64) -> String {
     let within = format!("within {}", points(margin));
     let mut table = plain(["treatment", "networks", "units", "points", "90 %", &within]);
-    for Family { treatment, runs, units, difference, low, high, lies, .. } in families {
+    for Family { treatment, runs, units, difference, low, high, lies, far } in families {
         let verdict = match lies {
             Lies::Within => "yes",
+            Lies::Beyond if *far => "no, far off",
             Lies::Beyond => "no",
             Lies::Open => "undecided",
         };

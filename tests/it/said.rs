@@ -50,7 +50,11 @@ fn what_is_damaged_is_told_before_it_is_made_anew() {
     let said = on_store(&["reproduce", "--jobs", "1", "--no-report"], &protocol(), &store).expect(0);
     let lines: Vec<&str> = said.err.lines().collect();
     let damaged = format!("{} is damaged (", checkpoint.display());
-    assert!(lines[0].starts_with(&damaged) && lines[0].ends_with("), and is made anew"), "{}", said.err);
+    assert!(
+        lines[0].starts_with(&damaged) && lines[0].ends_with("), and is to be made anew"),
+        "{}",
+        said.err
+    );
     assert!(
         lines.len() == 2 && lines[1].contains(" 1/1 ") && lines[1].ends_with(" 0 s left"),
         "{}",
