@@ -4,10 +4,10 @@
 //! rounded shares, except where a person reads.
 
 use crate::digest::WeightsDigest;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::manifest::{Count, Manifest};
 use crate::plan::Plan;
-use crate::text::{lines, networks, numeric, plain, wrapped};
+use crate::text::{csv, lines, networks, numeric, plain, wrapped};
 use crate::treatment::{Kind, Task, Treatment, run_name};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,13 +84,7 @@ impl Table {
     /// # Errors
     /// Never in practice: the writer is memory.
     pub fn csv(&self) -> Result<String> {
-        let mut writer = csv::Writer::from_writer(Vec::new());
-        for cell in &self.cells {
-            writer.serialize(cell).map_err(|error| Error::invalid("csv", error.to_string(), "report it"))?;
-        }
-        let bytes =
-            writer.into_inner().map_err(|error| Error::invalid("csv", error.to_string(), "report it"))?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        csv(&self.cells)
     }
 
     /// The blocks that people read: one for each split and target, in the plan's order.

@@ -1,8 +1,10 @@
-//! Counts, paragraphs and tables as people read them.
+//! Counts, paragraphs and tables as people read them, and tables as CSV.
 //!
-//! Uses nothing of this crate; used by whatever prints. JSON has none of it.
+//! Uses `error` alone; used by whatever prints. JSON has none of it.
 
+use crate::error::{Error, Result};
 use comfy_table::presets;
+use serde::Serialize;
 
 /// `1 network`, `2 networks`.
 pub fn networks(count: usize) -> String {
@@ -86,6 +88,20 @@ pub fn numeric(table: &mut comfy_table::Table, columns: impl IntoIterator<Item =
 /// The lines of a table, without the blanks that fill its last column.
 pub fn lines(table: &comfy_table::Table) -> String {
     table.lines().map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+}
+
+/// Rows as CSV: records with a header of their fields' names, or lists of texts as they are.
+///
+/// # Errors
+/// Where rows are not all as long; never for want of space, since the writer is memory.
+pub fn csv<T: Serialize>(rows: impl IntoIterator<Item = T>) -> Result<String> {
+    let wrong = |error: String| Error::invalid("csv", error, "report it");
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for row in rows {
+        writer.serialize(row).map_err(|error| wrong(error.to_string()))?;
+    }
+    let bytes = writer.into_inner().map_err(|error| wrong(error.to_string()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ pub fn run(args: &ReproduceArgs) -> anyhow::Result<Verdict> {
     let new = Golden::of(&plan, &table, policy, golden::fingerprint(&context.manifests));
     let mut comparison = output::Comparison::of(golden, &new, &scope);
     if asked {
-        comparison.is_asked_for();
+        comparison.require();
     }
     let fresh = done.iter().flatten().filter(|done| done.fresh).count();
     let found = done.iter().flatten().count() - fresh;

@@ -85,7 +85,7 @@ impl Comparison {
     }
 
     /// That there is no snapshot is wrong where a user named the directory that it is to be in.
-    pub fn is_asked_for(&mut self) {
+    pub fn require(&mut self) {
         for finding in self.findings.iter_mut().filter(|finding| finding.code == Code::GoldenAbsent) {
             *finding = finding.clone().graded(Severity::Error);
         }

@@ -6,10 +6,12 @@ use super::canvas::Paint;
 use super::plot::Shape;
 use crate::audit::effect::Point;
 use crate::audit::stats::mean;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::report::model::{Side, grouped};
+use crate::text;
 use crate::treatment::Kind;
 use std::collections::BTreeMap;
+use std::iter;
 
 /// What is across where layers are copied.
 pub const LAYERS: &str = "n, layers copied";
@@ -19,14 +21,8 @@ pub const LAYERS: &str = "n, layers copied";
 /// # Errors
 /// Never in practice: the writer is memory.
 pub fn csv(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Result<String> {
-    let wrong = |error: String| Error::invalid("csv", error, "report it");
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(header).map_err(|error| wrong(error.to_string()))?;
-    for row in rows {
-        writer.write_record(row).map_err(|error| wrong(error.to_string()))?;
-    }
-    let bytes = writer.into_inner().map_err(|error| wrong(error.to_string()))?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    let header = header.iter().map(|name| (*name).to_owned()).collect();
+    text::csv(iter::once(header).chain(rows))
 }
 
 /// A share in percent.
