@@ -101,9 +101,12 @@ use_built() {
     "$binary" --version >/dev/null || die "$binary does not start with the libtorch of $torch; the reason is above"
 }
 
-# three_seeds PROTOCOL: a built-in protocol with three seeds, by a name of its own. What the CPU comes to is
-# golden/ci-three-seeds.portable.snap; where the ci protocol changed, make it anew: train what this prints, then
-# `selffer golden accept --protocol FILE`.
-three_seeds() {
-    sed -e 's/^seeds = .*/seeds = [1, 2, 3]/' -e "s/^name = .$1.$/name = \"$1-three-seeds\"/" "$root/src/protocols/$1.toml"
+# three_seeds PROTOCOL, one_seed PROTOCOL: a built-in protocol with three seeds or one, by a name of its own. What the CPU
+# comes to is golden/ci-three-seeds.portable.snap and golden/standard-one-seed.portable.snap; where their protocol changed,
+# make them anew: train what this prints, then `selffer golden accept --protocol FILE`.
+three_seeds() { with_seeds "$1" three-seeds "1, 2, 3"; }
+# Without networks on fewer images: one seed has one of each, which tells nothing of accuracies.
+one_seed() { with_seeds "$1" one-seed 1 | sed 's/, "[^"]*@[0-9]*"//g'; }
+with_seeds() {
+    sed -e "s/^seeds = .*/seeds = [$3]/" -e "s/^name = .$1.$/name = \"$1-$2\"/" "$root/src/protocols/$1.toml"
 }

@@ -6,6 +6,7 @@ use crate::common::{
 };
 use selffer::digest::{Digest, FingerprintDigest};
 use selffer::manifest::{Count, Manifest};
+use selffer::protocol::Protocol;
 use selffer::recipe::Policy;
 use selffer::store::Store;
 use selffer::table::Table;
@@ -14,6 +15,7 @@ use selffer::verify::golden::{self, Golden, Scope};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use tempfile::TempDir;
 
 /// The name of the good store's snapshot.
@@ -280,6 +282,20 @@ fn other_inputs_are_named_with_both_sides() {
         }
         // The networks are compared all the same.
         assert!(ran.out.contains(&format!("all {} networks are those of", old.runs.len())), "{}", ran.out);
+    }
+}
+
+/// What ci/gpu holds a GPU against is too long to be trained in the gate; that it is of its protocol is seen here.
+#[test]
+fn what_a_gpu_is_held_against_is_of_its_protocol_as_it_is() {
+    for (made, name) in [("three_seeds ci", "ci-three-seeds"), ("one_seed standard", "standard-one-seed")] {
+        let mut call = Command::new("bash");
+        call.args(["-c", &format!("source ci/lib.sh && {made}")]).current_dir(repository(""));
+        let protocol = Protocol::parse(&run(call).expect(0).out, name).unwrap();
+        let file = format!("golden/{name}.portable.snap");
+        let golden = Golden::parse(&fs::read_to_string(repository(&file)).unwrap(), &file).unwrap();
+        let digest = format!("{name} {}", protocol.digest().hex());
+        assert!(golden.inputs.contains(&("protocol".to_owned(), digest)), "{file}: {:?}", golden.inputs);
     }
 }
 
