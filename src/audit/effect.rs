@@ -63,7 +63,8 @@ pub enum Basis {
     /// Each run with the base network of its own target and seed, then the two groups of differences, depth by
     /// depth: no target and seed has both.
     RelativeToBase,
-    /// Mean against mean.
+    /// Mean against mean: base networks with each other, of targets that differ. Any other two groups of unlike tasks say
+    /// more of the tasks than of the groups.
     Unpaired,
 }
 
@@ -128,7 +129,7 @@ pub fn compare(points: &[Point], left: &Side, right: &Side) -> Option<Effect> {
     let (basis, (a, left_runs), (b, right_runs)) = if !pairs.is_empty() {
         let right = names(pairs.iter().flat_map(|(_, found)| found.iter().copied()));
         (Basis::SameTarget, relative(&pairs), (Vec::new(), right))
-    } else if left.kind == Kind::Base || right.kind == Kind::Base {
+    } else if left.kind == Kind::Base && right.kind == Kind::Base {
         (Basis::Unpaired, plain(&lefts), plain(&rights))
     } else {
         let all: Vec<&Point> = used.iter().copied().filter(|point| point.kind == Kind::Base).collect();
@@ -323,6 +324,19 @@ pub(crate) mod tests {
         let share = 15_500.5 / 25_001.0f64;
         let error = (2.0 * share * (1.0 - share) / 25_001.0).sqrt();
         assert!((effect.interval.high - 1.959_963_984_540_054 * error).abs() < 1e-12);
+    }
+
+    /// Of a target without a base network there is nothing to compare with, whatever another target's reaches.
+    #[test]
+    fn a_run_is_not_compared_with_the_base_of_another_target() {
+        let points = [
+            point("0A", Kind::Base, 0, 0.95),
+            point("0B", Kind::TransferTuned, 1, 0.85),
+            point("0B", Kind::TransferTuned, 2, 0.85),
+        ];
+        for (left, right) in [(Kind::TransferTuned, Kind::Base), (Kind::Base, Kind::TransferTuned)] {
+            assert_eq!(effect(&points, left, right), None);
+        }
     }
 
     /// As few images as there can be: that all of them are right is no certainty.
