@@ -33,7 +33,7 @@ pub mod sums;
 pub mod table1;
 mod trial;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::verify::{Code, Finding, Severity};
 use archive::{Archive, Kind};
 use effect::Point;
@@ -210,6 +210,10 @@ fn read(archive: &Archive, findings: &mut Vec<Finding>) -> Result<Vec<RunFiles>>
             (Kind::Link, _) => findings.push(archive.stray_link(&path)?),
             _ => {}
         }
+    }
+    if named.is_empty() {
+        let mend = "name the root of a whole published archive";
+        return Err(Error::at(archive.root().join("results"), "has no run of the experiment", mend));
     }
     named.into_par_iter().map(|(text, name)| RunFiles::read(archive, &text, name)).collect()
 }

@@ -179,6 +179,11 @@ fn what_is_no_archive_is_refused_in_one_sentence() {
     }
     let many = empty.path().join("results");
     std::fs::create_dir(&many).unwrap();
+    // Nothing can be lacking where nothing is there: such an audit would be clean.
+    std::fs::create_dir(many.join("another")).unwrap();
+    let (code, text, errors) = audit(&[empty.path().to_str().unwrap()]);
+    assert_eq!((code, text.as_str(), errors.lines().count()), (Some(2), "", 1), "{errors}");
+    assert!(errors.contains("results: has no run of the experiment; name the root"), "{errors}");
     for index in 0..=selffer::audit::archive::ENTRIES_MAX {
         std::fs::write(many.join(index.to_string()), "").unwrap();
     }
