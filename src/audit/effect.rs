@@ -132,6 +132,7 @@ pub fn compare(points: &[Point], left: &Side, right: &Side) -> Option<Effect> {
     } else if left.kind == Kind::Base && right.kind == Kind::Base {
         (Basis::Unpaired, plain(&lefts), plain(&rights))
     } else {
+        // A base network is relative to none, so that a run without its own is compared with nothing.
         let all: Vec<&Point> = used.iter().copied().filter(|point| point.kind == Kind::Base).collect();
         let [lefts, rights] = [lefts, rights].map(|points| self::pairs(&points, &all));
         bases = names(lefts.iter().chain(&rights).flat_map(|(_, own)| own.iter().copied()));
