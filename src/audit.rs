@@ -35,7 +35,7 @@ mod trial;
 
 use crate::error::{Error, Result};
 use crate::verify::{Code, Finding, Severity};
-use archive::{Archive, Kind};
+use archive::{Archive, Kind, NAMELESS};
 use effect::Point;
 use files::RunFiles;
 use names::Name;
@@ -137,8 +137,11 @@ pub fn published(path: &Path) -> Result<Audit> {
 }
 
 /// Whether a published archive is there.
-pub fn is_published(path: &Path) -> bool {
-    Archive::at(path).is_some()
+///
+/// # Errors
+/// Where the system does not say.
+pub fn is_published(path: &Path) -> Result<bool> {
+    Ok(Archive::at(path)?.is_some())
 }
 
 /// As [`published`], and keeps what was read.
@@ -202,13 +205,14 @@ fn read(archive: &Archive, findings: &mut Vec<Finding>) -> Result<Vec<RunFiles>>
     let mut named = Vec::new();
     for text in archive.names("results")? {
         let path = format!("results/{text}");
-        match (archive.kind(&path), Name::read(&text)) {
+        match (archive.kind(&path)?, Name::read(&text)) {
             (Kind::Directory, Some(name)) => named.push((text, name)),
             (Kind::Directory, None) => {
                 findings.push(Finding::new(Code::NameUnknown, path, "its name says no run; it was not read"));
             }
             (Kind::Link, _) => findings.push(archive.stray_link(&path)?),
-            _ => {}
+            (Kind::Absent, _) => findings.push(Finding::new(Code::NameUnknown, path, NAMELESS)),
+            (Kind::File | Kind::Other, _) => {}
         }
     }
     if named.is_empty() {

@@ -10,6 +10,7 @@ mod data;
 mod golden;
 mod inputs;
 mod jobs;
+mod places;
 mod plan;
 mod records;
 mod replay;
@@ -34,7 +35,7 @@ use selffer::verify::{Context, Finding, Severity, verify};
 use selffer::{Error, Result};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
@@ -83,13 +84,6 @@ fn on_threads<T: Send>(
 ) -> anyhow::Result<T> {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(jobs(asked)).build();
     pool.map_err(|error| Error::invalid("--jobs", error.to_string(), "take fewer"))?.install(work)
-}
-
-/// Where a path leads, links followed: what is not there yet lies where what is there above it does.
-fn place(path: &Path) -> Option<PathBuf> {
-    let path = std::path::absolute(path).ok()?;
-    let (above, place) = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)))?;
-    Some(path.strip_prefix(above).map_or_else(|_| place.clone(), |rest| place.join(rest)))
 }
 
 /// Of those manifests the ones whose networks the store has whole: what `reproduce` would not train again.

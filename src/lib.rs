@@ -58,6 +58,6 @@ pub mod train;
 pub mod treatment;
 pub mod verify;
 pub mod weights;
-mod whole;
+pub mod whole;
 
 pub use error::{Error, Result};

@@ -137,7 +137,7 @@ impl Protocol {
             return Ok((*text).to_owned());
         }
         let path = Path::new(name);
-        if !path.exists() {
+        if whole::there(path)?.is_none() {
             let names = EMBEDDED.map(|(name, _)| name);
             let near = nearest(name, names).map_or(String::new(), |near| format!("; the nearest is {near}"));
             let problem = "is neither a protocol that is built in nor a file";

@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::fence::Silences;
 use crate::plan::Plan;
 use crate::recipe::Policy;
-use crate::store::{Entry, Store};
+use crate::store::Store;
 use crate::verify::{Code, Finding, of_record};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -199,7 +199,7 @@ impl<'a> Watch<'a> {
     fn done(&self, index: usize, recipe: RecipeDigest) -> Result<Option<Look>> {
         let Some(manifest) = self.store.manifest(recipe)?.whole() else { return Ok(None) };
         let weights = manifest.weights();
-        if !weights.is_none_or(|weights| self.store.has(&Entry::Checkpoint(weights))) {
+        if !self.store.has_weights(&manifest)? {
             return Ok(None);
         }
         let findings = of_record(self.plan, self.store, index, &manifest);

@@ -78,8 +78,11 @@ impl<T> Found<T> {
 
 impl Store {
     /// Whether a directory is marked as a store.
-    pub fn is_at(dir: &Path) -> bool {
-        dir.join(MARK).is_file()
+    ///
+    /// # Errors
+    /// Where the system does not say.
+    pub fn is_at(dir: &Path) -> Result<bool> {
+        Ok(whole::there(&dir.join(MARK))?.is_some_and(|mark| mark.is_file()))
     }
 
     /// Opens the store in `dir` for writing; makes it where there is none, and sweeps away what killed
@@ -90,13 +93,14 @@ impl Store {
     pub fn create(dir: &Path) -> Result<Self> {
         let mark = dir.join(MARK);
         let make = |sub| whole::make_dir(&dir.join(sub));
+        let marked = || whole::there(&mark).map(|mark| mark.is_some());
         // Another process may make the store between the two looks at the mark.
-        if !mark.exists() && occupied(dir)? && !mark.exists() {
+        if !marked()? && occupied(dir)? && !marked()? {
             let problem = "is a directory with other things in it, not a selffer store";
             let mend = "name an empty or a new directory";
             return Err(Error::at(dir, problem, mend));
         }
-        if mark.exists() {
+        if marked()? {
             Self::open(dir)?;
         }
         make(NEW)?;
@@ -111,7 +115,7 @@ impl Store {
         writers.lock_shared().map_err(Error::io("lock", &path))?;
         store._writer = Some(writers);
         // The mark before the rest: a process killed here leaves what the next one recognises.
-        if !mark.exists() {
+        if !marked()? {
             store.write(Path::new(MARK), MARK_TEXT)?;
         }
         for sub in [SPLITS, CHECKPOINTS, MANIFESTS, SNAPSHOTS, CLAIMS, LOCKS] {
@@ -137,12 +141,12 @@ impl Store {
                 "is not the mark of a store of this version",
                 "name another store, or write `selffer store 1` into that file if it was damaged",
             )),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-                Err(Error::at(
-                    dir,
-                    if dir.exists() { "is no selffer store" } else { "is not there" },
-                    "name a selffer store, or make one with `selffer reproduce`",
-                ))
+            Err(error) if whole::nothing(&error) => {
+                let problem = match whole::there(dir)? {
+                    Some(_) => "is no selffer store",
+                    None => "is not there",
+                };
+                Err(Error::at(dir, problem, "name a selffer store, or make one with `selffer reproduce`"))
             }
             Err(error) => Err(Error::io("read", &mark)(error)),
         }
@@ -158,9 +162,25 @@ impl Store {
         self.dir.join(relative(entry))
     }
 
-    /// Whether there is a file of that name, whole or not. A directory or a pipe is none.
-    pub fn has(&self, entry: &Entry) -> bool {
-        fs::metadata(self.path(entry)).is_ok_and(|meta| meta.is_file())
+    /// Whether there is a file of that name, whole or not. A directory, a pipe or a link to itself is none.
+    ///
+    /// # Errors
+    /// Where the system does not say: what may not be looked at is not lost.
+    pub fn has(&self, entry: &Entry) -> Result<bool> {
+        let path = self.path(entry);
+        match fs::metadata(&path) {
+            Ok(meta) => Ok(meta.is_file()),
+            Err(error) if whole::nothing(&error) || whole::circular(&error) => Ok(false),
+            Err(error) => Err(Error::io("read", &path)(error)),
+        }
+    }
+
+    /// Whether the weights that a manifest names are there, whole or not; of a network that diverged there are none to be.
+    ///
+    /// # Errors
+    /// As for [`Store::has`].
+    pub fn has_weights(&self, manifest: &Manifest) -> Result<bool> {
+        manifest.weights().map_or(Ok(true), |weights| self.has(&Entry::Checkpoint(weights)))
     }
 
     /// Takes the lock of a network, if no other process or thread has it.
@@ -300,7 +320,7 @@ impl Store {
     }
 
     /// Every file of the store: what is an entry by its name, and the paths, relative to the store, of
-    /// what has no business there.
+    /// what has no business there, such as a file in the place of a directory.
     ///
     /// # Errors
     /// Where a directory cannot be read.
@@ -308,16 +328,17 @@ impl Store {
         let (mut entries, mut strays) = (Vec::new(), Vec::new());
         for top in sorted(&self.dir)? {
             let name = top.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let is_dir = top.is_dir();
             match name.as_str() {
                 MARK => {}
-                NEW => {
+                NEW if is_dir => {
                     let known = |path: &PathBuf| unfinished(path) || path.ends_with(WRITERS);
                     let inside = sorted(&top)?.into_iter().filter(|path| !known(path));
                     strays.extend(inside.map(|path| self.strip(&path)));
                 }
                 // Scripts and logs, of any name.
-                JOBS => {}
-                SPLITS | CHECKPOINTS | MANIFESTS | SNAPSHOTS | CLAIMS | LOCKS => {
+                JOBS if is_dir => {}
+                SPLITS | CHECKPOINTS | MANIFESTS | SNAPSHOTS | CLAIMS | LOCKS if is_dir => {
                     for path in sorted(&top)? {
                         match entry(&name, &path) {
                             Some(Some(entry)) => entries.push(entry),
@@ -327,7 +348,7 @@ impl Store {
                     }
                 }
                 // Made from the rest and checked by nobody: what it shows is what is checked.
-                name if (name == REPORT || REPORTS_BESIDE.contains(&name)) && top.is_dir() => {}
+                name if (name == REPORT || REPORTS_BESIDE.contains(&name)) && is_dir => {}
                 _ => strays.push(self.strip(&top)),
             }
         }
@@ -347,7 +368,10 @@ impl Store {
     /// one that is read may be older than some of them.
     fn inside(&self, sub: &str) -> Result<Vec<PathBuf>> {
         let dir = self.dir.join(sub);
-        if dir.exists() { sorted(&dir) } else { Ok(Vec::new()) }
+        match whole::there(&dir)? {
+            Some(found) if found.is_dir() => sorted(&dir),
+            _ => Ok(Vec::new()),
+        }
     }
 
     fn strip(&self, path: &Path) -> PathBuf {
@@ -366,7 +390,10 @@ impl Store {
         match whole::read(&path, most) {
             Ok(None) => Ok(Found::Damaged(format!("it {}", whole::no_file(most)))),
             Ok(Some(bytes)) => Ok(parse(&bytes).map_or_else(Found::Damaged, Found::Whole)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Found::Absent),
+            Err(error) if whole::nothing(&error) => Ok(Found::Absent),
+            Err(error) if whole::circular(&error) => {
+                Ok(Found::Damaged("it is a link that leads to itself, or through too many".to_owned()))
+            }
             Err(error) => Err(Error::io("read", &path)(error)),
         }
     }

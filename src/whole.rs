@@ -1,13 +1,14 @@
 //! Files written whole or not at all: beside their place, onto the disk, then renamed. And read whole or not at all: what
-//! is no regular file, such as a pipe, is not waited for, and what is too long is not taken into memory.
+//! is no regular file, such as a pipe, is not waited for, and what is too long is not taken into memory. That nothing is
+//! at a place is told from that the system does not say.
 //!
 //! Uses `error`; used by whatever writes files or reads those that anybody may have put there.
 
 use crate::error::{Error, Result};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::fs::{File, Metadata};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use tempfile::NamedTempFile;
@@ -63,7 +64,38 @@ pub(crate) fn make_dir(path: &Path) -> Result<()> {
 }
 
 fn dangles(path: &Path) -> bool {
-    path.is_symlink() && path.metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    path.is_symlink() && path.metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
+/// What is at a place, links followed; none where nothing is.
+///
+/// # Errors
+/// Where the system does not say: a refused permission is not an absence.
+pub fn there(path: &Path) -> Result<Option<Metadata>> {
+    found(path, path.metadata())
+}
+
+/// The same, links not followed.
+pub(crate) fn there_itself(path: &Path) -> Result<Option<Metadata>> {
+    found(path, path.symlink_metadata())
+}
+
+fn found(path: &Path, meta: io::Result<Metadata>) -> Result<Option<Metadata>> {
+    match meta {
+        Err(error) if nothing(&error) => Ok(None),
+        meta => meta.map(Some).map_err(Error::io("read", path)),
+    }
+}
+
+/// Whether the system said that nothing is at a place.
+pub(crate) fn nothing(error: &io::Error) -> bool {
+    use ErrorKind::*;
+    matches!(error.kind(), NotFound | NotADirectory | InvalidFilename)
+}
+
+/// Whether the system said that a link leads to itself: then it is there, and no file.
+pub(crate) fn circular(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::LOOP)
 }
 
 /// What is not waited for when it is opened.

@@ -1,12 +1,13 @@
 //! The published archive as a tree of files: finds it, lists it, reads from it within stated limits.
 //!
-//! Uses `error` and findings; used by `audit::files` and `audit::splits`. Links are read, never followed:
+//! Uses `error`, `whole` and findings; used by `audit::files` and `audit::splits`. Links are read, never followed:
 //! the authors link data sets and base networks, and a checkout without links has small text files with
 //! the target in their place. Nothing but plain files is ever opened, and nothing outside the archive
 //! except the sums file that may stand beside it.
 
 use crate::error::{Error, Result};
 use crate::verify::{Code, Finding};
+use crate::whole;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
@@ -20,6 +21,9 @@ pub const TEXT_MAX: u64 = 64 << 20;
 
 /// Bytes of a network, solver or link file.
 pub const SMALL_MAX: u64 = 1 << 20;
+
+/// Why nothing is at a name that the archive has.
+pub const NAMELESS: &str = "its name is no UTF-8 text, so it was not read";
 
 /// Bytes of a link's target.
 const LINK_MAX: usize = 4096;
@@ -35,22 +39,32 @@ impl Archive {
     /// The archive at `path`, which is its root or the directory above it.
     ///
     /// Returns none where neither has a directory `results`.
-    pub fn at(path: &Path) -> Option<Self> {
-        [path.to_owned(), path.join("convnet_transfer")]
-            .into_iter()
-            .find(|root| plain(&root.join("results")).is_some_and(|kind| kind.is_dir()))
-            .map(|root| Self { root })
+    ///
+    /// # Errors
+    /// Where the system does not say.
+    pub fn at(path: &Path) -> Result<Option<Self>> {
+        for root in [path.to_owned(), path.join("convnet_transfer")] {
+            if whole::there_itself(&root.join("results"))?.is_some_and(|found| found.is_dir()) {
+                return Ok(Some(Self { root }));
+            }
+        }
+        Ok(None)
     }
 
     /// The archive at `path`, as [`Self::at`].
     ///
     /// # Errors
-    /// Where there is none.
+    /// Where there is none, or the system does not say.
     pub fn named(path: &Path) -> Result<Self> {
-        let lacks = "holds neither a published archive (a directory `results`) nor a selffer store";
-        let problem = if path.exists() { lacks } else { "is not there" };
+        if let Some(archive) = Self::at(path)? {
+            return Ok(archive);
+        }
+        let problem = match whole::there(path)? {
+            Some(_) => "holds neither a published archive (a directory `results`) nor a selffer store",
+            None => "is not there",
+        };
         let mend = "name the root of a published archive or of a selffer store";
-        Self::at(path).ok_or_else(|| Error::at(path, problem, mend))
+        Err(Error::at(path, problem, mend))
     }
 
     /// The directory that has `results`.
@@ -58,7 +72,8 @@ impl Archive {
         &self.root
     }
 
-    /// The names in a directory of the archive, in order; those that begin with a dot are left out.
+    /// The names in a directory of the archive, in order; those that begin with a dot are left out. At a name that is no
+    /// UTF-8 text nothing is found: [`NAMELESS`] says why.
     ///
     /// # Errors
     /// Where the directory cannot be read or has more than [`ENTRIES_MAX`] entries.
@@ -84,14 +99,17 @@ impl Archive {
     }
 
     /// What stands at that place, links not followed.
-    pub fn kind(&self, file: &str) -> Kind {
-        match plain(&self.root.join(file)) {
+    ///
+    /// # Errors
+    /// Where the system does not say.
+    pub fn kind(&self, file: &str) -> Result<Kind> {
+        Ok(match whole::there_itself(&self.root.join(file))? {
             None => Kind::Absent,
-            Some(kind) if kind.is_symlink() => Kind::Link,
-            Some(kind) if kind.is_file() => Kind::File,
-            Some(kind) if kind.is_dir() => Kind::Directory,
+            Some(found) if found.is_symlink() => Kind::Link,
+            Some(found) if found.is_file() => Kind::File,
+            Some(found) if found.is_dir() => Kind::Directory,
             Some(_) => Kind::Other,
-        }
+        })
     }
 
     /// Opens a plain file; none where there is none at that place.
@@ -99,7 +117,7 @@ impl Archive {
     /// # Errors
     /// Where the system refuses.
     pub fn open(&self, file: &str) -> Result<Option<File>> {
-        if self.kind(file) != Kind::File {
+        if self.kind(file)? != Kind::File {
             return Ok(None);
         }
         let path = self.root.join(file);
@@ -129,7 +147,7 @@ impl Archive {
     /// Where the system refuses.
     pub fn bytes(&self, file: &str, max: u64) -> Result<Result<Vec<u8>, Finding>> {
         let Some(open) = self.open(file)? else {
-            let finding = match self.kind(file) {
+            let finding = match self.kind(file)? {
                 Kind::Absent => Finding::new(Code::FileMissing, file, "there is no such file"),
                 Kind::Link => {
                     Finding::new(Code::LinkForFile, file, "a link stands here; it was not followed")
@@ -166,7 +184,7 @@ impl Archive {
     /// Where the system refuses.
     pub fn link(&self, file: &str) -> Result<Option<Result<String, Finding>>> {
         let path = self.root.join(file);
-        let target = match self.kind(file) {
+        let target = match self.kind(file)? {
             Kind::Absent => return Ok(None),
             Kind::Link => {
                 let target = fs::read_link(&path).map_err(Error::io("read", &path))?;
@@ -204,10 +222,6 @@ pub enum Kind {
     Directory,
     /// A pipe, a device, a socket.
     Other,
-}
-
-fn plain(path: &Path) -> Option<fs::FileType> {
-    fs::symlink_metadata(path).ok().map(|found| found.file_type())
 }
 
 /// The target of the link `file`, by its words alone; none where it leaves the archive.

@@ -3,7 +3,7 @@
 //! Uses `audit::archive` and the readers of each format; used by `audit::runs` and everything after it.
 //! What cannot be read becomes a finding here; what was read is held against the name in `audit::runs`.
 
-use super::archive::{Archive, Kind, SMALL_MAX};
+use super::archive::{Archive, Kind, NAMELESS, SMALL_MAX};
 use super::history::History;
 use super::log::{self, Log, Trouble};
 use super::names::Name;
@@ -91,18 +91,20 @@ impl RunFiles {
         let valid_data = link(VALID_DATA, true)?;
         let base = link(BASE, name.parent().is_some())?;
         let names = archive.names(&format!("results/{text}"))?;
-        let unread = |file: &&String| {
-            is_unpacked_log(file)
-                && names.binary_search(&format!("{file}.gz")).is_err()
-                && archive.kind(&at(file)) == Kind::File
-        };
-        let unpacked: Vec<String> = names.iter().filter(unread).cloned().collect();
+        let mut unpacked = Vec::new();
+        for file in names.iter().filter(|file| is_unpacked_log(file)) {
+            let packed = names.binary_search(&format!("{file}.gz")).is_ok();
+            if !packed && archive.kind(&at(file))? == Kind::File {
+                unpacked.push(file.clone());
+            }
+        }
         let mut logs = Vec::new();
         for file in names.into_iter().filter(|file| file.ends_with(".gz")) {
             let path = at(&file);
             let Some(open) = archive.open(&path)? else {
-                findings.push(match archive.kind(&path) {
+                findings.push(match archive.kind(&path)? {
                     Kind::Link => archive.stray_link(&path)?,
+                    Kind::Absent => Finding::new(Code::LogDamaged, &path, NAMELESS),
                     _ => Finding::new(Code::LogDamaged, &path, "it is no plain file"),
                 });
                 continue;

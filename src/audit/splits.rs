@@ -152,13 +152,15 @@ pub fn unsummed(
 
 /// The lists that are at hand.
 fn at_hand(archive: &Archive) -> Result<Vec<String>> {
-    if archive.kind(LISTS) != Kind::Directory {
+    if archive.kind(LISTS)? != Kind::Directory {
         return Ok(Vec::new());
     }
-    let mut lists = archive.names(LISTS)?;
-    lists.retain(|list| {
-        sums::is_list(list) && archive.kind(&format!("{LISTS}/{list}/files.txt")) == Kind::File
-    });
+    let mut lists = Vec::new();
+    for list in archive.names(LISTS)?.into_iter().filter(|list| sums::is_list(list)) {
+        if archive.kind(&format!("{LISTS}/{list}/files.txt"))? == Kind::File {
+            lists.push(list);
+        }
+    }
     Ok(lists)
 }
 
@@ -166,7 +168,7 @@ fn at_hand(archive: &Archive) -> Result<Vec<String>> {
 fn natman(archive: &Archive, findings: &mut Vec<Finding>) -> Result<Option<[Vec<u16>; 2]>> {
     let mut halves = [Vec::new(), Vec::new()];
     for ((file, _), half) in NATMAN.iter().zip(&mut halves) {
-        if archive.kind(file) == Kind::Absent {
+        if archive.kind(file)? == Kind::Absent {
             return Ok(None);
         }
         let text = match archive.text(file, TEXT_MAX)? {
@@ -223,7 +225,7 @@ struct Whole {
 
 impl Whole {
     fn read(archive: &Archive, file: &str, findings: &mut Vec<Finding>) -> Result<Option<Self>> {
-        if archive.kind(file) == Kind::Absent {
+        if archive.kind(file)? == Kind::Absent {
             return Ok(None);
         }
         let text = match archive.text(file, TEXT_MAX)? {
@@ -334,7 +336,7 @@ fn sum(
             .with(format!("found {found}"))
     };
     let mut how = Vec::new();
-    if archive.kind(&file) != Kind::Absent {
+    if archive.kind(&file)? != Kind::Absent {
         let bytes = match archive.bytes(&file, TEXT_MAX)? {
             Ok(bytes) => bytes,
             Err(finding) => return answer(State::Unchecked, "the list cannot be read", Some(finding)),

@@ -37,7 +37,7 @@ pub fn published(archive: &Archive, findings: &mut Vec<Finding>) -> Result<Publi
                    into a file split-md5.txt beside the archive";
     let mut absent = Finding::new(Code::SumAbsent, SUBJECT, message);
     for place in PLACES {
-        if archive.kind(place) == Kind::Absent {
+        if archive.kind(place)? == Kind::Absent {
             absent = absent.with(format!("{place}: there is no such file"));
             continue;
         }

@@ -95,12 +95,15 @@ impl Prover<'_> {
     /// Refuses networks to be trained again that memory cannot hold: before this store's checks and evaluations, which take
     /// long.
     pub(super) fn fits(&self, context: &Context<'_>) -> Result<()> {
-        let begins = |index: &usize| {
-            let manifest = context.manifests[*index].as_ref();
-            let parent = |digest| context.store.has(&Entry::Checkpoint(digest));
-            manifest.is_some_and(|manifest| manifest.recipe.parent.is_none_or(parent))
-        };
-        let begin: Vec<usize> = self.again.chosen(context.plan).into_iter().filter(begins).collect();
+        let mut begin = Vec::new();
+        for index in self.again.chosen(context.plan) {
+            let Some(manifest) = &context.manifests[index] else { continue };
+            let begins = match manifest.recipe.parent {
+                Some(parent) => context.store.has(&Entry::Checkpoint(parent))?,
+                None => true,
+            };
+            begin.extend(begins.then_some(index));
+        }
         let jobs = self.jobs.min(begin.len());
         run::largest_fits(context.plan, begin, jobs, self.memory)
     }

@@ -162,7 +162,7 @@ fn json(made: &Made) -> Vec<u8> {
 
 fn made(dir: &Path) -> Result<Made> {
     let path = dir.join(JOBS);
-    if !there(&path)? {
+    if whole::there(&path)?.is_none() {
         return Ok(Made::default());
     }
     let refused = |problem| {
@@ -172,15 +172,6 @@ fn made(dir: &Path) -> Result<Made> {
     let bytes = whole::read(&path, MOST).map_err(Error::io("read", &path))?;
     let bytes = bytes.ok_or_else(|| refused(whole::no_file(MOST)))?;
     serde_json::from_slice(&bytes).map_err(|error| refused(format!("is no record of jobs ({error})")))
-}
-
-/// Whether there is such a file. That the system does not say is no answer: a batch that was forgotten would be submitted again.
-fn there(path: &Path) -> Result<bool> {
-    match path.try_exists() {
-        // Beside a file that has no business there, there is none.
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Ok(false),
-        there => there.map_err(Error::io("look for", path)),
-    }
 }
 
 /// Writes a file whole or not at all.
@@ -203,7 +194,7 @@ pub fn forget(order: &Path) -> Result<()> {
 /// Where the directory cannot be read.
 pub fn handed(store: &Path) -> Result<Vec<Handed>> {
     let all = dir(store);
-    if !there(&all)? {
+    if whole::there(&all)?.is_none() {
         return Ok(Vec::new());
     }
     // What is no directory is none of selffer's.
@@ -220,10 +211,10 @@ pub fn handed(store: &Path) -> Result<Vec<Handed>> {
     let mut found = Vec::new();
     for dir in dirs {
         let path = dir.join(ORDER);
-        match there(&dir.join(JOBS)) {
-            Ok(true) => {}
-            Ok(false) => continue,
-            // One that cannot be looked into hides no other.
+        match whole::there(&dir.join(JOBS)) {
+            Ok(Some(_)) => {}
+            Ok(None) => continue,
+            // One that cannot be looked into hides no other, nor is it forgotten: its networks would be submitted again.
             Err(error) => {
                 found.push(Handed { order: Order::read(&path), path, given: Err(error) });
                 continue;

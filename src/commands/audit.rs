@@ -89,7 +89,7 @@ enum Audited<'a> {
 
 impl<'a> Audited<'a> {
     fn open(path: &'a Path, protocol: &str, numerics: &mut cli::Numerics) -> Result<Self> {
-        if !Store::is_at(path) {
+        if !Store::is_at(path)? {
             Archive::named(path)?;
             return Ok(Self::Archive(path));
         }

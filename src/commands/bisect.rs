@@ -16,6 +16,7 @@ use selffer::recipe::Policy;
 use selffer::run;
 use selffer::store::{Entry, Store};
 use selffer::train::{Along, Next, Torch};
+use selffer::whole::there;
 use selffer::{Error, Result};
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -115,7 +116,7 @@ fn named(text: &str) -> Result<Named> {
     if text == LIVE {
         return Ok(Named::Live);
     }
-    if !path.is_file() {
+    if !there(path)?.is_some_and(|found| found.is_file()) {
         let store = Store::open(path)?;
         let records = Records::of(&store)?;
         return Ok(Named::Store(store, records));
@@ -123,8 +124,11 @@ fn named(text: &str) -> Result<Named> {
     let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
     let manifest = Manifest::from_bytes(&bytes)
         .map_err(|why| Error::invalid(text, why.to_string(), "name a manifest of a store, or a store"))?;
-    let store = path.parent().and_then(Path::parent).filter(|dir| Store::is_at(dir));
-    Ok(Named::Manifest(Box::new(manifest), store.map(Store::open).transpose()?))
+    let store = match path.parent().and_then(Path::parent) {
+        Some(dir) if Store::is_at(dir)? => Some(Store::open(dir)?),
+        _ => None,
+    };
+    Ok(Named::Manifest(Box::new(manifest), store))
 }
 
 /// The policy of all the protocol's records that `live` is held against, where they have one and the command line names

@@ -2,7 +2,7 @@
 //!
 //! Uses `data` and `verify::pack`; used by `commands`. Bars go to a terminal, a line now and then elsewhere.
 
-use super::{Verdict, jobs, place, print, say, stop_when_told, verdict};
+use super::{Verdict, jobs, places, print, say, stop_when_told, verdict};
 use crate::cli::data::{Data, Dir, PackArgs};
 use crate::output;
 use crate::progress::clock;
@@ -13,14 +13,13 @@ use selffer::data::packing::{Options, Watch, pack};
 use selffer::data::{Dataset, Part};
 use selffer::digest::DataDigest;
 use selffer::protocol::DataSource;
-use selffer::store::Store;
 use selffer::verify::Finding;
 use selffer::verify::pack::check;
-use selffer::{Error, Result};
+
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -120,7 +119,7 @@ fn make(args: &PackArgs) -> anyhow::Result<Verdict> {
     let lists =
         Lists { parts: [args.train_list.clone(), args.valid_list.clone()], classes: args.classes.clone() };
     let listing = Listing::of(&args.from, &lists)?;
-    apart(&args.to, &listing)?;
+    places::apart(&args.to, &listing.dirs)?;
     let options = Options { side: args.size, shard_bytes: args.shard_mib << 20, skip_bad: args.skip_bad };
     let images = listing.parts.iter().map(|files| files.len() as u64).sum();
     let meter = Meter::new(images, args.output.quiet);
@@ -138,26 +137,6 @@ fn make(args: &PackArgs) -> anyhow::Result<Verdict> {
     result.others = listing.others();
     print(args.output.format, &result, || result.text())?;
     Ok(Verdict::Clean)
-}
-
-/// Refuses a place for a pack where it would be taken for images, or for a part of a store.
-fn apart(to: &Path, listing: &Listing) -> Result<()> {
-    let refuse = |problem: String| {
-        let mend = "name a directory elsewhere";
-        Err(Error::at(to, problem, mend))
-    };
-    let Some(place) = place(to) else { return Ok(()) };
-    if let Some(store) = place.ancestors().find(|above| Store::is_at(above)) {
-        return refuse(format!("lies in the store {}, which holds nothing else", store.display()));
-    }
-    if let Some(pack) = place.ancestors().skip(1).find(|above| Index::read(above).is_ok()) {
-        return refuse(format!("lies in the pack {}, which holds nothing else", pack.display()));
-    }
-    let within = |dir: &&PathBuf| dir.canonicalize().is_ok_and(|dir| place.starts_with(dir));
-    match listing.dirs.iter().find(within) {
-        Some(dir) => refuse(format!("lies in {}, whose images are packed", dir.display())),
-        None => Ok(()),
-    }
 }
 
 #[derive(Serialize)]

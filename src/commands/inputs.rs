@@ -12,6 +12,7 @@ use selffer::plan::Plan;
 use selffer::protocol::{DataSource, Protocol};
 use selffer::split::Catalog;
 use selffer::verify::of_images;
+use selffer::whole::there;
 use selffer::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -130,7 +131,9 @@ fn images(protocol: &Protocol) -> Result<Dataset> {
         "cifar100" => "unpack CIFAR-100's binary version in the working directory",
         _ => "bring the protocol's images there",
     };
-    if let Some(dir) = protocol.data.dir().filter(|dir| !dir.exists()) {
+    if let Some(dir) = protocol.data.dir()
+        && there(dir)?.is_none()
+    {
         let job = ASKED.get().is_some_and(|asked| asked.job);
         let told = if job { "submit again with --data DIR" } else { "say with --data DIR where they lie" };
         let mend = format!("{mend}, or {told}");

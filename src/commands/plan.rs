@@ -18,7 +18,7 @@ use selffer::run::survey;
 use selffer::speed::Measurement;
 use selffer::store::Store;
 use selffer::train::Torch;
-use std::path::Path;
+use selffer::whole::there;
 use std::time::Duration;
 
 /// How long is measured.
@@ -30,8 +30,12 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<Verdict> {
     let numerics = args.measure.then(|| common.which.numerics.engage(common.output.quiet)).transpose()?;
     let protocol = inputs::protocol(&common.which.protocol)?;
     // Who says where the images lie means them, not a plan without.
-    let there = protocol.data.dir().is_some_and(Path::exists) || inputs::data().is_some();
-    if let (Some(outline), false) = (Outline::of(&protocol), there) {
+    let at_hand = inputs::data().is_some()
+        || match protocol.data.dir() {
+            Some(dir) => there(dir)?.is_some(),
+            None => false,
+        };
+    if let (Some(outline), false) = (Outline::of(&protocol), at_hand) {
         cost::large_enough(&protocol, outline::IMAGE)?;
         let classes = outline.runs.first().map_or(2, |run| outline.classes(run));
         let images = outline::IMAGES[0] * classes as u64 / published::CLASSES as u64;
@@ -49,13 +53,13 @@ pub fn run(args: &PlanArgs) -> anyhow::Result<Verdict> {
     let inputs = Inputs::of(&common.which.protocol, protocol)?;
     let plan = inputs.looked_at(common.output.quiet)?;
     // A plan can be looked at before there is a store.
-    let manifests = match common.which.store.exists() {
-        true => {
+    let manifests = match there(&common.which.store)? {
+        Some(_) => {
             let store = Store::open(&common.which.store)?;
             say_elsewhere(&store, &plan, common.which.numerics.policy, common.output.quiet)?;
             trained(&store, survey(&plan, &store, common.which.numerics.policy)?)?
         }
-        false => vec![None; plan.runs.len()],
+        None => vec![None; plan.runs.len()],
     };
     let first = plan.runs.first();
     let classes = first.map_or(2, |run| plan.shapes(run)[LAYERS - 1].weight[0]);

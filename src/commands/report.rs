@@ -2,13 +2,14 @@
 //!
 //! Uses `report` of the library; `reproduce` ends in the same page.
 
+use super::inputs::protocol;
 use super::records::Records;
 use super::records::acquaint;
-use super::{Inputs, Verdict, place, say, write_out};
+use super::{Inputs, Verdict, places, say, write_out};
 use crate::cli::ReportArgs;
 use anyhow::Context as _;
 use selffer::Error;
-use selffer::audit;
+use selffer::audit::{self, archive::Archive};
 use selffer::recipe::Policy;
 use selffer::report::{self, Side, files};
 use selffer::store::{REPORT, Store};
@@ -19,24 +20,29 @@ use std::path::{Path, PathBuf};
 pub fn run(args: &ReportArgs) -> anyhow::Result<Verdict> {
     let by_default = args.archive.is_none().then(|| PathBuf::from("store"));
     let store = args.store.clone().or(by_default);
-    if let Some(store) = args.archive.as_deref().filter(|archive| Store::is_at(archive)) {
-        let subject = store.display().to_string();
-        return Err(Error::invalid(subject, "is a selffer store", "name it with --store").into());
-    }
-    if let Some(archive) = store.as_deref().filter(|store| !Store::is_at(store) && audit::is_published(store))
+    if let Some(archive) = &args.archive
+        && Store::is_at(archive)?
     {
-        let subject = archive.display().to_string();
-        return Err(Error::invalid(subject, "is a published archive", "name it with --archive").into());
+        return Err(Error::at(archive, "is a selffer store", "name it with --store").into());
+    }
+    if let Some(store) = &store
+        && !Store::is_at(store)?
+        && audit::is_published(store)?
+    {
+        return Err(Error::at(store, "is a published archive", "name it with --archive").into());
     }
     let out = match (&args.out, &store) {
         (Some(out), _) => out.clone(),
         (None, Some(store)) => store.join(REPORT),
         (None, None) => PathBuf::from(REPORT),
     };
-    if let Some(store) = store.as_deref().filter(|store| within(store, &out)) {
-        let problem = format!("lies in the store {}, which holds nothing else", store.display());
-        let mend = "leave out --out, or name a directory elsewhere with it";
-        return Err(Error::at(&out, problem, mend).into());
+    if let Some(archive) = &args.archive {
+        places::apart_from_archive(&out, &Archive::named(archive)?)?;
+    }
+    match &store {
+        Some(store) if places::same(&out, &store.join(REPORT)) => {}
+        Some(_) => places::apart_from(&out, &protocol(&args.protocol)?)?,
+        None => places::apart(&out, &[])?,
     }
     files::check(&out)?;
     let mut sides = Vec::new();
@@ -60,12 +66,6 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<Verdict> {
     }
     write_out(&format!("{}\n", page.display()))?;
     Ok(Verdict::Clean)
-}
-
-/// Whether a place lies in a store and is not the one that is for reports.
-fn within(store: &Path, out: &Path) -> bool {
-    let (Ok(store), Some(place)) = (store.canonicalize(), place(out)) else { return false };
-    place.starts_with(&store) && place != store.join(REPORT) && place != store
 }
 
 /// Another process writes a report into the same directory.

@@ -4,7 +4,7 @@
 
 use super::records::say_elsewhere;
 use super::{
-    Inputs, Verdict, jobs, jobs::leave, listen_no_more, print, report, say, stop_when_told, verdict,
+    Inputs, Verdict, jobs, jobs::leave, listen_no_more, places, print, report, say, stop_when_told, verdict,
 };
 use crate::cli::ReproduceArgs;
 use crate::output;
@@ -14,12 +14,13 @@ use selffer::plan::Plan;
 use selffer::recipe::Policy;
 use selffer::report::files;
 use selffer::run::{Done, Every, Runner, Snapshots, all_fit, survey};
-use selffer::store::{Entry, REPORT, Store};
+use selffer::store::{REPORT, Store};
 use selffer::table::Table;
 use selffer::text::{counted, networks};
 use selffer::train::Torch;
 use selffer::verify::golden::{self, Golden, Scope};
 use selffer::verify::{Context, verify};
+use selffer::whole::there;
 use selffer::{Error, Result};
 use std::path::Path;
 
@@ -33,6 +34,7 @@ pub fn run(args: &ReproduceArgs) -> anyhow::Result<Verdict> {
     let scope = Scope::new(&plan.protocol.name, policy, numerics.gpu().map(|gpu| gpu.name.as_str()));
     let asked = golden.dir.is_some();
     let golden = accepted(golden.dir.as_deref(), &scope)?;
+    places::apart_from(&common.which.store, plan.protocol)?;
     let store = Store::create(&common.which.store)?;
     say_elsewhere(&store, &plan, policy, common.output.quiet)?;
     if !no_report {
@@ -84,7 +86,9 @@ pub fn run(args: &ReproduceArgs) -> anyhow::Result<Verdict> {
 
 /// The golden snapshot: one that cannot be read is better known before hours of training than after.
 fn accepted(dir: Option<&Path>, scope: &Scope) -> Result<Option<(String, Golden)>> {
-    if let Some(dir) = dir.filter(|dir| !dir.is_dir()) {
+    if let Some(dir) = dir
+        && !there(dir)?.is_some_and(|found| found.is_dir())
+    {
         let mend = "name the directory of golden snapshots, or leave out --golden";
         return Err(Error::at(dir, "is no directory", mend));
     }
@@ -105,13 +109,13 @@ fn place_for_report(store: &Store) -> Result<()> {
 fn to_train(plan: &Plan<'_>, store: &Store, policy: Policy) -> Result<Vec<usize>> {
     let found = survey(plan, store, policy)?;
     let diverged = |found: &Option<Manifest>| found.as_ref().is_some_and(|found| found.weights().is_none());
-    let whole =
-        |found: &Manifest| found.weights().is_none_or(|weights| store.has(&Entry::Checkpoint(weights)));
-    let to_train = |index: &usize| {
-        let barred = plan.runs[*index].parent.is_some_and(|base| diverged(&found[base]));
-        !barred && !found[*index].as_ref().is_some_and(whole)
-    };
-    Ok((0..plan.runs.len()).filter(to_train).collect())
+    let mut to_train = Vec::new();
+    for (index, run) in plan.runs.iter().enumerate() {
+        let barred = run.parent.is_some_and(|base| diverged(&found[base]));
+        let there = found[index].as_ref().map_or(Ok(false), |found| store.has_weights(found))?;
+        to_train.extend((!barred && !there).then_some(index));
+    }
+    Ok(to_train)
 }
 
 /// Says that so many networks are about to be trained.

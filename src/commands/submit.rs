@@ -5,7 +5,7 @@
 use super::inputs::{self, placed};
 use super::jobs::{Asker, FORGET, unknown_left};
 use super::records::say_elsewhere;
-use super::{Inputs, Verdict, jobs, print, say, write_out};
+use super::{Inputs, Verdict, jobs, places, print, say, write_out};
 use crate::cli::{EngineName, Format, SubmitArgs};
 use selffer::cluster::arrange::{Arrangement, Batch, Pair, arrange};
 use selffer::cluster::order::{Format as OrderFormat, Order};
@@ -77,6 +77,7 @@ pub fn run(args: &SubmitArgs) -> anyhow::Result<Verdict> {
     if args.engine == EngineName::Slurm {
         fits_slurm(args, &cluster, &dir)?;
     }
+    places::apart_from(&dir, plan.protocol)?;
     let orders = Orders { args, plan: &plan, text, origin, data: place };
     if args.dry_run {
         return dry_run(&orders, &cluster, &dir);
@@ -286,7 +287,7 @@ fn dry_run(orders: &Orders<'_>, cluster: &Cluster, store: &Path) -> anyhow::Resu
         Ok(limits) => (limits, None),
         Err(error) => (slurm::DEFAULTS, Some(error)),
     };
-    let todo = match Store::is_at(&args.which.store) {
+    let todo = match Store::is_at(&args.which.store)? {
         true => {
             let store = Store::open(&args.which.store)?;
             say_elsewhere(&store, plan, args.which.numerics.policy, args.output.quiet)?;

@@ -212,11 +212,13 @@ fn went_on(claims: &[Claim], process: &Holder) -> bool {
 
 /// The store that an order lies in.
 fn store_of(plan: &Path) -> Result<&Path> {
-    let store = plan.parent().and_then(Path::parent).and_then(Path::parent);
-    store.filter(|store| Store::is_at(store)).ok_or_else(|| {
-        let mend = "name a plan.json that `selffer submit` wrote, where it wrote it";
-        Error::at(plan, "does not lie in a store", mend)
-    })
+    match plan.parent().and_then(Path::parent).and_then(Path::parent) {
+        Some(store) if Store::is_at(store)? => Ok(store),
+        _ => {
+            let mend = "name a plan.json that `selffer submit` wrote, where it wrote it";
+            Err(Error::at(plan, "does not lie in a store", mend))
+        }
+    }
 }
 
 /// How many networks that take so many bytes each are trained at once: as many as were asked for, else all that the job

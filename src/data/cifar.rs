@@ -54,7 +54,10 @@ const LAYOUTS: [Layout; 2] = [
 pub(super) fn read_dir(dir: &Path) -> Result<Dataset> {
     fs::read_dir(dir).map_err(Error::io("read the directory", dir))?;
     let subject = dir.display().to_string();
-    let there: Vec<&Layout> = LAYOUTS.iter().filter(|layout| dir.join(layout.train[0]).exists()).collect();
+    let mut there = Vec::new();
+    for layout in &LAYOUTS {
+        there.extend(whole::there(&dir.join(layout.train[0]))?.map(|_| layout));
+    }
     let layout = match there.as_slice() {
         [layout] => layout,
         [] => {

@@ -69,14 +69,13 @@ impl Listing {
         };
         let mut left_out = Vec::new();
         let mut parts: [Vec<Listed>; 2] = Default::default();
-        let mut dirs: [PathBuf; 2] = Default::default();
+        let dirs = dirs(from)?;
         for part in Part::BOTH {
-            let dir = part_dir(from, part)?;
+            let dir = &dirs[part as usize];
             parts[part as usize] = match &lists.parts[part as usize] {
-                Some(list) => listed(&dir, list, &mut classes)?,
-                None => in_folders(&dir, part, &mut classes, &mut left_out)?,
+                Some(list) => listed(dir, list, &mut classes)?,
+                None => in_folders(dir, part, &mut classes, &mut left_out)?,
             };
-            dirs[part as usize] = dir;
         }
         let classes = classes.expect("the training images gave them");
         let endings = left_out.iter().map(|name| ending(name)).collect();
@@ -112,12 +111,23 @@ impl Listing {
     }
 }
 
+/// The directories of the two parts.
+///
+/// # Errors
+/// Where there is none, or several.
+pub fn dirs(from: &Path) -> Result<[PathBuf; 2]> {
+    let [train, valid] = Part::BOTH.map(|part| part_dir(from, part));
+    Ok([train?, valid?])
+}
+
 /// The directory of a part.
 fn part_dir(from: &Path, part: Part) -> Result<PathBuf> {
     // What the system says of the source itself is more to the point than what is missing in it.
     fs::read_dir(from).map_err(Error::io("read the directory", from))?;
-    let found: Vec<_> =
-        DIRS[part as usize].iter().map(|name| from.join(name)).filter(|dir| dir.exists()).collect();
+    let mut found = Vec::new();
+    for dir in DIRS[part as usize].iter().map(|name| from.join(name)) {
+        found.extend(whole::there(&dir)?.map(|_| dir));
+    }
     match found.as_slice() {
         [dir] => Ok(dir.clone()),
         [] => {

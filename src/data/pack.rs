@@ -197,14 +197,15 @@ impl Index {
     pub fn read(dir: &Path) -> Result<Self> {
         let path = dir.join(INDEX);
         let bytes = match whole::read(&path, MOST) {
-            Err(error) if error.kind() == ErrorKind::NotFound && dir.join(PLAN).exists() => {
-                let problem = "is a pack that is not finished";
-                let mend = "run the same `selffer data pack` again, which goes on from where it stopped";
-                return Err(Error::at(dir, problem, mend));
-            }
             Err(error) if error.kind() == ErrorKind::NotFound && dir.is_dir() => {
-                let mend = "make one with `selffer data pack`";
-                return Err(Error::at(dir, format!("is no pack: it has no {INDEX}"), mend));
+                let (problem, mend) = match whole::there(&dir.join(PLAN))? {
+                    Some(_) => (
+                        "is a pack that is not finished".to_owned(),
+                        "run the same `selffer data pack` again, which goes on from where it stopped",
+                    ),
+                    None => (format!("is no pack: it has no {INDEX}"), "make one with `selffer data pack`"),
+                };
+                return Err(Error::at(dir, problem, mend));
             }
             read => read.map_err(Error::io("read", &path))?,
         };

@@ -112,7 +112,7 @@ pub fn pack(
     }
     let text = canonical::json(&plan);
     let claim = claim(to, &plan, &text)?;
-    let finished = to.join(INDEX).exists().then(|| Index::read(to)).transpose()?;
+    let finished = whole::there(&to.join(INDEX))?.map(|_| Index::read(to)).transpose()?;
     let plan_digest = Digest::of(text.as_bytes());
     if finished.as_ref().is_some_and(|index| index.plan != plan_digest) {
         let problem = format!("has the {INDEX} of another pack");

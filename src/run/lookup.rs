@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::manifest::Manifest;
 use crate::plan::Plan;
 use crate::recipe::{Policy, Recipe};
-use crate::store::{Entry, Store};
+use crate::store::Store;
 use std::cmp::Reverse;
 use std::collections::HashSet;
 
@@ -79,7 +79,7 @@ fn recorded(plan: &Plan<'_>, store: &Store, policy: Policy) -> Result<HashSet<us
         let Some(manifest) = store.manifest(digest)?.whole() else { continue };
         let Some(index) = named.get(&manifest.run) else { continue };
         let ours = plan.recipe(&plan.runs[*index], policy, manifest.recipe.parent) == manifest.recipe;
-        if ours && manifest.weights().is_none_or(|weights| store.has(&Entry::Checkpoint(weights))) {
+        if ours && store.has_weights(&manifest)? {
             recorded.insert(*index);
         }
     }

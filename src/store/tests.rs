@@ -178,6 +178,47 @@ fn strays_are_listed() {
     assert_eq!(found, expected);
 }
 
+/// Nothing can be read in such places, nor is that an error: `verify` tells all of them.
+#[test]
+fn what_is_of_another_kind_is_a_stray_and_stops_nobody() {
+    let (dir, store) = fresh();
+    let (split, checkpoint, recipe) = fill(&store);
+    let manifest = store.path(&Entry::Manifest(recipe));
+    fs::remove_file(&manifest).unwrap();
+    std::os::unix::fs::symlink(&manifest, &manifest).unwrap();
+    assert!(
+        matches!(store.manifest(recipe).unwrap(), Found::Damaged(why) if why.contains("leads to itself"))
+    );
+    assert!(!store.has(&Entry::Manifest(recipe)).unwrap());
+    for sub in [SPLITS, CHECKPOINTS] {
+        fs::remove_dir_all(dir.path().join(sub)).unwrap();
+        fs::write(dir.path().join(sub), "x").unwrap();
+    }
+    for sub in [JOBS, REPORT] {
+        fs::write(dir.path().join(sub), "x").unwrap();
+    }
+    assert_eq!(store.split(split).unwrap(), Found::Absent);
+    assert_eq!(store.weights(checkpoint).unwrap(), Found::Absent);
+    assert!(!store.has(&Entry::Checkpoint(checkpoint)).unwrap());
+    let strays = [Path::new(CHECKPOINTS), Path::new(JOBS)].map(Path::to_owned).to_vec();
+    let ring = manifest.strip_prefix(dir.path()).unwrap().to_owned();
+    let rest = [Path::new(REPORT), Path::new(SPLITS)].map(Path::to_owned);
+    assert_eq!(store.list().unwrap(), (vec![], [strays, vec![ring], rest.to_vec()].concat()));
+}
+
+/// A name that is taken is taken, whatever is behind it.
+#[test]
+fn a_claim_that_is_a_link_to_itself_says_nothing_of_its_holder() {
+    let (_dir, store) = fresh();
+    let recipe = manifest(1).recipe_digest();
+    let path = store.dir().join(CLAIMS).join(format!("{}-1.json", recipe.hex()));
+    std::os::unix::fs::symlink(&path, &path).unwrap();
+    assert_eq!(store.last_claim(recipe).unwrap(), Some((1, None)));
+    fs::remove_file(&path).unwrap();
+    std::os::unix::fs::symlink("nowhere", &path).unwrap();
+    assert_eq!(store.last_claim(recipe).unwrap(), Some((1, None)));
+}
+
 #[test]
 fn leftovers_are_swept_by_the_one_writer_only() {
     let (dir, writer) = fresh();

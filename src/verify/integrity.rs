@@ -55,7 +55,7 @@ pub(super) fn files(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
     }
     for stray in strays {
         let subject = context.store.dir().join(stray).display().to_string();
-        let message = "it is no file that selffer writes there; move it elsewhere";
+        let message = "it is nothing that selffer writes there; move it elsewhere";
         sink.expect(false, || Finding::new(Code::FileStray, subject, message));
     }
     Ok(())
@@ -79,10 +79,11 @@ fn look(context: &Context<'_>, entry: &Entry) -> Result<Option<String>> {
 
 /// Whether a split's file, damaged or not, puts every class where the plan's split of that name does.
 fn classes(context: &Context<'_>, digest: SplitDigest, sink: &mut Sink) -> Result<()> {
-    let path = context.store.path(&Entry::Split(digest));
-    if !path.is_file() {
+    let entry = Entry::Split(digest);
+    if !context.store.has(&entry)? {
         return Ok(());
     }
+    let path = context.store.path(&entry);
     let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
     let Ok(split) = serde_json::from_slice::<Split>(&bytes) else { return Ok(()) };
     let planned = context.plan.splits.iter().map(|(planned, _)| planned);
@@ -109,7 +110,7 @@ fn classes(context: &Context<'_>, digest: SplitDigest, sink: &mut Sink) -> Resul
 pub(super) fn complete(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
     let (plan, store) = (context.plan, context.store);
     for (split, digest) in &plan.splits {
-        let there = store.has(&Entry::Split(*digest));
+        let there = store.has(&Entry::Split(*digest))?;
         sink.expect(there, || {
             let path = store.path(&Entry::Split(*digest)).display().to_string();
             Finding::new(Code::SplitMissing, &split.name, "run `selffer reproduce` to write it").with(path)
@@ -137,7 +138,7 @@ pub(super) fn complete(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
         match &manifest.outcome {
             Outcome::Trained { layers } => {
                 let entry = Entry::Checkpoint(layers.whole());
-                let there = store.has(&entry);
+                let there = store.has(&entry)?;
                 sink.expect(there, || {
                     Finding::new(Code::CheckpointMissing, &name, "run `selffer reproduce` to train it again")
                         .with(store.path(&entry).display().to_string())

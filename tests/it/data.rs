@@ -127,8 +127,8 @@ fn a_pack_lies_neither_among_its_images_nor_in_a_store_or_a_pack() {
     std::os::unix::fs::symlink(&from, dir.path().join("link")).unwrap();
     drop(selffer::store::Store::create(&store).unwrap());
     for (to, said) in [
-        (from.join("train/pack"), "train, whose images are packed; name a directory elsewhere"),
-        (dir.path().join("link/train/n01/pack"), "train, whose images are packed"),
+        (from.join("train/pack"), "train, where it would be taken for images; name a directory elsewhere"),
+        (dir.path().join("link/train/n01/pack"), "train, where it would be taken for images"),
         (store.join("pack"), "which holds nothing else; name a directory elsewhere"),
         (good().1.join("pack"), "pack, which holds nothing else; name a directory elsewhere"),
     ] {

@@ -127,6 +127,76 @@ fn what_is_no_store_is_refused_and_left_alone() {
     assert!(!dir.path().join("nowhere").exists() && !dir.path().join("golden").exists());
 }
 
+/// The same call by somebody who is bound by permissions: as root is without any capability.
+fn bound(call: &Command) -> Command {
+    let mut bound = match is_root() {
+        true => {
+            let mut bare = Command::new("setpriv");
+            bare.args(["--bounding-set=-all", "--inh-caps=-all"]).arg(call.get_program());
+            bare
+        }
+        false => Command::new(call.get_program()),
+    };
+    bound.args(call.get_args());
+    bound
+}
+
+/// What may not be looked at is neither absent nor lost: a queue would train it all again.
+#[test]
+fn what_may_not_be_read_is_told_as_that() {
+    if !succeeds(&mut bound(&Command::new("true"))) {
+        return say("there is no setpriv that drops root's capabilities: nothing was tried");
+    }
+    let (dir, store) = good_copy();
+    let inner = dir.path().join("inner");
+    fs::create_dir(&inner).unwrap();
+    fs::copy(protocol(), inner.join("protocol.toml")).unwrap();
+    fs::create_dir(inner.join("results")).unwrap();
+    let checkpoints = store.join("checkpoints");
+    let one = fs::read_dir(&checkpoints).unwrap().next().unwrap().unwrap().path();
+    let close = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    let tried = |closed: &Path, call: Command, named: &Path| {
+        close(closed, 0o000);
+        let ran = run(bound(&call)).expect(2);
+        close(closed, 0o755);
+        let said = format!("cannot read {}: Permission denied", named.display());
+        assert!(
+            ran.err.contains(&said) && ran.err.ends_with("; allow it, or name another place\n"),
+            "{}",
+            ran.err
+        );
+        assert_eq!(ran.out, "");
+    };
+    for command in [&["status"] as &[&str], &["submit", "--dry-run", "--quiet"], &["verify"]] {
+        let call = || {
+            let mut call = selffer(command);
+            call.arg("--protocol").arg(protocol()).arg("--store").arg(&store);
+            call
+        };
+        close(&checkpoints, 0o000);
+        let ran = run(bound(&call())).expect(2);
+        close(&checkpoints, 0o755);
+        assert!(ran.err.contains("Permission denied (os error 13); allow it"), "{}", ran.err);
+        assert_eq!(ran.out, "", "{command:?}");
+        let mark = store.join("selffer-store");
+        tried(&store, call(), &mark);
+    }
+    assert!(one.is_file());
+    let named = inner.join("protocol.toml");
+    let mut call = selffer(["plan", "--quiet", "--protocol"]);
+    call.arg(&named);
+    tried(&inner, call, &named);
+    let mut call = selffer(["audit"]);
+    call.arg(&inner);
+    tried(&inner, call, &inner.join("selffer-store"));
+    let mut call = selffer(["report", "--archive"]);
+    call.arg(&inner);
+    tried(&inner, call, &inner.join("selffer-store"));
+    let mut call = selffer(["plan", "--quiet", "--protocol", "standard", "--data"]);
+    call.arg(inner.join("images"));
+    tried(&inner, call, &inner.join("images"));
+}
+
 #[test]
 fn a_store_that_cannot_be_written_is_refused_and_left_alone() {
     // Not even root makes a directory there.
@@ -134,20 +204,9 @@ fn a_store_that_cannot_be_written_is_refused_and_left_alone() {
     refused(reproduce(protocol(), nowhere), &["/proc/selffer-test-store"], "; ");
     assert!(!nowhere.exists());
 
-    // Root without any capability is bound by permissions like anyone.
-    let bare: &[&str] = match is_root() {
-        true => &["setpriv", "--bounding-set=-all", "--inh-caps=-all"],
-        false => &["env"],
-    };
-    if !succeeds(Command::new(bare[0]).args(&bare[1..]).arg("true")) {
+    if !succeeds(&mut bound(&Command::new("true"))) {
         return say("there is no setpriv that drops root's capabilities: only /proc was tried");
     }
-    let bound = |store: &Path| {
-        let call = reproduce(protocol(), store);
-        let mut bound = Command::new(bare[0]);
-        bound.args(&bare[1..]).arg(call.get_program()).args(call.get_args());
-        bound
-    };
     let (dir, store) = good_copy();
     let parent = dir.path().join("parent");
     fs::create_dir(&parent).unwrap();
@@ -159,7 +218,7 @@ fn a_store_that_cannot_be_written_is_refused_and_left_alone() {
     let close = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     for (closed, store, named) in [(&parent, parent.join("store"), &parent), (&new, store.clone(), &new)] {
         close(closed, 0o555);
-        let call = bound(&store);
+        let call = bound(&reproduce(protocol(), &store));
         refused(call, &[named.to_str().unwrap()], "; allow it, or name another place");
         close(closed, 0o755);
     }
