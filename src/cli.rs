@@ -13,7 +13,7 @@ pub use bisect::{BisectArgs, ReplayArgs};
 pub use jobs::{CancelArgs, EngineName, StatusArgs, SubmitArgs, WorkArgs};
 pub use numerics::Numerics;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use selffer::run::Every;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -44,6 +44,13 @@ pub struct Cli {
 }
 
 impl Cli {
+    /// What the command line says.
+    pub fn told() -> Result<Self, clap::Error> {
+        let mut command = numbers(Self::command());
+        let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+        Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+    }
+
     /// Whether nothing but results and errors is to be said.
     pub fn quiet(&self) -> bool {
         match &self.command {
@@ -83,6 +90,15 @@ impl Cli {
         };
         place.data.as_deref()
     }
+}
+
+/// A number below 0 is the value that an option refuses, and no other option.
+fn numbers(command: clap::Command) -> clap::Command {
+    let takes = |arg: clap::Arg| match arg.get_action().takes_values() {
+        true => arg.allow_negative_numbers(true),
+        false => arg,
+    };
+    command.mut_args(takes).mut_subcommands(numbers)
 }
 
 #[derive(Subcommand)]
@@ -261,7 +277,7 @@ pub struct PlanArgs {
     pub common: Common,
     /// Images a second that one job trains a base network on, where it was measured: how long the plan
     /// takes is told by it. [default: what the networks in the store took]
-    #[arg(long, value_name = "IMAGES", value_parser = positive)]
+    #[arg(long, value_name = "IMAGES", value_parser = speed)]
     pub speed: Option<f64>,
     /// Measure that speed now: as many base networks as there are jobs, and no more than the plan has networks, are trained at once for
     /// some steps, on noise. Nothing is kept. The `paper` protocol needs no images for it.
@@ -299,10 +315,10 @@ pub struct ShowArgs {
     pub format: Format,
 }
 
-/// A number above 0.
-fn positive(text: &str) -> Result<f64, String> {
-    let number = text.parse().ok().filter(|number: &f64| *number > 0.0 && number.is_finite());
-    number.ok_or_else(|| "take a number above 0".to_owned())
+/// A speed that something could have: of no other can it be said how long a plan takes.
+fn speed(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number| (1e-3..=1e12).contains(number));
+    number.ok_or_else(|| "take a number from 0.001 to 1e12".to_owned())
 }
 
 /// What only a command that trains takes.

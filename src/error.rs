@@ -87,10 +87,15 @@ fn mend(system: &io::Error) -> &'static str {
     }
 }
 
+/// A name, which may have the end of a line in it.
+fn on_one_line(name: String) -> String {
+    name.replace('\n', "\\n")
+}
+
 impl Error {
     /// Wraps what the system said of one operation on `path`; for `map_err`.
     pub fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.display().to_string();
+        let path = on_one_line(path.display().to_string());
         move |system| Self::Io { doing, path, system }
     }
 
@@ -101,7 +106,7 @@ impl Error {
 
     /// Something a user gave is not what it has to be.
     pub fn invalid(subject: impl Into<String>, problem: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self::Invalid { subject: subject.into(), problem: problem.into(), mend: mend.into() }
+        Self::Invalid { subject: on_one_line(subject.into()), problem: problem.into(), mend: mend.into() }
     }
 }
 
@@ -128,6 +133,7 @@ mod tests {
         let ring = dir.path().join("ring");
         std::os::unix::fs::symlink("ring", &ring).unwrap();
         let error = |error| Error::io("read", &ring)(error).to_string();
+        assert_eq!(Error::at("a\nb", "is bad", "mend it").to_string(), "a\\nb: is bad; mend it");
         assert!(error(fs::read(&ring).unwrap_err()).ends_with("through too many: name the place itself"));
         assert!(error(fs::read(dir.path()).unwrap_err()).ends_with("; it has to be a file"));
         assert!(error(fs::create_dir(dir.path()).unwrap_err()).ends_with("or name another place"));

@@ -5,7 +5,6 @@ mod commands;
 mod output;
 mod progress;
 
-use clap::Parser as _;
 use commands::Verdict;
 use selffer::Error;
 use selffer::text::printable;
@@ -19,7 +18,7 @@ fn main() {
     // A file over the limit on file sizes (ulimit -f) is to be an error of the write, not the end.
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     commands::end_on_signals();
-    let code = match cli::Cli::try_parse() {
+    let code = match cli::Cli::told() {
         Ok(told) => run(told),
         // Help, too, and the version.
         Err(error) => {

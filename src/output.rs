@@ -124,12 +124,17 @@ pub struct Accepted {
     pub written: String,
     pub reason: String,
     pub runs: usize,
+    /// Why the snapshot before could not be compared with, where there was one that could not be read.
+    pub unreadable: Option<String>,
     pub comparison: Comparison,
 }
 
 impl Accepted {
     pub fn text(&self) -> String {
         let changes = match (&self.comparison.file, self.comparison.differences.len()) {
+            (None, _) if self.unreadable.is_some() => {
+                "the one before could not be read, so nothing was compared\n".to_owned()
+            }
             (None, _) => "it is the first\n".to_owned(),
             (Some(_), 0) => "no network differs from the one before\n".to_owned(),
             (Some(_), count) => {

@@ -283,13 +283,15 @@ impl Check<'_> {
         self.that(
             *rate > 0.0 && *rate <= 100.0,
             "solver.rate",
-            rate,
+            format!("{rate:?}"),
             "take a number above 0 and at most 100",
         )?;
-        self.that(*rate_factor > 0.0 && *rate_factor <= 1.0, "solver.rate_factor", rate_factor, unit)?;
+        let factor = format!("{rate_factor:?}");
+        self.that(*rate_factor > 0.0 && *rate_factor <= 1.0, "solver.rate_factor", factor, unit)?;
         let below_one = "take a number from 0 and below 1";
-        self.that((0.0..1.0).contains(momentum), "solver.momentum", momentum, below_one)?;
-        self.that((0.0..1.0).contains(decay), "solver.decay", decay, below_one)?;
+        for (key, number) in [("solver.momentum", momentum), ("solver.decay", decay)] {
+            self.that((0.0..1.0).contains(number), key, format!("{number:?}"), below_one)?;
+        }
         for drop in rate_drops {
             let good = drop > &0 && drop < epochs;
             let mend = match *epochs {

@@ -169,6 +169,21 @@ fn seconds(time: &str) -> Option<u64> {
     all.checked_mul(60).filter(|seconds| *seconds > 0)
 }
 
+/// Whether that is one of Slurm's times, be it without an end.
+fn is_time(text: &str) -> bool {
+    let endless = ["UNLIMITED", "INFINITE", "-1"].iter().any(|word| text.eq_ignore_ascii_case(word));
+    let none = text.chars().any(|c| c == '0') && text.chars().all(|c| "0:-".contains(c));
+    endless || none || seconds(text).is_some()
+}
+
+/// Whether that is a size of memory as sbatch takes it: `4000`, `16G`, `16GB`.
+fn is_size(text: &str) -> bool {
+    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let number = &text[..text.len() - unit.len()];
+    let known = ["", "K", "M", "G", "T", "KB", "MB", "GB", "TB"];
+    number.parse::<u64>().is_ok() && known.iter().any(|name| unit.eq_ignore_ascii_case(name))
+}
+
 impl Cluster {
     /// Reads a file of resources.
     ///
@@ -197,10 +212,34 @@ impl Cluster {
             }
         }
         for given in std::iter::once(&self.all).chain(self.network.iter().map(|special| &special.given)) {
-            let named = [&given.partition, &given.gres, &given.time, &given.mem];
-            let texts = named.into_iter().flatten().chain(&given.flags);
-            if let Some(text) = texts.clone().find(|text| text.chars().any(char::is_control)) {
+            let named = [
+                ("partition", &given.partition),
+                ("gres", &given.gres),
+                ("time", &given.time),
+                ("mem", &given.mem),
+            ];
+            let said = || named.iter().filter_map(|(key, text)| Some((*key, text.as_deref()?)));
+            let texts = said().map(|(_, text)| text).chain(given.flags.iter().map(String::as_str));
+            if let Some(text) = texts.into_iter().find(|text| text.chars().any(char::is_control)) {
                 return refuse(text.trim(), "has a line break or a control character", "leave it out");
+            }
+            if let Some((key, _)) = said().find(|(_, text)| text.trim().is_empty()) {
+                return refuse(key, "is empty", "say what it is, or leave it out");
+            }
+            if let Some(time) = given.time.as_deref().filter(|time| !is_time(time)) {
+                let problem = format!("is {time:?}, which is none of Slurm's times");
+                return refuse("time", &problem, "take minutes, H:M:S, D-H:M:S or UNLIMITED");
+            }
+            if let Some(mem) = given.mem.as_deref().filter(|mem| !is_size(mem)) {
+                let problem = format!("is {mem:?}, which is none of Slurm's sizes");
+                return refuse(
+                    "mem",
+                    &problem,
+                    "take a whole number of MiB, or one with K, M, G or T after it",
+                );
+            }
+            if given.cpus == Some(0) {
+                return refuse("cpus", "cannot be 0", "take at least 1, or leave it out");
             }
             given.flags.iter().try_for_each(|flag| flags::check(origin, flag))?;
         }
@@ -290,6 +329,34 @@ mod tests {
         {
             assert_eq!(seconds(text), None, "{text}");
         }
+    }
+
+    /// As Slurm 22.05's sbatch takes and refuses them, but for negative times, which it takes.
+    #[test]
+    fn what_sbatch_would_refuse_is_refused_before() {
+        let checked = |text: &str| toml::from_str::<Cluster>(text).expect(text).check("here");
+        for text in ["abc", "1P", "1.5G", "-1", "", " ", "G", "99999999999999999999"] {
+            let said = checked(&format!("mem = \"{text}\"")).expect_err(text).to_string();
+            assert!(said.starts_with("here: `mem` is "), "{said}");
+        }
+        for text in ["0", "4000", "1g", "16G", "1GB", "1KB", "1T"] {
+            checked(&format!("mem = \"{text}\"")).expect(text);
+        }
+        for text in ["garbage", "-5", "", "1:", ":", "-", "1-2-3", " 5", "5.5", "1:2:3:4", "1h"] {
+            let said = checked(&format!("time = \"{text}\"")).expect_err(text).to_string();
+            assert!(said.starts_with("here: `time` is "), "{said}");
+        }
+        for text in ["0", "0:0", "-1", "infinite", "UNLIMITED", "90", "5:70", "1-30:99", "2-12:00:00"] {
+            checked(&format!("time = \"{text}\"")).expect(text);
+        }
+        for text in
+            ["partition = \"\"", "gres = \" \"", "cpus = 0", "[[network]]\ntreatments = [\"AnB\"]\ncpus = 0"]
+        {
+            assert!(checked(text).is_err(), "{text}");
+        }
+        let said = checked("time = \"1h\"").unwrap_err().to_string();
+        let says = "here: `time` is \"1h\", which is none of Slurm's times; take minutes, H:M:S, D-H:M:S or UNLIMITED";
+        assert_eq!(said, says);
     }
 
     #[test]

@@ -19,6 +19,9 @@ const ACROSS: usize = 7;
 /// Columns that text keeps to.
 const COLUMNS: usize = 80;
 
+/// A cell's fields, as the header of CSV has them.
+const FIELDS: [&str; 8] = ["split", "target", "treatment", "n", "seed", "correct", "total", "weights"];
+
 /// One network's accuracy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Cell {
@@ -84,7 +87,11 @@ impl Table {
     /// # Errors
     /// Never in practice: the writer is memory.
     pub fn csv(&self) -> Result<String> {
-        csv(&self.cells)
+        match self.cells.is_empty() {
+            // Whoever reads it by columns finds them, too, where nothing is trained yet.
+            true => csv([FIELDS]),
+            false => csv(&self.cells),
+        }
     }
 
     /// The blocks that people read: one for each split and target, in the plan's order.

@@ -39,6 +39,10 @@ fn sentence(text: &str, origin: &str, shows: &str, error: &toml::de::Error) -> E
 
 /// What serde says of a value of the wrong kind, without the words of Rust.
 fn plain(message: String) -> String {
+    if message.starts_with("wanted exactly 1 element") {
+        let number = if message.contains("more than") { "several stand" } else { "none stands" };
+        return format!("{number} where one has to: a table of one name, {{ … = … }}");
+    }
     let kinds = message.strip_prefix("invalid type: ").or_else(|| message.strip_prefix("invalid value: "));
     let kinds = kinds.and_then(|kinds| kinds.split_once(", expected "));
     let Some((found, wanted)) = kinds else { return message };
@@ -93,6 +97,11 @@ mod tests {
             (told::<u64>("-1"), "integer `-1` stands where this belongs: a whole number from 0"),
             (told::<u32>("99999999999"), "stands where this belongs: a whole number from 0 to 4294967295"),
             (told::<String>("[1]"), "a list stands where this belongs: a text in quotes"),
+            (
+                told::<Halves>("{ random = 0, whole = 1 }"),
+                "line 1: several stand where one has to: a table of one name",
+            ),
+            (told::<Halves>("{}"), "line 1: none stands where one has to: a table of one name"),
         ];
         for (told, expected) in cases {
             assert!(told.contains(expected), "{told}");

@@ -65,16 +65,22 @@ impl AuditArgs {
 
     /// What of that which is for stores alone was said, but for what trains again.
     pub fn said_of_stores(&self) -> Vec<&'static str> {
-        let (device, numerics) = self.numerics.said();
-        let said = [
-            ("--protocol", self.protocol.is_some()),
-            ("--data", self.place.data.is_some()),
-            ("--margin", self.margin.is_some()),
-            ("--device", device),
-            ("--numerics", numerics),
-        ];
-        said.into_iter().filter_map(|(option, said)| said.then_some(option)).collect()
+        let mut said = said_of_stores(&self.protocol, &self.place, &self.numerics);
+        said.extend(self.margin.map(|_| "--margin"));
+        said
     }
+}
+
+/// Which of these were said: an archive has no use for them.
+fn said_of_stores(protocol: &Option<String>, place: &Place, numerics: &Numerics) -> Vec<&'static str> {
+    let (device, policy) = numerics.said();
+    let said = [
+        ("--protocol", protocol.is_some()),
+        ("--data", place.data.is_some()),
+        ("--device", device),
+        ("--numerics", policy),
+    ];
+    said.into_iter().filter_map(|(option, said)| said.then_some(option)).collect()
 }
 
 #[derive(Args)]
@@ -89,9 +95,9 @@ pub struct ReportArgs {
     /// store, or in the working directory where there is no store]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// For a store: its protocol, one that is built in or a TOML file.
-    #[arg(long, value_name = "NAME|FILE", default_value = "ci")]
-    pub protocol: String,
+    /// For a store: its protocol, one that is built in or a TOML file. [default: ci]
+    #[arg(long, value_name = "NAME|FILE")]
+    pub protocol: Option<String>,
     #[command(flatten)]
     pub place: Place,
     #[command(flatten)]
@@ -99,6 +105,18 @@ pub struct ReportArgs {
     /// No messages but errors.
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+impl ReportArgs {
+    /// The store's protocol.
+    pub fn protocol(&self) -> &str {
+        self.protocol.as_deref().unwrap_or("ci")
+    }
+
+    /// What of that which is for stores alone was said.
+    pub fn said_of_stores(&self) -> Vec<&'static str> {
+        said_of_stores(&self.protocol, &self.place, &self.numerics)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -13,6 +13,7 @@ use selffer::plan::Plan;
 use selffer::status::{Standing, Status, Watch};
 use selffer::store::Store;
 use selffer::text::{are, networks};
+use selffer::whole::there;
 use selffer::{Error, Result};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,7 +45,8 @@ pub fn run(args: &CancelArgs) -> anyhow::Result<Verdict> {
     let plan = inputs.plan()?;
     let store = Store::open(&args.which.store)?;
     let policy = args.which.numerics.policy;
-    let _submitting = record::begin(&store)?;
+    // Where nothing was ever handed over, nobody hands over at the same time.
+    let _submitting = there(&record::dir(store.dir()))?.map(|_| record::begin(&store)).transpose()?;
     if args.forget {
         let orders = asked::forget(&plan, policy, store.dir(), jobs::engine)?;
         let result = Forgotten { orders: orders.iter().map(|order| order.display().to_string()).collect() };

@@ -70,20 +70,21 @@ fn accept(context: &Context<'_>, of: &GoldenArgs, reason: &str) -> anyhow::Resul
     }
     let new = Golden::of(plan, &Table::of(plan, manifests), policy, golden::fingerprint(manifests));
     let (dir, scope) = (of.golden.place(), Scope::of(&plan.protocol.name, policy, manifests));
-    let old = match Golden::find(Some(dir), &scope) {
-        // What is being replaced may be damaged: that is a reason to accept, not to refuse.
-        Err(error @ Error::Invalid { .. }) => {
-            say(&format!("the snapshot before could not be compared with: {error}"));
-            None
-        }
-        found => found?,
+    let (old, unreadable) = match Golden::find(Some(dir), &scope) {
+        // What is being replaced may be damaged: that is a reason to accept, not to refuse. Its mend is this command.
+        Err(Error::Invalid { subject, problem, .. }) => (None, Some(format!("{subject}: {problem}"))),
+        found => (found?, None),
     };
+    if let Some(why) = &unreadable {
+        say(&format!("the snapshot before could not be compared with: {why}"));
+    }
     let comparison = output::Comparison::of(old, &new, &scope);
     let path = new.write(dir, &scope, reason, &environment(context)?)?;
     let result = output::Accepted {
         written: path.display().to_string(),
         reason: reason.to_owned(),
         runs: new.runs.len(),
+        unreadable,
         comparison,
     };
     print(of.common.output.format, &result, || result.text())?;

@@ -31,23 +31,29 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<Verdict> {
     {
         return Err(Error::at(store, "is a published archive", "name it with --archive").into());
     }
+    if let (Some(archive), None, said @ [_, ..]) = (&args.archive, &store, args.said_of_stores().as_slice()) {
+        let mend = format!("leave out {}, or name a selffer store with --store", said.join(" and "));
+        return Err(Error::at(archive, "holds no networks", mend).into());
+    }
     let out = match (&args.out, &store) {
         (Some(out), _) => out.clone(),
         (None, Some(store)) => store.join(REPORT),
         (None, None) => PathBuf::from(REPORT),
     };
-    if let Some(archive) = &args.archive {
-        places::apart_from_archive(&out, &Archive::named(archive)?)?;
+    if let Some(path) = &args.archive
+        && let Some(archive) = Archive::at(path)?
+    {
+        places::apart_from_archive(&out, &archive)?;
     }
     match &store {
         Some(store) if places::same(&out, &store.join(REPORT)) => {}
-        Some(_) => places::apart_from(&out, &protocol(&args.protocol)?)?,
+        Some(_) => places::apart_from(&out, &protocol(args.protocol())?)?,
         None => places::apart(&out, &[])?,
     }
     files::check(&out)?;
     let mut sides = Vec::new();
     if let Some(path) = &store {
-        sides.push(side(path, &args.protocol, args.numerics.policy)?);
+        sides.push(side(path, args.protocol(), args.numerics.policy)?);
     }
     if let Some(path) = &args.archive {
         sides.push(report::archive(path)?);

@@ -47,7 +47,7 @@ pub enum NotATreatment {
     )]
     Preserved(String),
     /// `baseA@0`.
-    #[error("`{0}`: after the @ stands the number of training images of each class, 1 at least")]
+    #[error("`{0}`: after the @ stands the number of training images of each class, 1 to {max}", max = u32::MAX)]
     Examples(String),
 }
 

@@ -23,10 +23,13 @@ const EXAMPLES: usize = 10;
 pub(super) fn files(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
     let (entries, strays) = context.store.list()?;
     let looks = entries.par_iter().map(|entry| look(context, entry)).collect::<Result<Vec<_>>>()?;
-    let mut trained_on = HashSet::new();
+    let (mut trained_on, mut finished) = (HashSet::new(), HashSet::new());
     for entry in &entries {
-        if let Entry::Manifest(recipe) = entry {
-            trained_on.extend(context.store.manifest(*recipe)?.whole().map(|manifest| manifest.recipe.split));
+        if let Entry::Manifest(recipe) = entry
+            && let Some(manifest) = context.store.manifest(*recipe)?.whole()
+        {
+            trained_on.insert(manifest.recipe.split);
+            finished.extend(context.store.has_weights(&manifest)?.then_some(*recipe));
         }
     }
     let mut all_there = true;
@@ -39,6 +42,9 @@ pub(super) fn files(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
             let why = damage.unwrap_or_default();
             let mend = match entry {
                 Entry::Split(_) => "delete it, and `selffer reproduce` writes it anew",
+                Entry::Snapshot(recipe, _) if finished.contains(recipe) => {
+                    "delete it: its network is finished, and `selffer bisect` begins from an earlier state"
+                }
                 Entry::Snapshot(..) => "delete it, and `selffer reproduce` goes on from an earlier state",
                 _ => "delete it, and `selffer reproduce` trains that network again",
             };

@@ -2,6 +2,7 @@
 
 use crate::archive::{self, Mutation};
 use crate::common;
+use selffer::audit::archive::NAMELESS;
 use selffer::audit::claims::Verdict;
 use selffer::audit::splits::State;
 use selffer::audit::table1::Pooling;
@@ -9,6 +10,8 @@ use selffer::audit::{Audit, published};
 use selffer::verify::{Code, Severity};
 use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 fn at_or_above(audit: &Audit, severity: Severity) -> Vec<String> {
@@ -190,6 +193,22 @@ fn what_is_no_archive_is_refused_in_one_sentence() {
     let (code, _, errors) = audit(&[empty.path().to_str().unwrap()]);
     assert_eq!(code, Some(2));
     assert!(errors.contains("entries"), "{errors}");
+}
+
+/// Such a name cannot be written into a finding as it is, nor is what lies under it passed over without a word.
+#[test]
+fn what_has_a_name_that_is_no_text_is_told() {
+    let dir = tempfile::tempdir_in(archive::small().parent().unwrap()).unwrap();
+    archive::copy(archive::small(), dir.path());
+    let run = std::fs::read_dir(dir.path().join("results")).unwrap().next().unwrap().unwrap().path();
+    std::fs::write(run.join(OsStr::from_bytes(b"140415_\xff_net.o1.gz")), "x").unwrap();
+    std::fs::create_dir(dir.path().join("results").join(OsStr::from_bytes(b"half\xff"))).unwrap();
+    let audit = published(dir.path()).unwrap();
+    let subject = format!("results/{}/140415_\u{fffd}_net.o1.gz", run.file_name().unwrap().display());
+    for (code, subject) in [("log-damaged", subject.as_str()), ("name-unknown", "results/half\u{fffd}")] {
+        let found = audit.findings.iter().find(|finding| finding.subject == subject).expect(subject);
+        assert_eq!((found.code.name(), found.message.as_str()), (code, NAMELESS));
+    }
 }
 
 /// The published archive; none, with a line that says so, where it is not beside the checkout.

@@ -249,6 +249,21 @@ fn a_folder_of_images_trains_the_networks_of_its_pack() {
     call.arg(&direct).arg("--store").arg(dir.path().join("store"));
     assert_eq!(run(call).expect(0).json()["trained"], json!(0));
 
+    // Nothing else is put among them, where it would be taken for a class.
+    let among = other.path().join("images/train/store");
+    let refused = &["train, where it would be taken for images; name a directory elsewhere"];
+    sentence(on_store(&["reproduce", "--quiet"], &direct, &among), refused);
+    sentence(on_store(&["submit", "--engine", "local", "--quiet"], &direct, &among), refused);
+    let mut call = selffer(["report", "--quiet", "--out"]);
+    call.arg(&among).arg("--protocol").arg(&direct).arg("--store").arg(other.path().join("store"));
+    sentence(run(call), refused);
+    for (within, kind) in [(to.join("store"), "pack"), (dir.path().join("store/other"), "store")] {
+        let said = format!("lies in the {kind} {}, which holds", within.parent().unwrap().display());
+        sentence(on_store(&["reproduce", "--quiet"], &direct, &within), &[&said]);
+        assert!(!within.exists());
+    }
+    assert!(!among.exists());
+
     // The images moved: where they are now is said, and all is as it was.
     fs::rename(other.path().join("images"), other.path().join("elsewhere")).unwrap();
     let gone = &["images: is not there", "or say with --data DIR where they lie"];

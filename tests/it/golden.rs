@@ -560,8 +560,19 @@ fn a_damaged_snapshot_can_be_replaced() {
     fs::remove_file(&path).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
     assert_eq!(check(&golden).expect(2).err, says("is no regular file"));
-    accept(&golden, good_store()).expect(0);
+    let ran = accept(&golden, good_store()).expect(0);
+    let said =
+        format!("the snapshot before could not be compared with: {}: is no regular file\n", path.display());
+    assert_eq!(ran.err, said);
+    assert!(
+        ran.out.ends_with("; the one before could not be read, so nothing was compared\n"),
+        "{}",
+        ran.out
+    );
     check(&golden).expect(0);
+    fs::write(&path, b"\xff").unwrap();
+    let ran = call(&["golden", "accept", "--reason", "a test"], &golden, good_store(), "json").expect(0);
+    assert_eq!(ran.json()["unreadable"], json!(format!("{}: is not UTF-8 text", path.display())));
 }
 
 /// The pending snapshot is what would be accepted, and lies where `cargo insta review` looks.

@@ -656,6 +656,13 @@ fn what_slurm_would_read_otherwise_is_refused_first() {
         (store.clone(), &["--sbatch=-a 0-3"], "sets sbatch's --array"),
         (store.clone(), &["--sbatch=--job-name=mine"], "sets sbatch's --job-name"),
         (store.clone(), &["--time", "2"], "take a longer --time, or fewer --warn-seconds"),
+        (store.clone(), &["--time", "-5"], "`time` is \"-5\", which is none of Slurm's times; take minutes"),
+        (
+            store.clone(),
+            &["--mem", "abc"],
+            "`mem` is \"abc\", which is none of Slurm's sizes; take a whole number",
+        ),
+        (store.clone(), &["--partition", ""], "`partition` is empty; say what it is, or leave it out"),
     ] {
         for more in [more.to_vec(), [more, &["--dry-run"]].concat()] {
             let ran = run(submit(&protocol(), &store, &more)).expect(2);
@@ -663,6 +670,22 @@ fn what_slurm_would_read_otherwise_is_refused_first() {
             assert!(!store.exists());
         }
     }
+}
+
+/// Where nothing was handed over, there is nothing to keep others from, nor to write.
+#[test]
+fn to_cancel_nothing_makes_nothing() {
+    let (_dir, store) = good_copy();
+    let before = files(&store);
+    let call = |more: &[&str]| {
+        let mut call = selffer(["cancel", "--protocol"]);
+        call.arg(protocol()).arg("--store").arg(&store).args(more);
+        run(call)
+    };
+    assert_eq!(call(&[]).expect(0).out, "no job of this protocol is alive\n");
+    assert_eq!(call(&["--forget"]).expect(0).out, "all jobs can be asked after; nothing was forgotten\n");
+    sentence(call(&["mixed/1/A1B"]), &["mixed/1/A1B: no job has it"]);
+    assert!(files(&store) == before && !store.join("jobs").exists());
 }
 
 /// A job cannot be told where images lie; who submits it can.

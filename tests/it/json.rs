@@ -132,7 +132,7 @@ fn shapes() -> [(&'static str, Value); 8] {
         ("golden check", json!({"golden": comparison(), "findings": findings()})),
         (
             "golden accept",
-            json!({"written": "text", "reason": "text", "runs": "count", "comparison": comparison()}),
+            json!({"written": "text", "reason": "text", "runs": "count", "unreadable": "text or null", "comparison": comparison()}),
         ),
         (
             "fingerprint",
@@ -369,6 +369,14 @@ fn the_cells_of_the_table() {
         })
         .collect();
     assert_eq!(rows, *cells);
+
+    // The same columns where there is no row.
+    let (_dir, store) = good_copy();
+    fs::remove_dir_all(store.join("manifests")).unwrap();
+    let mut call = selffer(["table", "--format", "csv", "--quiet", "--protocol"]);
+    call.arg(protocol()).arg("--store").arg(&store);
+    let empty = run(call).expect(0).out;
+    assert_eq!(empty.lines().collect::<Vec<_>>(), [ran.out.lines().next().unwrap()]);
 }
 
 #[test]
@@ -393,7 +401,7 @@ fn golden_as_json() {
         "file": null, "how": "bitwise", "compared": 0, "fingerprints": [null, here], "differences": [],
         "families": [],
     });
-    let written = json!({"written": snapshot_text, "reason": "the first", "runs": 23, "comparison": first});
+    let written = json!({"written": snapshot_text, "reason": "the first", "runs": 23, "unreadable": null, "comparison": first});
     assert_eq!(call(&["accept", "--reason", "the first"], 0), written);
     let same = json!({
         "file": snapshot_text, "how": "bitwise", "compared": 23, "fingerprints": [here, here],

@@ -18,8 +18,10 @@ use std::sync::OnceLock;
 use tempfile::TempDir;
 
 fn report(store: Option<&Path>, archive: Option<&Path>, out: &Path) -> Ran {
-    let mut call = selffer(["report", "--quiet", "--protocol"]);
-    call.arg(protocol());
+    let mut call = selffer(["report", "--quiet"]);
+    if store.is_some() {
+        call.arg("--protocol").arg(protocol());
+    }
     for (option, path) in [("--store", store), ("--archive", archive), ("--out", Some(out))] {
         if let Some(path) = path {
             call.arg(option).arg(path);
@@ -118,10 +120,39 @@ fn a_report_within_a_store_is_where_it_belongs() {
         let ran = run(call).expect(2);
         assert!(ran.err.contains("lies in the store"), "{name}: {}", ran.err);
     }
+    // Nor is it another store's, or the archive's.
+    let (_other, other) = good_copy();
+    let of_other = files(&other);
+    for (of, out) in [
+        (["--store", store.to_str().unwrap()], other.join("report")),
+        (["--archive", small()], other.join("x")),
+    ] {
+        let mut call = selffer(["report", "-q"]);
+        call.args(of).arg("--out").arg(&out);
+        let ran = run(call).expect(2);
+        assert!(ran.err.contains("lies in the store"), "{}", ran.err);
+    }
+    assert!(files(&other) == of_other, "something was written");
+    let out = Path::new(small()).join("results/report");
+    let ran = run(selffer(["report", "-q", "--archive", small(), "--out", out.to_str().unwrap()])).expect(2);
+    assert!(ran.err.contains("lies in the published archive") && !out.exists(), "{}", ran.err);
     assert!(files(&store) == before, "something was written");
     let mut call = selffer(["report", "-q", "--protocol"]);
     call.arg(protocol()).arg("--store").arg(&store).arg("--out").arg(store.join("report"));
     run(call).expect(0);
+}
+
+/// An archive has no networks that another protocol could name.
+#[test]
+fn what_is_said_of_a_store_is_of_no_use_without_one() {
+    let ran = run(selffer(["report", "-q", "--archive", small(), "--protocol", "smoke", "--device", "cpu"]))
+        .expect(2);
+    let mend = "holds no networks; leave out --protocol and --device, or name a selffer store with --store\n";
+    assert!(ran.err.ends_with(mend), "{}", ran.err);
+}
+
+fn small() -> &'static str {
+    archive::small().to_str().unwrap()
 }
 
 /// A name for which the directory beside it would have too long a one is refused before anything is read.
