@@ -6,7 +6,7 @@
 mod lookup;
 mod states;
 
-pub use lookup::{all_fit, finished, largest_fits, survey};
+pub use lookup::{all_fit, finished, largest_fits, survey, to_train};
 pub use states::{Every, Snapshots};
 
 use crate::architecture;

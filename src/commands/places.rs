@@ -43,10 +43,13 @@ pub fn apart(to: &Path, images: &[PathBuf]) -> Result<()> {
     })
 }
 
-/// The same of a protocol's images, as far as they lie in folders.
+/// The same of a protocol's images, as far as they lie in folders. Where they do not lie is told by who reads them.
 pub fn apart_from(to: &Path, protocol: &Protocol) -> Result<()> {
     match &protocol.data {
-        DataSource::Images(Folder { dir, .. }) => apart(to, &listing::dirs(dir)?),
+        DataSource::Images(Folder { dir, .. }) => match listing::dirs(dir) {
+            Ok(dirs) => apart(to, &dirs),
+            Err(_) => apart(to, &[]),
+        },
         _ => apart(to, &[]),
     }
 }

@@ -9,11 +9,8 @@ use super::{
 use crate::cli::ReproduceArgs;
 use crate::output;
 use crate::progress::Progress;
-use selffer::manifest::Manifest;
-use selffer::plan::Plan;
-use selffer::recipe::Policy;
 use selffer::report::files;
-use selffer::run::{Done, Every, Runner, Snapshots, all_fit, survey};
+use selffer::run::{Done, Every, Runner, Snapshots, all_fit, to_train};
 use selffer::store::{REPORT, Store};
 use selffer::table::Table;
 use selffer::text::{counted, networks};
@@ -103,19 +100,6 @@ fn place_for_report(store: &Store) -> Result<()> {
         }
         other => other,
     })
-}
-
-/// The runs that the store has not, by index, as far as its names tell.
-fn to_train(plan: &Plan<'_>, store: &Store, policy: Policy) -> Result<Vec<usize>> {
-    let found = survey(plan, store, policy)?;
-    let diverged = |found: &Option<Manifest>| found.as_ref().is_some_and(|found| found.weights().is_none());
-    let mut to_train = Vec::new();
-    for (index, run) in plan.runs.iter().enumerate() {
-        let barred = run.parent.is_some_and(|base| diverged(&found[base]));
-        let there = found[index].as_ref().map_or(Ok(false), |found| store.has_weights(found))?;
-        to_train.extend((!barred && !there).then_some(index));
-    }
-    Ok(to_train)
 }
 
 /// Says that so many networks are about to be trained.

@@ -41,34 +41,56 @@ pub fn survey(plan: &Plan<'_>, store: &Store, policy: Policy) -> Result<Vec<Opti
     Ok(found)
 }
 
-/// Refuses a plan if so many jobs at once cannot hold, in so many bytes of memory, one of the networks that are to be
-/// trained: better before the first of them than when its turn comes. What was finished is not asked after its size, and
-/// where that cannot be known, because what it was copied from is gone, a record of it and a file of its weights are
-/// enough.
+/// The runs that are to be trained, by index, as far as the names of the store's files tell.
 ///
 /// # Errors
-/// As of [`fits`], for the largest; and where the system does not let a file be read.
-pub fn all_fit(plan: &Plan<'_>, store: &Store, policy: Policy, jobs: usize, memory: u64) -> Result<()> {
-    let large: Vec<usize> =
-        (0..plan.runs.len()).filter(|run| fits(plan, *run, jobs, memory).is_err()).collect();
-    if large.is_empty() {
-        return Ok(());
+/// Where the system does not let a file be read.
+pub fn to_train(plan: &Plan<'_>, store: &Store, policy: Policy) -> Result<Vec<usize>> {
+    lacking(plan, store, policy, (0..plan.runs.len()).collect(), |manifest| store.has_weights(manifest))
+}
+
+/// Of those runs the ones that are to be trained, where a network is there if its manifest is and, by `has`, its weights.
+/// Where what a run copies from has no manifest, its own recipe is not known: a record under its name and a file of its
+/// weights are enough.
+fn lacking(
+    plan: &Plan<'_>,
+    store: &Store,
+    policy: Policy,
+    among: Vec<usize>,
+    has: impl Fn(&Manifest) -> Result<bool>,
+) -> Result<Vec<usize>> {
+    if among.is_empty() {
+        return Ok(among);
     }
     let found = survey(plan, store, policy)?;
-    let recorded = recorded(plan, store, policy)?;
-    let mut to_train = Vec::new();
-    for run in large {
-        let parent = plan.runs[run].parent.map(|parent| found[parent].as_ref());
-        let is_to_be = match (&found[run], parent) {
-            (Some(manifest), _) => finished(store, &manifest.recipe)?.is_none(),
+    let parent = |run: usize| plan.runs[run].parent.map(|parent| found[parent].as_ref());
+    let recorded = match among.iter().any(|run| parent(*run) == Some(None)) {
+        true => recorded(plan, store, policy)?,
+        false => HashSet::new(),
+    };
+    let mut lacking = Vec::new();
+    for run in among {
+        let is_to_be = match (&found[run], parent(run)) {
+            (Some(manifest), _) => !has(manifest)?,
             // What would copy from a network that diverged is never trained.
             (None, Some(Some(parent))) => parent.trained().is_some(),
             (None, Some(None)) => !recorded.contains(&run),
             (None, None) => true,
         };
-        to_train.extend(is_to_be.then_some(run));
+        lacking.extend(is_to_be.then_some(run));
     }
-    largest_fits(plan, to_train, jobs, memory)
+    Ok(lacking)
+}
+
+/// Refuses a plan if so many jobs at once cannot hold, in so many bytes of memory, one of the networks that are to be
+/// trained: better before the first of them than when its turn comes. What was finished is not asked after its size.
+///
+/// # Errors
+/// As of [`fits`], for the largest; and where the system does not let a file be read.
+pub fn all_fit(plan: &Plan<'_>, store: &Store, policy: Policy, jobs: usize, memory: u64) -> Result<()> {
+    let large = (0..plan.runs.len()).filter(|run| fits(plan, *run, jobs, memory).is_err()).collect();
+    let whole = |manifest: &Manifest| Ok(finished(store, &manifest.recipe)?.is_some());
+    largest_fits(plan, lacking(plan, store, policy, large, whole)?, jobs, memory)
 }
 
 /// The runs of which a store has a record and weights, whatever they were copied from.

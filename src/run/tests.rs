@@ -376,7 +376,13 @@ fn what_is_to_be_trained_is_to_fit_and_what_is_there_need_not() {
         (Entry::Manifest(manifest.recipe_digest()), Entry::Checkpoint(weights))
     };
     let [(base, _), (_, tuned)] = ["baseB", "B4B+"].map(entry);
+    let to_train = || {
+        let runs = to_train(&plan, &store, Policy::Portable).unwrap();
+        runs.into_iter().map(|run| plan.name(&plan.runs[run])).collect::<Vec<_>>()
+    };
+    assert_eq!(to_train(), [""; 0]);
     fs::remove_file(store.path(&base)).unwrap();
+    assert_eq!(to_train(), ["half/1/baseB"]);
     assert_eq!((asks(1, takes(0)), asks(1, takes(0) - 1)), (None, refused("baseB")));
     // Not that of another protocol by the same names.
     let other = tiny(&[treatments, ("seeds = [1, 2]", "seeds = [1]"), ("rate = 0.05", "rate = 0.06")]);
@@ -386,6 +392,7 @@ fn what_is_to_be_trained_is_to_fit_and_what_is_there_need_not() {
     // A record without its weights is trained again.
     fs::remove_file(store.path(&tuned)).unwrap();
     assert_eq!(asks(1, takes(0)), refused("B4B+"));
+    assert_eq!(to_train(), ["half/1/baseB", "half/1/B4B+"]);
     world.run(&Fake::default()).unwrap();
     assert_eq!(asks(1, 0), None);
 }
