@@ -164,20 +164,19 @@ fn at_hand(archive: &Archive) -> Result<Vec<String>> {
     Ok(lists)
 }
 
+/// The text of a list; none where there is no such file, or one that cannot be read as text, which is a finding.
+fn text_of(archive: &Archive, file: &str, findings: &mut Vec<Finding>) -> Result<Option<String>> {
+    if archive.kind(file)? == Kind::Absent {
+        return Ok(None);
+    }
+    Ok(archive.text(file, TEXT_MAX)?.map_err(|finding| findings.push(finding)).ok())
+}
+
 /// The classes of the natural and the man-made half; none where a list cannot be used.
 fn natman(archive: &Archive, findings: &mut Vec<Finding>) -> Result<Option<[Vec<u16>; 2]>> {
     let mut halves = [Vec::new(), Vec::new()];
     for ((file, _), half) in NATMAN.iter().zip(&mut halves) {
-        if archive.kind(file)? == Kind::Absent {
-            return Ok(None);
-        }
-        let text = match archive.text(file, TEXT_MAX)? {
-            Ok(text) => text,
-            Err(finding) => {
-                findings.push(finding);
-                return Ok(None);
-            }
-        };
+        let Some(text) = text_of(archive, file, findings)? else { return Ok(None) };
         for (index, line) in text.lines().enumerate() {
             match line.trim().parse::<u16>() {
                 Ok(class) if usize::from(class) < CLASSES => half.push(class),
@@ -225,16 +224,7 @@ struct Whole {
 
 impl Whole {
     fn read(archive: &Archive, file: &str, findings: &mut Vec<Finding>) -> Result<Option<Self>> {
-        if archive.kind(file)? == Kind::Absent {
-            return Ok(None);
-        }
-        let text = match archive.text(file, TEXT_MAX)? {
-            Ok(text) => text,
-            Err(finding) => {
-                findings.push(finding);
-                return Ok(None);
-            }
-        };
+        let Some(text) = text_of(archive, file, findings)? else { return Ok(None) };
         let mut classes = Vec::new();
         for (index, line) in text.lines().enumerate() {
             match line.rsplit_once(' ').and_then(|(_, class)| class.parse::<u16>().ok()) {
