@@ -70,7 +70,7 @@ fn mend(system: &io::Error) -> &'static str {
             return "; raise the limit on open files (ulimit -n), then run the same command again";
         }
         Some(Errno::LOOP) => {
-            return "; it is a link that leads to itself, or through too many: name the place itself";
+            return "; it is a link that leads to itself, or through too many: take it away, or name the place itself";
         }
         Some(Errno::NXIO) => return "; it is a pipe, a socket or a device: take it away",
         _ => {}
@@ -80,6 +80,7 @@ fn mend(system: &io::Error) -> &'static str {
         FileTooLarge => "; raise the limit on file sizes (ulimit -f), then run the same command again",
         PermissionDenied | ReadOnlyFilesystem => "; allow it, or name another place",
         NotFound => "; check the name",
+        InvalidFilename => "; take a shorter name",
         NotADirectory => "; name a directory",
         IsADirectory => "; it has to be a file",
         AlreadyExists => "; take away what is there, or name another place",
@@ -87,7 +88,7 @@ fn mend(system: &io::Error) -> &'static str {
     }
 }
 
-/// A name, which may have the end of a line in it.
+/// A text of one sentence; a name in it may have the end of a line in it.
 fn on_one_line(name: String) -> String {
     name.replace('\n', "\\n")
 }
@@ -106,7 +107,8 @@ impl Error {
 
     /// Something a user gave is not what it has to be.
     pub fn invalid(subject: impl Into<String>, problem: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self::Invalid { subject: on_one_line(subject.into()), problem: problem.into(), mend: mend.into() }
+        let [subject, problem, mend] = [subject.into(), problem.into(), mend.into()].map(on_one_line);
+        Self::Invalid { subject, problem, mend }
     }
 }
 
@@ -134,7 +136,10 @@ mod tests {
         std::os::unix::fs::symlink("ring", &ring).unwrap();
         let error = |error| Error::io("read", &ring)(error).to_string();
         assert_eq!(Error::at("a\nb", "is bad", "mend it").to_string(), "a\\nb: is bad; mend it");
-        assert!(error(fs::read(&ring).unwrap_err()).ends_with("through too many: name the place itself"));
+        assert!(
+            error(fs::read(&ring).unwrap_err())
+                .ends_with("through too many: take it away, or name the place itself")
+        );
         assert!(error(fs::read(dir.path()).unwrap_err()).ends_with("; it has to be a file"));
         assert!(error(fs::create_dir(dir.path()).unwrap_err()).ends_with("or name another place"));
         let many = error(io::Error::from_raw_os_error(Errno::MFILE.raw_os_error()));

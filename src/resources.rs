@@ -150,10 +150,11 @@ impl Resources {
 /// rounded up. None for what has no end or is no time, which is for Slurm to say.
 fn seconds(time: &str) -> Option<u64> {
     let (days, clock) = match time.split_once('-') {
-        Some((days, clock)) => (Some(days.parse::<u64>().ok()?), clock),
+        Some((days, clock)) => (Some(days.parse::<u64>().ok().filter(|_| !days.starts_with('+'))?), clock),
         None => (None, time),
     };
-    let numbers: Vec<u64> = clock.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+    let number = |part: &str| part.parse().ok().filter(|_: &u64| !part.starts_with('+'));
+    let numbers: Vec<u64> = clock.split(':').map(number).collect::<Option<_>>()?;
     let [hours, minutes, seconds] = match (days, numbers.as_slice()) {
         (Some(_), [hours]) => [*hours, 0, 0],
         (Some(_), [hours, minutes]) => [*hours, *minutes, 0],
@@ -181,7 +182,7 @@ fn is_size(text: &str) -> bool {
     let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
     let number = &text[..text.len() - unit.len()];
     let known = ["", "K", "M", "G", "T", "KB", "MB", "GB", "TB"];
-    number.parse::<u64>().is_ok() && known.iter().any(|name| unit.eq_ignore_ascii_case(name))
+    number.parse::<i64>().is_ok() && known.iter().any(|name| unit.eq_ignore_ascii_case(name))
 }
 
 impl Cluster {
@@ -238,8 +239,8 @@ impl Cluster {
                     "take a whole number of MiB, or one with K, M, G or T after it",
                 );
             }
-            if given.cpus == Some(0) {
-                return refuse("cpus", "cannot be 0", "take at least 1, or leave it out");
+            if given.cpus.is_some_and(|cpus| i32::try_from(cpus).map_or(true, |cpus| cpus == 0)) {
+                return refuse("cpus", "is no number of cores", "take at least 1, or leave it out");
             }
             given.flags.iter().try_for_each(|flag| flags::check(origin, flag))?;
         }
@@ -335,23 +336,29 @@ mod tests {
     #[test]
     fn what_sbatch_would_refuse_is_refused_before() {
         let checked = |text: &str| toml::from_str::<Cluster>(text).expect(text).check("here");
-        for text in ["abc", "1P", "1.5G", "-1", "", " ", "G", "99999999999999999999"] {
+        for text in ["abc", "1P", "1.5G", "-1", "", " ", "G", "+5", "9223372036854775808"] {
             let said = checked(&format!("mem = \"{text}\"")).expect_err(text).to_string();
             assert!(said.starts_with("here: `mem` is "), "{said}");
         }
         for text in ["0", "4000", "1g", "16G", "1GB", "1KB", "1T"] {
             checked(&format!("mem = \"{text}\"")).expect(text);
         }
-        for text in ["garbage", "-5", "", "1:", ":", "-", "1-2-3", " 5", "5.5", "1:2:3:4", "1h"] {
+        for text in [
+            "garbage", "-5", "", "1:", ":", "-", "1-2-3", " 5", "5.5", "1:2:3:4", "1h", "+60", "+1-2", "1-+2",
+        ] {
             let said = checked(&format!("time = \"{text}\"")).expect_err(text).to_string();
             assert!(said.starts_with("here: `time` is "), "{said}");
         }
         for text in ["0", "0:0", "-1", "infinite", "UNLIMITED", "90", "5:70", "1-30:99", "2-12:00:00"] {
             checked(&format!("time = \"{text}\"")).expect(text);
         }
-        for text in
-            ["partition = \"\"", "gres = \" \"", "cpus = 0", "[[network]]\ntreatments = [\"AnB\"]\ncpus = 0"]
-        {
+        for text in [
+            "partition = \"\"",
+            "gres = \" \"",
+            "cpus = 0",
+            "cpus = 2147483648",
+            "[[network]]\ntreatments = [\"AnB\"]\ncpus = 0",
+        ] {
             assert!(checked(text).is_err(), "{text}");
         }
         let said = checked("time = \"1h\"").unwrap_err().to_string();

@@ -82,7 +82,12 @@ impl Store {
     /// # Errors
     /// Where the system does not say.
     pub fn is_at(dir: &Path) -> Result<bool> {
-        Ok(whole::there(&dir.join(MARK))?.is_some_and(|mark| mark.is_file()))
+        let mark = dir.join(MARK).metadata();
+        match mark {
+            Err(error) if whole::nothing(&error) => Ok(false),
+            // Who named the directory has not heard of its mark.
+            mark => Ok(mark.map_err(Error::io("look into", dir))?.is_file()),
+        }
     }
 
     /// Opens the store in `dir` for writing; makes it where there is none, and sweeps away what killed
@@ -165,13 +170,13 @@ impl Store {
     /// Whether there is a file of that name, whole or not. A directory, a pipe or a link to itself is none.
     ///
     /// # Errors
-    /// Where the system does not say: what may not be looked at is not lost.
+    /// Where the system does not say, or the directory that it belongs into is none, or a link to what is not there: what
+    /// is out of reach is not lost.
     pub fn has(&self, entry: &Entry) -> Result<bool> {
         let path = self.path(entry);
-        match fs::metadata(&path) {
-            Ok(meta) => Ok(meta.is_file()),
-            Err(error) if whole::nothing(&error) || whole::circular(&error) => Ok(false),
-            Err(error) => Err(Error::io("read", &path)(error)),
+        match whole::there_at_all(&path)? {
+            Some(found) => Ok(found.is_file()),
+            None => absent(&path, false),
         }
     }
 
@@ -290,11 +295,13 @@ impl Store {
     /// # Errors
     /// Where the directory cannot be read.
     pub fn snapshots(&self, recipe: RecipeDigest) -> Result<Vec<u64>> {
-        let ours = |path: &PathBuf| match entry(SNAPSHOTS, path) {
-            Some(Some(Entry::Snapshot(of, steps))) if of == recipe => Some(steps),
-            _ => None,
-        };
-        let mut steps: Vec<u64> = self.inside(SNAPSHOTS)?.iter().filter_map(ours).collect();
+        let mut steps = Vec::new();
+        for path in self.inside(SNAPSHOTS)? {
+            match entry(SNAPSHOTS, &path)? {
+                Some(Some(Entry::Snapshot(of, count))) if of == recipe => steps.push(count),
+                _ => {}
+            }
+        }
         steps.sort_unstable();
         Ok(steps)
     }
@@ -328,7 +335,7 @@ impl Store {
         let (mut entries, mut strays) = (Vec::new(), Vec::new());
         for top in sorted(&self.dir)? {
             let name = top.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let is_dir = top.is_dir();
+            let is_dir = whole::there_at_all(&top)?.is_some_and(|found| found.is_dir());
             match name.as_str() {
                 MARK => {}
                 NEW if is_dir => {
@@ -340,7 +347,7 @@ impl Store {
                 JOBS if is_dir => {}
                 SPLITS | CHECKPOINTS | MANIFESTS | SNAPSHOTS | CLAIMS | LOCKS if is_dir => {
                     for path in sorted(&top)? {
-                        match entry(&name, &path) {
+                        match entry(&name, &path)? {
                             Some(Some(entry)) => entries.push(entry),
                             Some(None) => {}
                             None => strays.push(self.strip(&path)),
@@ -368,10 +375,7 @@ impl Store {
     /// one that is read may be older than some of them.
     fn inside(&self, sub: &str) -> Result<Vec<PathBuf>> {
         let dir = self.dir.join(sub);
-        match whole::there(&dir)? {
-            Some(found) if found.is_dir() => sorted(&dir),
-            _ => Ok(Vec::new()),
-        }
+        if whole::directory(&dir)? { sorted(&dir) } else { Ok(Vec::new()) }
     }
 
     fn strip(&self, path: &Path) -> PathBuf {
@@ -390,9 +394,10 @@ impl Store {
         match whole::read(&path, most) {
             Ok(None) => Ok(Found::Damaged(format!("it {}", whole::no_file(most)))),
             Ok(Some(bytes)) => Ok(parse(&bytes).map_or_else(Found::Damaged, Found::Whole)),
-            Err(error) if whole::nothing(&error) => Ok(Found::Absent),
+            Err(error) if whole::nothing(&error) => absent(&path, Found::Absent),
             Err(error) if whole::circular(&error) => {
-                Ok(Found::Damaged("it is a link that leads to itself, or through too many".to_owned()))
+                let why = "it is a link that leads to itself, or through too many";
+                absent(&path, Found::Damaged(why.to_owned()))
             }
             Err(error) => Err(Error::io("read", &path)(error)),
         }
@@ -430,6 +435,11 @@ fn occupied(dir: &Path) -> Result<bool> {
     let new = dir.join(NEW);
     Ok(inside(dir)?.iter().any(|path| *path != new)
         || inside(&new)?.iter().any(|path| !unfinished(path) && *path != new.join(WRITERS)))
+}
+
+/// What is said of a file that cannot be had, where its directory is there or nothing is in its place.
+fn absent<T>(path: &Path, said: T) -> Result<T> {
+    path.parent().map_or(Ok(false), whole::directory).map(|_| said)
 }
 
 /// A path as it is written without a slash at its end, so that names within it read the same however it was typed.

@@ -55,12 +55,15 @@ pub(crate) fn write(path: &Path, prefix: &str, bytes: &[u8]) -> Result<()> {
 /// Makes a directory where there is none, and those above it.
 pub(crate) fn make_dir(path: &Path) -> Result<()> {
     std::fs::create_dir_all(path).map_err(|error| match path.ancestors().find(|path| dangles(path)) {
-        Some(link) => {
-            let mend = "make the directory that it leads to, or name another place";
-            Error::at(link, "is a link to what is not there", mend)
-        }
-        None => Error::io("create the directory", path)(error),
+        Some(link) => dangling(link),
+        // Where something is, and may not be looked at, it is not in the way.
+        None => there(path).err().unwrap_or_else(|| Error::io("create the directory", path)(error)),
     })
+}
+
+fn dangling(link: &Path) -> Error {
+    let mend = "make the directory that it leads to, or name another place";
+    Error::at(link, "is a link to what is not there", mend)
 }
 
 fn dangles(path: &Path) -> bool {
@@ -75,7 +78,28 @@ pub fn there(path: &Path) -> Result<Option<Metadata>> {
     found(path, path.metadata())
 }
 
-/// The same, links not followed.
+/// The same, where a link that leads to itself is nothing.
+pub(crate) fn there_at_all(path: &Path) -> Result<Option<Metadata>> {
+    match path.metadata() {
+        Err(error) if circular(&error) => Ok(None),
+        meta => found(path, meta),
+    }
+}
+
+/// Whether there is that directory.
+///
+/// # Errors
+/// As of [`there`], and where something else is at its place: what belongs into it is out of reach, and not gone.
+pub(crate) fn directory(path: &Path) -> Result<bool> {
+    match there(path)? {
+        Some(found) if found.is_dir() => Ok(true),
+        Some(_) => Err(Error::at(path, "is no directory", "move it elsewhere")),
+        None if there_itself(path)?.is_some() => Err(dangling(path)),
+        None => Ok(false),
+    }
+}
+
+/// The same as [`there`], links not followed.
 pub(crate) fn there_itself(path: &Path) -> Result<Option<Metadata>> {
     found(path, path.symlink_metadata())
 }

@@ -49,7 +49,7 @@ pub struct SubmitArgs {
     #[arg(long, value_name = "SIZE")]
     pub mem: Option<String>,
     /// Slurm's --cpus-per-task.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
     pub cpus: Option<u32>,
     /// How many seconds before its time limit an element saves. [default: 120]
     #[arg(long, value_name = "SECONDS")]

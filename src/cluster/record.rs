@@ -194,7 +194,7 @@ pub fn forget(order: &Path) -> Result<()> {
 /// Where the directory cannot be read.
 pub fn handed(store: &Path) -> Result<Vec<Handed>> {
     let all = dir(store);
-    if whole::there(&all)?.is_none() {
+    if !whole::directory(&all)? {
         return Ok(Vec::new());
     }
     // What is no directory is none of selffer's.

@@ -119,7 +119,8 @@ fn make(args: &PackArgs) -> anyhow::Result<Verdict> {
     let lists =
         Lists { parts: [args.train_list.clone(), args.valid_list.clone()], classes: args.classes.clone() };
     let listing = Listing::of(&args.from, &lists)?;
-    places::apart(&args.to, &listing.dirs)?;
+    places::apart_from_images(&args.to, &args.from)?;
+    places::apart(&args.to)?;
     let options = Options { side: args.size, shard_bytes: args.shard_mib << 20, skip_bad: args.skip_bad };
     let images = listing.parts.iter().map(|files| files.len() as u64).sum();
     let meter = Meter::new(images, args.output.quiet);

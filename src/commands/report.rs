@@ -8,12 +8,12 @@ use super::records::acquaint;
 use super::{Inputs, Verdict, places, say, write_out};
 use crate::cli::ReportArgs;
 use anyhow::Context as _;
-use selffer::Error;
 use selffer::audit::{self, archive::Archive};
 use selffer::recipe::Policy;
 use selffer::report::{self, Side, files};
 use selffer::store::{REPORT, Store};
 use selffer::verify::{Context, Finding, Report, Severity, verify};
+use selffer::{Error, Result};
 use std::path::{Path, PathBuf};
 
 /// Draws up the report and prints the path of its page.
@@ -40,16 +40,12 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<Verdict> {
         (None, Some(store)) => store.join(REPORT),
         (None, None) => PathBuf::from(REPORT),
     };
-    if let Some(path) = &args.archive
-        && let Some(archive) = Archive::at(path)?
-    {
-        places::apart_from_archive(&out, &archive)?;
-    }
-    match &store {
-        Some(store) if places::same(&out, &store.join(REPORT)) => {}
-        Some(_) => places::apart_from(&out, &protocol(args.protocol())?)?,
-        None => places::apart(&out, &[])?,
-    }
+    apart(args, store.as_deref(), &out).map_err(|error| match error {
+        Error::Invalid { subject, problem, mend } => {
+            Error::Invalid { subject, problem, mend: format!("{mend} with --out") }
+        }
+        other => other,
+    })?;
     files::check(&out)?;
     let mut sides = Vec::new();
     if let Some(path) = &store {
@@ -72,6 +68,20 @@ pub fn run(args: &ReportArgs) -> anyhow::Result<Verdict> {
     }
     write_out(&format!("{}\n", page.display()))?;
     Ok(Verdict::Clean)
+}
+
+/// Refuses a place for a report in what is something else's.
+fn apart(args: &ReportArgs, store: Option<&Path>, out: &Path) -> Result<()> {
+    if let Some(path) = &args.archive
+        && let Some(archive) = Archive::at(path)?
+    {
+        places::apart_from_archive(out, &archive)?;
+    }
+    match store {
+        Some(store) if places::same(out, &store.join(REPORT)) => Ok(()),
+        Some(_) => places::apart_from(out, &protocol(args.protocol())?),
+        None => places::apart(out),
+    }
 }
 
 /// Another process writes a report into the same directory.

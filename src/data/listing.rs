@@ -44,8 +44,6 @@ pub struct Listing {
     pub left_out: usize,
     /// The endings of those.
     pub endings: BTreeSet<String>,
-    /// The directories of the two parts.
-    pub dirs: [PathBuf; 2],
 }
 
 /// Files of names, where folders do not say it all.
@@ -69,17 +67,16 @@ impl Listing {
         };
         let mut left_out = Vec::new();
         let mut parts: [Vec<Listed>; 2] = Default::default();
-        let dirs = dirs(from)?;
         for part in Part::BOTH {
-            let dir = &dirs[part as usize];
+            let dir = part_dir(from, part)?;
             parts[part as usize] = match &lists.parts[part as usize] {
-                Some(list) => listed(dir, list, &mut classes)?,
-                None => in_folders(dir, part, &mut classes, &mut left_out)?,
+                Some(list) => listed(&dir, list, &mut classes)?,
+                None => in_folders(&dir, part, &mut classes, &mut left_out)?,
             };
         }
         let classes = classes.expect("the training images gave them");
         let endings = left_out.iter().map(|name| ending(name)).collect();
-        let listing = Self { classes, parts, left_out: left_out.len(), endings, dirs };
+        let listing = Self { classes, parts, left_out: left_out.len(), endings };
         listing.complete(from)?;
         Ok(listing)
     }
@@ -111,13 +108,9 @@ impl Listing {
     }
 }
 
-/// The directories of the two parts.
-///
-/// # Errors
-/// Where there is none, or several.
-pub fn dirs(from: &Path) -> Result<[PathBuf; 2]> {
-    let [train, valid] = Part::BOTH.map(|part| part_dir(from, part));
-    Ok([train?, valid?])
+/// Where the directories of parts are, or would be taken for one.
+pub fn places(from: &Path) -> Vec<PathBuf> {
+    DIRS.into_iter().flatten().map(|name| from.join(name)).collect()
 }
 
 /// The directory of a part.

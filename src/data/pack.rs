@@ -189,6 +189,14 @@ fn damaged(path: &Path, problem: &str) -> Error {
     Error::at(path, problem, mend)
 }
 
+/// Whether a directory is a pack, be it damaged.
+///
+/// # Errors
+/// Where the system does not say.
+pub fn is_at(dir: &Path) -> Result<bool> {
+    Ok(whole::there(&dir.join(INDEX))?.is_some() && whole::there(&dir.join(PLAN))?.is_some())
+}
+
 impl Index {
     /// Reads `pack.json` of a finished pack.
     ///

@@ -1,9 +1,11 @@
 //! What each file of a store is called.
 //!
-//! Uses `digest`; a part of `store`.
+//! Uses `digest` and `whole`; a part of `store`.
 
 use crate::digest::{Digest, RecipeDigest, SplitDigest, WeightsDigest};
-use std::fs;
+use crate::error::Result;
+use crate::whole;
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
 pub(super) const SPLITS: &str = "splits";
@@ -44,12 +46,17 @@ pub(super) fn relative(entry: &Entry) -> PathBuf {
 
 /// What a file in the subdirectory `sub` is by its name; `None` where it does not belong there,
 /// `Some(None)` for an empty lock file or a claim.
-pub(super) fn entry(sub: &str, path: &Path) -> Option<Option<Entry>> {
+///
+/// # Errors
+/// Where the system does not say what is there.
+pub(super) fn entry(sub: &str, path: &Path) -> Result<Option<Option<Entry>>> {
+    let found = whole::there_itself(path)?.filter(Metadata::is_file);
+    Ok(found.and_then(|found| named(sub, path, found.len())))
+}
+
+/// The same of a file with so many bytes.
+fn named(sub: &str, path: &Path, bytes: u64) -> Option<Option<Entry>> {
     let name = path.file_name()?.to_str()?;
-    let meta = fs::symlink_metadata(path).ok()?;
-    if !meta.is_file() {
-        return None;
-    }
     let entry = match sub {
         SPLITS => Entry::Split(name.strip_suffix(".json")?.parse().ok()?),
         CHECKPOINTS => Entry::Checkpoint(name.strip_suffix(".safetensors")?.parse().ok()?),
@@ -61,7 +68,7 @@ pub(super) fn entry(sub: &str, path: &Path) -> Option<Option<Entry>> {
         CLAIMS => return numbered(path, ".json").map(|_| None),
         _ => {
             name.parse::<Digest>().ok()?;
-            return (meta.len() == 0).then_some(None);
+            return (bytes == 0).then_some(None);
         }
     };
     Some(Some(entry))

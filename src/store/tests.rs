@@ -190,20 +190,43 @@ fn what_is_of_another_kind_is_a_stray_and_stops_nobody() {
         matches!(store.manifest(recipe).unwrap(), Found::Damaged(why) if why.contains("leads to itself"))
     );
     assert!(!store.has(&Entry::Manifest(recipe)).unwrap());
-    for sub in [SPLITS, CHECKPOINTS] {
-        fs::remove_dir_all(dir.path().join(sub)).unwrap();
-        fs::write(dir.path().join(sub), "x").unwrap();
-    }
     for sub in [JOBS, REPORT] {
         fs::write(dir.path().join(sub), "x").unwrap();
     }
-    assert_eq!(store.split(split).unwrap(), Found::Absent);
-    assert_eq!(store.weights(checkpoint).unwrap(), Found::Absent);
-    assert!(!store.has(&Entry::Checkpoint(checkpoint)).unwrap());
-    let strays = [Path::new(CHECKPOINTS), Path::new(JOBS)].map(Path::to_owned).to_vec();
     let ring = manifest.strip_prefix(dir.path()).unwrap().to_owned();
-    let rest = [Path::new(REPORT), Path::new(SPLITS)].map(Path::to_owned);
-    assert_eq!(store.list().unwrap(), (vec![], [strays, vec![ring], rest.to_vec()].concat()));
+    let strays = vec![JOBS.into(), ring, REPORT.into()];
+    assert_eq!(store.list().unwrap(), (vec![Entry::Checkpoint(checkpoint), Entry::Split(split)], strays));
+}
+
+/// What belongs into a directory that is out of reach, as of a disk that is not mounted, is not lost.
+#[test]
+fn what_is_out_of_reach_is_not_absent() {
+    let (dir, store) = fresh();
+    let (_, checkpoint, recipe) = fill(&store);
+    let place = |sub| dir.path().join(sub);
+    let told = |error: Error| error.to_string();
+    for (sub, entry) in [(CHECKPOINTS, Entry::Checkpoint(checkpoint)), (MANIFESTS, Entry::Manifest(recipe))] {
+        let (moved, path) = (place("moved"), place(sub));
+        fs::rename(&path, &moved).unwrap();
+        assert!(!store.has(&entry).unwrap(), "a store that is being made has not all of them");
+        fs::write(&path, "x").unwrap();
+        assert!(told(store.has(&entry).unwrap_err()).ends_with("is no directory; move it elsewhere"));
+        fs::remove_file(&path).unwrap();
+        for (leads, says) in
+            [("nowhere", "is a link to what is not there; make the directory"), (sub, "leads to itself")]
+        {
+            std::os::unix::fs::symlink(leads, &path).unwrap();
+            assert!(told(store.has(&entry).unwrap_err()).contains(says), "{sub}");
+            let read = match entry {
+                Entry::Checkpoint(digest) => store.weights(digest).map(|_| ()),
+                _ => store.manifests().and(store.manifest(recipe)).map(|_| ()),
+            };
+            assert!(told(read.unwrap_err()).contains(says), "{sub}");
+            fs::remove_file(&path).unwrap();
+        }
+        fs::rename(&moved, &path).unwrap();
+        assert!(store.has(&entry).unwrap());
+    }
 }
 
 /// A name that is taken is taken, whatever is behind it.

@@ -1,16 +1,17 @@
 //! Checks of the store's files: each holds what its name says, all that the plan has is there, and no
 //! image is in two places.
 //!
-//! Uses `store`, `split` and `plan`; used by `verify`.
+//! Uses `store`, `run`, `split` and `plan`; used by `verify`.
 
 use super::{Code, Context, Finding, Sink};
 use crate::data::Part;
-use crate::digest::SplitDigest;
+use crate::digest::{RecipeDigest, SplitDigest};
 use crate::error::{Error, Result};
 use crate::manifest::Outcome;
 use crate::plan::Plan;
+use crate::run;
 use crate::split::Split;
-use crate::store::{Entry, Found};
+use crate::store::{Entry, Found, Store};
 use crate::text::{are, counted};
 use crate::treatment::Task;
 use rayon::prelude::*;
@@ -23,13 +24,10 @@ const EXAMPLES: usize = 10;
 pub(super) fn files(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
     let (entries, strays) = context.store.list()?;
     let looks = entries.par_iter().map(|entry| look(context, entry)).collect::<Result<Vec<_>>>()?;
-    let (mut trained_on, mut finished) = (HashSet::new(), HashSet::new());
+    let mut trained_on = HashSet::new();
     for entry in &entries {
-        if let Entry::Manifest(recipe) = entry
-            && let Some(manifest) = context.store.manifest(*recipe)?.whole()
-        {
-            trained_on.insert(manifest.recipe.split);
-            finished.extend(context.store.has_weights(&manifest)?.then_some(*recipe));
+        if let Entry::Manifest(recipe) = entry {
+            trained_on.extend(context.store.manifest(*recipe)?.whole().map(|manifest| manifest.recipe.split));
         }
     }
     let mut all_there = true;
@@ -37,14 +35,16 @@ pub(super) fn files(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
         all_there &= context.store.split(*digest)?.whole().is_some();
     }
     for (entry, damage) in entries.iter().zip(looks) {
+        let needless = match entry {
+            Entry::Snapshot(recipe, _) if damage.is_some() => is_finished(context.store, *recipe)?,
+            _ => false,
+        };
         sink.expect(damage.is_none(), || {
             let subject = context.store.path(entry).display().to_string();
             let why = damage.unwrap_or_default();
             let mend = match entry {
                 Entry::Split(_) => "delete it, and `selffer reproduce` writes it anew",
-                Entry::Snapshot(recipe, _) if finished.contains(recipe) => {
-                    "delete it: its network is finished, and `selffer bisect` begins from an earlier state"
-                }
+                Entry::Snapshot(..) if needless => "delete it: its network is finished and does without",
                 Entry::Snapshot(..) => "delete it, and `selffer reproduce` goes on from an earlier state",
                 _ => "delete it, and `selffer reproduce` trains that network again",
             };
@@ -65,6 +65,12 @@ pub(super) fn files(context: &Context<'_>, sink: &mut Sink) -> Result<()> {
         sink.expect(false, || Finding::new(Code::FileStray, subject, message));
     }
     Ok(())
+}
+
+/// Whether the network of a recipe is there and whole.
+fn is_finished(store: &Store, recipe: RecipeDigest) -> Result<bool> {
+    let manifest = store.manifest(recipe)?.whole();
+    Ok(manifest.map(|manifest| run::finished(store, &manifest.recipe)).transpose()?.flatten().is_some())
 }
 
 /// Why the file of an entry is damaged, if it is.

@@ -164,7 +164,7 @@ pub fn findings(old: &Golden, new: &Golden) -> Vec<Finding> {
             (Lies::Open, Lies::Open) => (Code::GoldenUndecided, "lies on both sides of the margin of"),
             (Lies::Open, _) => (
                 Code::GoldenUndecided,
-                "is of one target of one split and seed, which cannot tell how machines scatter, and so whether it is \
+                "is of one target of one split and seed, and so tells neither how machines scatter nor whether it is \
                  within the margin of",
             ),
         };
@@ -310,7 +310,7 @@ mod tests {
             new.runs.remove(run);
         }
         let says = "treatment AnB: 1 network, +0.00 points (90 %: -0.31 to +0.31), which is of one target of one split and \
-                    seed, which cannot tell how machines scatter, and so whether it is within the margin of 2";
+                    seed, and so tells neither how machines scatter nor whether it is within the margin of 2";
         assert_eq!(one(&findings(&old, &new)), [says]);
     }
 

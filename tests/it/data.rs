@@ -127,8 +127,11 @@ fn a_pack_lies_neither_among_its_images_nor_in_a_store_or_a_pack() {
     std::os::unix::fs::symlink(&from, dir.path().join("link")).unwrap();
     drop(selffer::store::Store::create(&store).unwrap());
     for (to, said) in [
-        (from.join("train/pack"), "train, where it would be taken for images; name a directory elsewhere"),
-        (dir.path().join("link/train/n01/pack"), "train, where it would be taken for images"),
+        (from.join("train/pack"), "train, which is for images; name a directory elsewhere"),
+        (from.join("validation"), "validation, which is for images"),
+        (from.join("none/../train/pack"), "train, which is for images"),
+        (dir.path().join("none/../link/train/pack"), "train, which is for images"),
+        (dir.path().join("link/train/n01/pack"), "train, which is for images"),
         (store.join("pack"), "which holds nothing else; name a directory elsewhere"),
         (good().1.join("pack"), "pack, which holds nothing else; name a directory elsewhere"),
     ] {
@@ -251,7 +254,7 @@ fn a_folder_of_images_trains_the_networks_of_its_pack() {
 
     // Nothing else is put among them, where it would be taken for a class.
     let among = other.path().join("images/train/store");
-    let refused = &["train, where it would be taken for images; name a directory elsewhere"];
+    let refused = &["train, which is for images; name a directory elsewhere"];
     sentence(on_store(&["reproduce", "--quiet"], &direct, &among), refused);
     sentence(on_store(&["submit", "--engine", "local", "--quiet"], &direct, &among), refused);
     let mut call = selffer(["report", "--quiet", "--out"]);
@@ -263,6 +266,16 @@ fn a_folder_of_images_trains_the_networks_of_its_pack() {
         assert!(!within.exists());
     }
     assert!(!among.exists());
+    // A pack that is damaged is a pack all the same.
+    let damaged = dir.path().join("damaged");
+    copy(to, &damaged);
+    fs::write(damaged.join("pack.json"), "{").unwrap();
+    let mut call = selffer(["report", "--quiet", "--protocol"]);
+    call.arg(&direct).arg("--store").arg(other.path().join("store")).arg("--out").arg(damaged.join("report"));
+    sentence(
+        run(call),
+        &["lies in the pack", "damaged, which holds nothing else; name a directory elsewhere with --out"],
+    );
 
     // The images moved: where they are now is said, and all is as it was.
     fs::rename(other.path().join("images"), other.path().join("elsewhere")).unwrap();

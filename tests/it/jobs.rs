@@ -672,6 +672,30 @@ fn what_slurm_would_read_otherwise_is_refused_first() {
     }
 }
 
+/// As of a disk that is not mounted: what lies there is not lost, and not to be trained again.
+#[test]
+fn what_is_out_of_reach_is_not_handed_over_again() {
+    let (dir, store) = good_copy();
+    for sub in ["checkpoints", "manifests"] {
+        fs::rename(store.join(sub), dir.path().join(sub)).unwrap();
+        std::os::unix::fs::symlink(dir.path().join("mounted").join(sub), store.join(sub)).unwrap();
+        let says = format!(
+            "{}: is a link to what is not there; make the directory that it leads to",
+            store.join(sub).display()
+        );
+        for command in [&["status"] as &[&str], &["verify"], &["table"], &["plan"]] {
+            sentence(on_store(command, &protocol(), &store), &[&says]);
+        }
+        for more in [&["--engine", "local"][..], &["--engine", "local", "--dry-run"]] {
+            sentence(run(submit(&protocol(), &store, more)), &[&says]);
+        }
+        sentence(on_store(&["reproduce"], &protocol(), &store), &[&says]);
+        fs::remove_file(store.join(sub)).unwrap();
+        fs::rename(dir.path().join(sub), store.join(sub)).unwrap();
+    }
+    on_store(&["status"], &protocol(), &store).expect(0);
+}
+
 /// Where nothing was handed over, there is nothing to keep others from, nor to write.
 #[test]
 fn to_cancel_nothing_makes_nothing() {

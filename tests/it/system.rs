@@ -153,13 +153,12 @@ fn what_may_not_be_read_is_told_as_that() {
     fs::copy(protocol(), inner.join("protocol.toml")).unwrap();
     fs::create_dir(inner.join("results")).unwrap();
     let checkpoints = store.join("checkpoints");
-    let one = fs::read_dir(&checkpoints).unwrap().next().unwrap().unwrap().path();
     let close = |path: &Path, mode| fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
-    let tried = |closed: &Path, call: Command, named: &Path| {
+    let tried = |closed: &Path, call: Command, named: &str| {
         close(closed, 0o000);
         let ran = run(bound(&call)).expect(2);
         close(closed, 0o755);
-        let said = format!("cannot read {}: Permission denied", named.display());
+        let said = format!("cannot {named}: Permission denied");
         assert!(
             ran.err.contains(&said) && ran.err.ends_with("; allow it, or name another place\n"),
             "{}",
@@ -178,23 +177,41 @@ fn what_may_not_be_read_is_told_as_that() {
         close(&checkpoints, 0o755);
         assert!(ran.err.contains("Permission denied (os error 13); allow it"), "{}", ran.err);
         assert_eq!(ran.out, "", "{command:?}");
-        let mark = store.join("selffer-store");
-        tried(&store, call(), &mark);
+        let looked = if command[0] == "submit" { "look into" } else { "read" };
+        let of = if command[0] == "submit" { store.clone() } else { store.join("selffer-store") };
+        tried(&store, call(), &format!("{looked} {}", of.display()));
     }
-    assert!(one.is_file());
+    // What may be listed and not be looked at: neither strays, nor states that are not there.
+    for sub in ["claims", "locks", "snapshots"] {
+        fs::write(store.join("snapshots").join(format!("{}-7.snapshot", "0".repeat(64))), "x").unwrap();
+        close(&store.join(sub), 0o444);
+        let mut call = selffer(["verify", "--quiet", "--protocol"]);
+        call.arg(protocol()).arg("--store").arg(&store);
+        let ran = run(bound(&call)).expect(2);
+        close(&store.join(sub), 0o755);
+        let said = format!("cannot read {}", store.join(sub).display());
+        assert!(ran.err.contains(&said) && ran.err.contains("Permission denied"), "{}", ran.err);
+    }
+    // Behind a link that may not be followed it is not in the way of what is to be made.
+    let closed = dir.path().join("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::rename(&checkpoints, closed.join("checkpoints")).unwrap();
+    std::os::unix::fs::symlink(closed.join("checkpoints"), &checkpoints).unwrap();
+    tried(&closed, reproduce(protocol(), &store), &format!("read {}", checkpoints.display()));
+
     let named = inner.join("protocol.toml");
     let mut call = selffer(["plan", "--quiet", "--protocol"]);
     call.arg(&named);
-    tried(&inner, call, &named);
-    let mut call = selffer(["audit"]);
-    call.arg(&inner);
-    tried(&inner, call, &inner.join("selffer-store"));
-    let mut call = selffer(["report", "--archive"]);
-    call.arg(&inner);
-    tried(&inner, call, &inner.join("selffer-store"));
+    tried(&inner, call, &format!("read {}", named.display()));
+    for command in [&["audit"] as &[&str], &["report", "--archive"]] {
+        let mut call = selffer(command);
+        call.arg(&inner);
+        tried(&inner, call, &format!("look into {}", inner.display()));
+    }
+    let images = inner.join("images");
     let mut call = selffer(["plan", "--quiet", "--protocol", "standard", "--data"]);
-    call.arg(inner.join("images"));
-    tried(&inner, call, &inner.join("images"));
+    call.arg(&images);
+    tried(&inner, call, &format!("read {}", images.display()));
 }
 
 #[test]
