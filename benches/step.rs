@@ -14,7 +14,7 @@ use selffer::cost;
 use selffer::data::{Dataset, Images, Part};
 use selffer::init::initial;
 use selffer::input::{Pixels, mask, windows};
-use selffer::ledger::{self, Place};
+use selffer::ledger::{self, Ledger, Place};
 use selffer::numerics::Numerics;
 use selffer::plan::Plan;
 use selffer::protocol::{Protocol, Solver};
@@ -229,10 +229,13 @@ fn caffe(batch: u32, dir: &Path, policy: Policy, trainer: &Torch, clock: &Clock<
     let stamps = stamps.into_inner().expect("no panic");
     let [begin, end] = [STEPS_UNTIMED, STEPS_UNTIMED + STEPS_TIMED].map(|step| stamps[step as usize - 1]);
     let step = (end - begin) / f64::from(STEPS_TIMED);
-    // The last step, less a step, is the ledger's entry; there is one every so many steps.
+    // The last step, less a step, is the ledger's entry; an epoch has some of them.
     let weights =
         initial.layers.iter().map(|layer| layer.weight.values.len() + layer.bias.values.len()).sum();
-    let entry = (stamps.last().expect("steps") - end - step).max(0.0) / f64::from(ledger::every(weights));
+    let of_epoch = protocol.solver.steps.expect("its epochs are of so many steps");
+    let entries = Ledger::new(ledger::every(weights)).per_epoch(of_epoch);
+    let entry =
+        (stamps.last().expect("steps") - end - step).max(0.0) * f64::from(entries) / f64::from(of_epoch);
     let images = (STEPS_TIMED * batch) as usize;
     Timed {
         images,

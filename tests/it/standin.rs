@@ -3,8 +3,8 @@
 //! give them, whatever happens in between; what a GPU's own kernels give, `ci/gpu` has.
 
 use crate::common::{
-    CAFFE, Ran, files, good_store, manifests, names, protocol, repository, run, say, scratch, selffer,
-    standin, wait_for, with_driver,
+    CAFFE, Ran, files, good_store, manifests, names, protocol, repository, reproduce, run, say, scratch,
+    selffer, standin, three_networks, wait_for, with_driver,
 };
 use rustix::process::{Resource, Rlimit, setrlimit};
 use selffer::numerics::Numerics;
@@ -145,6 +145,51 @@ fn networks_are_those_of_the_cpu_s_kernels() {
         assert!(said.contains("\n  Bitwise      tables "), "{said}");
         assert!(said.contains("\n  Bitwise      retraining  of 3 of "), "{said}");
     }
+}
+
+/// How ci/gpu holds the first steps of a GPU against the CPU's: what rounds otherwise is near, what was trained otherwise is not.
+#[test]
+fn two_states_are_held_against_each_other() {
+    let dir = scratch();
+    let protocol = three_networks(dir.path());
+    let trained = |numerics: &str| {
+        let store = dir.path().join(numerics);
+        let mut call = reproduce(&protocol, &store);
+        call.args(["--no-report", "--snapshot-every", "1", "--keep-snapshots", "--numerics", numerics]);
+        finish(call);
+        store
+    };
+    let (portable, native) = (trained("portable"), trained("native"));
+    let state = |store: &Path, run: &str, steps: u32| {
+        let of_run = |name: &String| {
+            let manifest = fs::read_to_string(store.join("manifests").join(name)).unwrap();
+            manifest.contains(&format!("\"digits-garments/1/{run}\""))
+        };
+        let manifest = names(&store.join("manifests")).into_iter().find(of_run).unwrap();
+        store.join("snapshots").join(manifest.replace(".json", &format!("-{steps}.snapshot")))
+    };
+    let compared = |left: PathBuf, right: PathBuf| {
+        let mut call = Command::new("python3");
+        run({
+            call.arg(repository("ci/states.py")).arg(left).arg(right).arg("0.01");
+            call.stdout(Stdio::piped()).stderr(Stdio::piped());
+            call
+        })
+    };
+    let same = compared(state(&portable, "baseA", 2), state(&portable, "baseA", 2)).expect(0).out;
+    assert!(same.starts_with("of 16 tensors ") && same.ends_with("is furthest off: 0.0e+00\n"), "{same}");
+    let near = compared(state(&native, "baseA", 2), state(&portable, "baseA", 2)).expect(0).out;
+    assert!(near.lines().count() == 1 && !near.ends_with(": 0.0e+00\n"), "{near}");
+    for far in [("baseA", 3), ("baseB", 2)] {
+        let said = compared(state(&native, far.0, far.1), state(&portable, "baseA", 2)).expect(1).out;
+        assert!(said.contains("off, more than 0.01\n"), "{said}");
+    }
+    // Its frozen layer has no momentum.
+    let said = compared(state(&native, "A1B", 2), state(&portable, "baseA", 2)).expect(2);
+    assert_eq!(
+        (said.out.as_str(), said.err.as_str()),
+        ("", "ci/states.py: they are not states of one network\n")
+    );
 }
 
 /// What a store's manifests say of where they were trained: the GPU, or none.
