@@ -94,8 +94,10 @@ impl RunFiles {
         let mut unpacked = Vec::new();
         for file in names.iter().filter(|file| is_unpacked_log(file)) {
             let packed = names.binary_search(&format!("{file}.gz")).is_ok();
-            if !packed && archive.kind(&at(file))? == Kind::File {
-                unpacked.push(file.clone());
+            match archive.kind(&at(file))? {
+                Kind::File if !packed => unpacked.push(file.clone()),
+                Kind::Link => findings.push(archive.stray_link(&at(file))?),
+                _ => {}
             }
         }
         let mut logs = Vec::new();

@@ -31,7 +31,7 @@ pub struct AuditArgs {
     #[arg(long, value_name = "K", requires = "seed", value_parser = clap::value_parser!(u32).range(1..))]
     pub sample: Option<u32>,
     /// Your own seed for --sample: whoever made the store could not know it.
-    #[arg(long, value_name = "SEED", requires = "sample")]
+    #[arg(long, value_name = "SEED", requires = "sample", value_parser = seed)]
     pub seed: Option<u64>,
     /// For a store: train all of its networks again.
     #[arg(long, conflicts_with = "sample")]
@@ -132,6 +132,10 @@ pub enum AuditFormat {
     Json,
     Junit,
     Sarif,
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("take a whole number from 0 to {}", u64::MAX))
 }
 
 fn margin(text: &str) -> Result<f64, String> {

@@ -15,7 +15,6 @@ use selffer::digest::DataDigest;
 use selffer::protocol::DataSource;
 use selffer::verify::Finding;
 use selffer::verify::pack::check;
-
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::io::IsTerminal as _;

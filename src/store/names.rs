@@ -5,7 +5,6 @@
 use crate::digest::{Digest, RecipeDigest, SplitDigest, WeightsDigest};
 use crate::error::Result;
 use crate::whole;
-use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
 pub(super) const SPLITS: &str = "splits";
@@ -45,13 +44,16 @@ pub(super) fn relative(entry: &Entry) -> PathBuf {
 }
 
 /// What a file in the subdirectory `sub` is by its name; `None` where it does not belong there,
-/// `Some(None)` for an empty lock file or a claim.
+/// `Some(None)` for an empty lock file, a claim, or what was taken away since it was listed.
 ///
 /// # Errors
 /// Where the system does not say what is there.
 pub(super) fn entry(sub: &str, path: &Path) -> Result<Option<Option<Entry>>> {
-    let found = whole::there_itself(path)?.filter(Metadata::is_file);
-    Ok(found.and_then(|found| named(sub, path, found.len())))
+    Ok(match whole::there_itself(path)? {
+        None => Some(None),
+        Some(found) if found.is_file() => named(sub, path, found.len()),
+        Some(_) => None,
+    })
 }
 
 /// The same of a file with so many bytes.
