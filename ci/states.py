@@ -18,8 +18,15 @@ import sys
 CHUNK = 1 << 20
 
 
+def state(path):
+    """The tensors of momentum, by name."""
+    try:
+        return dict(tensors(path))
+    except (OSError, ValueError, KeyError, struct.error) as error:
+        unable(f"{path} is no snapshot: {error}")
+
+
 def tensors(path):
-    """Of each tensor of momentum its name and its numbers."""
     with open(path, "rb") as file:
         file.readline()
         (length,) = struct.unpack("<Q", file.read(8))
@@ -55,7 +62,7 @@ def length(left, right=None):
 
 def main():
     left, right, most = sys.argv[1], sys.argv[2], float(sys.argv[3])
-    left, right = dict(tensors(left)), dict(tensors(right))
+    left, right = state(left), state(right)
     sizes = [{name: len(numbers) for name, numbers in side.items()} for side in (left, right)]
     if sizes[0] != sizes[1] or not left:
         unable("they are not states of one network")

@@ -147,13 +147,14 @@ impl Resources {
 }
 
 /// How long one of Slurm's times is: `M`, `M:S`, `H:M:S`, `D-H`, `D-H:M`, `D-H:M:S`. Slurm goes by whole minutes,
-/// rounded up. None for what has no end or is no time, which is for Slurm to say.
+/// rounded up. None for what is said to have no end, and for what is no time.
 fn seconds(time: &str) -> Option<u64> {
+    // Rust takes a plus, and sbatch does not.
+    let number = |part: &str| part.parse().ok().filter(|_: &u64| !part.starts_with('+'));
     let (days, clock) = match time.split_once('-') {
-        Some((days, clock)) => (Some(days.parse::<u64>().ok().filter(|_| !days.starts_with('+'))?), clock),
+        Some((days, clock)) => (Some(number(days)?), clock),
         None => (None, time),
     };
-    let number = |part: &str| part.parse().ok().filter(|_: &u64| !part.starts_with('+'));
     let numbers: Vec<u64> = clock.split(':').map(number).collect::<Option<_>>()?;
     let [hours, minutes, seconds] = match (days, numbers.as_slice()) {
         (Some(_), [hours]) => [*hours, 0, 0],
@@ -166,15 +167,13 @@ fn seconds(time: &str) -> Option<u64> {
     let minute = |amount: u64, each: u64| amount.checked_mul(each);
     let all = [minute(days.unwrap_or(0), 1440)?, minute(hours, 60)?, minutes, seconds.div_ceil(60)];
     let all = all.into_iter().try_fold(0u64, |sum, part| sum.checked_add(part))?;
-    // For Slurm no time at all is no limit.
-    all.checked_mul(60).filter(|seconds| *seconds > 0)
+    all.checked_mul(60)
 }
 
 /// Whether that is one of Slurm's times, be it without an end.
 fn is_time(text: &str) -> bool {
     let endless = ["UNLIMITED", "INFINITE", "-1"].iter().any(|word| text.eq_ignore_ascii_case(word));
-    let none = text.chars().any(|c| c == '0') && text.chars().all(|c| "0:-".contains(c));
-    endless || none || seconds(text).is_some()
+    endless || seconds(text).is_some()
 }
 
 /// Whether that is a size of memory as sbatch takes it: `4000`, `16G`, `16GB`.
@@ -270,7 +269,8 @@ impl Cluster {
                 continue;
             };
             let warn = given.warn_seconds.unwrap_or(WARN);
-            if limit <= u64::from(warn) {
+            // For Slurm no time at all is no limit.
+            if limit > 0 && limit <= u64::from(warn) {
                 let problem =
                     format!("ends {limit} s after its start, and is told to save {warn} s before that");
                 let mend = "take a longer --time, or fewer --warn-seconds";
@@ -314,6 +314,7 @@ mod tests {
     #[test]
     fn times_are_read_as_slurm_reads_them() {
         for (text, minutes) in [
+            ("0", 0),
             ("1", 1),
             ("90", 90),
             ("1:00", 1),
@@ -325,9 +326,7 @@ mod tests {
         ] {
             assert_eq!(seconds(text), Some(minutes * 60), "{text}");
         }
-        for text in
-            ["", "0", "UNLIMITED", "INFINITE", "-1", "1:2:3:4", "1-", "x", "99999999999999999999", "1h"]
-        {
+        for text in ["", "UNLIMITED", "INFINITE", "-1", "1:2:3:4", "1-", "x", "99999999999999999999", "1h"] {
             assert_eq!(seconds(text), None, "{text}");
         }
     }
@@ -344,7 +343,8 @@ mod tests {
             checked(&format!("mem = \"{text}\"")).expect(text);
         }
         for text in [
-            "garbage", "-5", "", "1:", ":", "-", "1-2-3", " 5", "5.5", "1:2:3:4", "1h", "+60", "+1-2", "1-+2",
+            "garbage", "-5", "", "1:", ":", "-", "1-2-3", " 5", "5.5", "1:2:3:4", "0:0:0:0", "0-", "-0",
+            "1h", "+60", "+1-2", "1-+2",
         ] {
             let said = checked(&format!("time = \"{text}\"")).expect_err(text).to_string();
             assert!(said.starts_with("here: `time` is "), "{said}");

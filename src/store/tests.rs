@@ -229,6 +229,16 @@ fn what_is_out_of_reach_is_not_absent() {
     }
 }
 
+/// Whoever lists a store while networks are trained meets states that are removed meanwhile.
+#[test]
+fn what_went_since_it_was_listed_is_no_stray() {
+    let (dir, _store) = fresh();
+    let gone = dir.path().join(SNAPSHOTS).join(format!("{}-7.snapshot", manifest(1).recipe_digest().hex()));
+    assert_eq!(entry(SNAPSHOTS, &gone).unwrap(), Some(None));
+    fs::create_dir(&gone).unwrap();
+    assert_eq!(entry(SNAPSHOTS, &gone).unwrap(), None);
+}
+
 /// A name that is taken is taken, whatever is behind it.
 #[test]
 fn a_claim_that_is_a_link_to_itself_says_nothing_of_its_holder() {

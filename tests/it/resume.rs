@@ -246,7 +246,20 @@ fn a_state_of_another_fingerprint_is_passed_over_and_told() {
     let mut state = open.snapshot(recipe, 40).unwrap().whole().unwrap();
     state.progress.fingerprint = Some(FingerprintDigest(Digest::of(b"another machine")));
     open.put_snapshot(&state, 40).unwrap();
+    // Where it is damaged, it matters whether the network is finished.
+    let kept = open.path(&Entry::Snapshot(recipe, 40));
+    let whole = fs::read(&kept).unwrap();
+    let mend = || {
+        let found = on_store(&["verify"], &protocol(), &store).expect(1).json();
+        let all = found["findings"].as_array().unwrap().clone();
+        let damaged = all.into_iter().find(|finding| finding["code"] == "file-damaged").expect("a finding");
+        damaged["message"].as_str().unwrap().split_once("; ").unwrap().1.to_owned()
+    };
+    fs::write(&kept, &whole[..whole.len() - 1]).unwrap();
+    assert_eq!(mend(), "delete it: its network is finished and does without");
     fs::remove_file(file).unwrap();
+    assert_eq!(mend(), "delete it, and `selffer reproduce` goes on from an earlier state");
+    fs::write(&kept, &whole).unwrap();
     let mut call = selffer(["reproduce", "--no-report", "--protocol"]);
     call.arg(protocol()).arg("--store").arg(&store);
     let said = run(call).expect(0).err;

@@ -184,6 +184,8 @@ fn two_states_are_held_against_each_other() {
         let said = compared(state(&native, far.0, far.1), state(&portable, "baseA", 2)).expect(1).out;
         assert!(said.contains("off, more than 0.01\n"), "{said}");
     }
+    let absent = compared(dir.path().join("none"), state(&portable, "baseA", 2)).expect(2).err;
+    assert!(absent.contains("none is no snapshot: "), "{absent}");
     // Its frozen layer has no momentum.
     let said = compared(state(&native, "A1B", 2), state(&portable, "baseA", 2)).expect(2);
     assert_eq!(

@@ -177,9 +177,11 @@ fn what_may_not_be_read_is_told_as_that() {
         close(&checkpoints, 0o755);
         assert!(ran.err.contains("Permission denied (os error 13); allow it"), "{}", ran.err);
         assert_eq!(ran.out, "", "{command:?}");
-        let looked = if command[0] == "submit" { "look into" } else { "read" };
-        let of = if command[0] == "submit" { store.clone() } else { store.join("selffer-store") };
-        tried(&store, call(), &format!("{looked} {}", of.display()));
+        let named = match command[0] {
+            "submit" => format!("look into {}", store.display()),
+            _ => format!("read {}", store.join("selffer-store").display()),
+        };
+        tried(&store, call(), &named);
     }
     // What may be listed and not be looked at: neither strays, nor states that are not there.
     for sub in ["claims", "locks", "snapshots"] {
